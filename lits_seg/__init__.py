@@ -1,0 +1,3 @@
+"""lits_seg: light-weight segmentation of liver lesions in CT. Research use only."""
+
+__version__ = "0.1.0"

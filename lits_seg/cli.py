@@ -1,0 +1,75 @@
+"""What the entry points share: where ``conf/`` is, and how errors reach the user."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from lits_seg.errors import InputError
+from lits_seg.runs import run_dir
+
+PACKAGE = Path(__file__).parent
+# In a wheel conf/ lies inside the package, in the source tree beside it.
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
+
+
+def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
+    """Makes ``task(cfg)`` a command with ``conf/<config_name>.yaml`` as its defaults.
+
+    What the user can mend (a wrong file, group, key or value) is told in one message on stderr, exit status 1.
+    Anything else is a fault of ours and keeps its traceback.
+    """
+
+    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
+        def main() -> Any:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of Hydra's own printing
+            try:
+                return hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+            except Exception as error:
+                message = explain(error)
+                if message is None:
+                    raise
+                sys.exit(f"error: {message}")
+
+        return main
+
+    return decorate
+
+
+def explain(error: BaseException) -> str | None:
+    """The message for the user where ``error``, or what caused it, is something that the user can mend."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, InputError):
+            return str(cause)
+    for cause in chain:
+        if isinstance(cause, OmegaConfBaseException):
+            return str(error).splitlines()[0] + _choices(cause)
+        if isinstance(cause, (PermissionError, NotADirectoryError, FileExistsError)) and cause.filename:
+            return f"{cause.filename}: expected a place to write to; found: {cause.strerror}"
+    if isinstance(error, (HydraException, MisconfigurationException)):
+        return str(error)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _choices(error: OmegaConfBaseException) -> str:
+    parent = getattr(error, "parent_node", None)
+    if not isinstance(parent, DictConfig):
+        return ""
+    keys = ", ".join(str(key) for key in parent if key != "_target_")
+    return f"\n{error.full_key or 'the key'}: expected one of {keys}"

@@ -1,0 +1,1 @@
+"""CT volumes in, slices out: ``volumes -> preprocess -> slices -> datamodule``. Knows no network."""

@@ -1,0 +1,97 @@
+"""From HU to what the network sees: window, resize, equalize (paper, III.A and III.B).
+
+One definition for training, validation and prediction, and its inverse for logits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lits_seg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """HU slices to 8-bit images of a fixed size.
+
+    Slices that are not square are first padded below and at the right with the window's lower end (air), so
+    that nothing is distorted; ``restore`` cuts the padding off again.
+
+    Args:
+        window: lower and upper HU; values outside are clipped. The paper: -100 to 200.
+        size: side of the images in pixels. The paper: 256.
+        equalize: spread each slice's grey values by its own histogram.
+        equalize_first: equalize before resizing instead of after it.
+        bins: grey levels of the histogram, 2 to 256.
+    """
+
+    window: tuple[float, float] = (-100.0, 200.0)
+    size: int = 256
+    equalize: bool = True
+    equalize_first: bool = False
+    bins: int = 256
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "window", tuple(float(hu) for hu in self.window))
+        if len(self.window) != 2 or not self.window[0] < self.window[1]:
+            raise InputError("preprocess.window", "[lower, upper] in HU", list(self.window))
+        if not 2 <= self.bins <= 256:
+            raise InputError("preprocess.bins", "2 to 256", self.bins)
+        if self.size < 16:
+            raise InputError("preprocess.size", "at least 16 pixels", self.size)
+
+    def images(self, slices: np.ndarray) -> np.ndarray:
+        """HU slices ``(S, H, W)`` to images ``(S, size, size)``, uint8."""
+        return np.concatenate([self._image(hu)[None] for hu in slices])
+
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """Labels ``(S, H, W)`` to ``(S, size, size)``, uint8, by nearest neighbour."""
+        square = _pad_to_square(torch.from_numpy(labels)[:, None].float(), value=0.0)
+        return functional.interpolate(square, self.size, mode="nearest-exact")[:, 0].byte().numpy()
+
+    def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
+        """Logits ``(B, K, size, size)`` to the slices' own grid, ``(B, K, height, width)``, bilinear."""
+        side = max(height, width)
+        full = functional.interpolate(logits, side, mode="bilinear", align_corners=False)
+        return full[..., :height, :width]
+
+    def _image(self, hu: np.ndarray) -> np.ndarray:
+        lower, upper = self.window
+        image = (torch.from_numpy(hu.astype(np.float32)).clamp(lower, upper) - lower) / (upper - lower)
+        if self.equalize_first:
+            image = torch.from_numpy(self._equalize(_to_uint8(image))).float() / 255
+        square = _pad_to_square(image[None, None], value=0.0)
+        resized = functional.interpolate(square, self.size, mode="bilinear", align_corners=False, antialias=True)
+        grey = _to_uint8(resized[0, 0])
+        return grey if self.equalize_first else self._equalize(grey)
+
+    def _equalize(self, grey: np.ndarray) -> np.ndarray:
+        """Histogram equalization of one 8-bit slice by a look-up table.
+
+        The lowest level present stays 0, and the rest is spread by the cumulative histogram without it, so
+        that the amount of air around the patient does not change the tissue's grey values. A slice of one
+        level has nothing to spread and stays as it is.
+        """
+        if not self.equalize:
+            return grey
+        level = np.arange(256) * self.bins // 256
+        counts = np.bincount(level[grey.ravel()], minlength=self.bins)
+        cumulative = counts.cumsum()
+        lowest = counts[counts > 0][0]
+        if lowest == grey.size:
+            return grey
+        spread = np.clip(cumulative - lowest, 0, None) / (grey.size - lowest)
+        return np.rint(255 * spread[level]).astype(np.uint8)[grey]
+
+
+def _to_uint8(image: Tensor) -> np.ndarray:
+    return (image.clamp(0, 1) * 255).round().byte().numpy()
+
+
+def _pad_to_square(images: Tensor, value: float) -> Tensor:
+    height, width = images.shape[-2:]
+    side = max(height, width)
+    return functional.pad(images, (0, side - width, 0, side - height), value=value)

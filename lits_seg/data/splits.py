@@ -1,0 +1,45 @@
+"""Splits by patient, always."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lits_seg.data.slices import StoredCase
+from lits_seg.errors import InputError
+
+Split = dict[str, list[StoredCase]]
+
+
+def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float, seed: int) -> Split:
+    """Patients for training, validation and test: ``{"train": [...], "val": [...], "test": [...]}``.
+
+    Fold ``fold`` of ``folds`` is the test set; every patient is in exactly one fold. Patients with and without
+    lesions are dealt out separately, so that each fold has its part of both. ``val_share`` of the other
+    patients, at least one, choose the best checkpoint. With ``val_share=0`` the test patients do that as well,
+    as in the paper ("the best results on the validation set"): then the score is optimistic.
+
+    Raises ``InputError`` for a fold that does not exist or too few patients.
+    """
+    if folds < 2:
+        raise InputError("data.folds", "at least 2", folds)
+    if not 0 <= fold < folds:
+        raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
+    if not 0 <= val_share < 1:
+        raise InputError("data.val_share", "0 or more, less than 1", val_share)
+    needed = folds if val_share == 0 else folds + 1
+    if len(cases) < needed:
+        raise InputError("data.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
+    order = np.random.default_rng(seed).permutation(len(cases))
+    with_lesion = [cases[i] for i in order if any(cases[i].lesion_pixels)]
+    without = [cases[i] for i in order if not any(cases[i].lesion_pixels)]
+    dealt = with_lesion + without
+    test = dealt[fold::folds]
+    rest = [case for case in dealt if case not in test]
+    if val_share == 0:
+        return {"train": rest, "val": test, "test": test}
+    count = min(max(1, round(val_share * len(rest))), len(rest) - 1)
+    # Evenly spaced over the deal, patients with lesions first: the validation set mirrors the mix, and its
+    # first patient has a lesion, without which no Dice could choose between checkpoints.
+    picked = {int(i * len(rest) / count) for i in range(count)}
+    val = [case for i, case in enumerate(rest) if i in picked]
+    return {"train": [case for i, case in enumerate(rest) if i not in picked], "val": val, "test": test}

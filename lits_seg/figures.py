@@ -1,0 +1,81 @@
+"""The pictures of a run: learning curves and overlays."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.nn import functional
+
+RESEARCH_USE = "Research use only."
+
+
+def curves(histories: Sequence[Path]) -> Figure:
+    """Loss and Dice of training and validation over steps (the paper's Fig. 2).
+
+    ``histories`` are the ``metrics.csv`` of a run, one more after each resume; of a step that was done twice
+    the later file counts.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for history in histories:
+        with history.open() as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name != "step":
+                        values.setdefault(name, {})[int(row["step"])] = float(value)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, title, names in (
+        (
+            left,
+            "Dice",
+            {"train/dice_global": "training slices, all together", "val/dice": "validation, per patient"},
+        ),
+        (right, "Loss", {"train/loss_epoch": "training", "val/loss": "validation"}),
+    ):
+        for name, label in names.items():
+            points = sorted(values.get(name, {}).items())
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=label)
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    left.set_ylim(0, 1)
+    return figure
+
+
+def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
+    """One row a slice: the network's input, the truth, the prediction (the paper's Fig. 3).
+
+    A row holds ``image`` ``(size, size)`` in [0, 1], ``truth`` and ``predicted`` ``(H, W)`` LiTS labels, ``title``.
+    """
+    figure = Figure(figsize=(9, 3.1 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for axes, row in zip(grid, rows, strict=True):
+        image = on_grid(row["image"], *row["truth"].shape)
+        for ax, mask, title in zip(
+            axes, (None, row["truth"], row["predicted"]), (row["title"], "truth", "prediction"), strict=True
+        ):
+            ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+            if mask is not None:
+                _outline(ax, mask >= 1, "tab:cyan")
+                _outline(ax, mask == 2, "tab:red")
+            ax.set_title(title, fontsize=9)
+            ax.axis("off")
+    figure.supxlabel(f"red: lesion, cyan: liver where known. {RESEARCH_USE}", fontsize=8)
+    return figure
+
+
+def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A network's image ``(size, size)`` on its slice's own grid ``(height, width)``, without the padding."""
+    side = max(height, width)
+    full = functional.interpolate(torch.from_numpy(image)[None, None], side, mode="bilinear", align_corners=False)
+    return full[0, 0, :height, :width].numpy()
+
+
+def _outline(axes: Any, mask: np.ndarray, colour: str) -> None:
+    if mask.any() and not mask.all():
+        axes.contour(mask, levels=[0.5], colors=colour, linewidths=1.0)

@@ -1,0 +1,72 @@
+"""Losses: called with logits ``(B, K, H, W)`` and targets ``(B, H, W)`` in 0..K-1."""
+
+from collections.abc import Sequence
+
+import torch
+from monai.losses import DiceCELoss
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lits_seg.errors import InputError
+
+
+class WeightedCrossEntropy(nn.Module):
+    """The paper's loss (V.B), which does not state the weights.
+
+    Args:
+        weights: one for each class, or ``"auto"``: from the training set's label counts n, each class weighs
+            ``n ** -balance``, scaled so that a pixel weighs 1 on average.
+        balance: for ``"auto"``: 1 gives every class the same total weight; 0 every pixel the same. In CT, where
+            one pixel in some 350 is lesion, 1 buys recall with many false positives; the default lies between.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: str | Sequence[float] = "auto", balance: float = 0.5) -> None:
+        super().__init__()
+        self.auto = weights == "auto"
+        if isinstance(weights, str) and not self.auto:
+            raise InputError("loss.weights", "auto, or a list of numbers", weights)
+        self.balance = balance
+        # Kept in the checkpoint: a loss that is computed again later is the same.
+        self.register_buffer("weights", torch.empty(0) if self.auto else torch.tensor(list(weights)).float())
+
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Tells the training set's pixels per class; changes nothing where weights were given."""
+        if not self.auto:
+            if len(self.weights) != len(counts):
+                raise InputError("loss.weights", f"{len(counts)} numbers", self.weights.tolist())
+            return
+        counts = torch.tensor(counts, dtype=torch.double)
+        weights = counts.clamp(min=1) ** -self.balance
+        self.weights = (weights * counts.sum() / (weights * counts).sum()).float().to(self.weights.device)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean over pixels, each weighted by its class."""
+        return functional.cross_entropy(logits, target, weight=self.weights.to(logits.dtype))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        # Weights from counts have no size before the counts are known.
+        stored = state_dict.get(prefix + "weights")
+        if self.auto and stored is not None:
+            self.weights = torch.empty_like(stored)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class DiceCrossEntropy(nn.Module):
+    """Soft Dice of the foreground, over the batch, plus plain cross-entropy, through MONAI."""
+
+    def __init__(self, dice: float = 1.0, cross_entropy: float = 1.0) -> None:
+        super().__init__()
+        self.loss = DiceCELoss(
+            include_background=False,
+            to_onehot_y=True,
+            softmax=True,
+            batch=True,
+            lambda_dice=dice,
+            lambda_ce=cross_entropy,
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean over classes and pixels."""
+        return self.loss(logits, target[:, None])

@@ -1,0 +1,98 @@
+"""The score: overlap of whole volumes at the labels' own resolution, per patient.
+
+Lesion is label 2; liver is label 1 or 2 (lesions are liver), as the LiTS challenge has it. Definitions and
+edge cases: where truth and prediction are both empty, a patient scores 1; where exactly one is, 0.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+from torchmetrics import Metric
+
+LOWEST_LABEL = {"lesion": 2, "liver": 1}
+
+SCORES = {
+    "dice": "Dice per case",
+    "jaccard": "Jaccard (the paper's words)",
+    "paper_symbols": "|A∩B|/|B| (the paper's symbols)",
+}
+
+
+class VolumeOverlap(Metric):
+    """Counts voxels per patient while slices arrive in any order, from any rank.
+
+    ``update`` takes LiTS labels ``(B, H, W)``, predicted and true, and the patients' numbers ``(B,)``.
+    ``compute`` gives ``(patients, structures, 3)`` int64: voxels in both, in the prediction, in the truth.
+    Only these counts are kept, so memory does not grow with the volumes, and summing them over ranks is exact.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, patients: int, structures: Sequence[str] = ("lesion",)) -> None:
+        super().__init__()
+        self.structures = tuple(structures)
+        zeros = torch.zeros(patients, len(self.structures), 3, dtype=torch.long)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, truth: Tensor, patient: Tensor) -> None:
+        """Adds slices."""
+        for number, structure in enumerate(self.structures):
+            inside, true = predicted >= LOWEST_LABEL[structure], truth >= LOWEST_LABEL[structure]
+            voxels = torch.stack([(mask).sum(dim=(1, 2)) for mask in (inside & true, inside, true)], dim=-1)
+            self.counts[:, number].index_add_(0, patient, voxels)
+
+    def compute(self) -> Tensor:
+        """``(patients, structures, 3)`` int64."""
+        return self.counts
+
+
+def case_scores(counts: Tensor) -> dict[str, Tensor]:
+    """Scores of each patient from counts ``(patients, 3)``, as float64 ``(patients,)``, all in [0, 1].
+
+    - ``dice``: 2|A∩B| / (|A| + |B|).
+    - ``jaccard``: |A∩B| / |A∪B|; what the paper's text (V.B) defines and calls Dice.
+    - ``paper_symbols``: |A∩B| / (|A| + |B| - |A|) = |A∩B| / |B|, A the truth and B the prediction; what its
+      formula (VI) says. It is the precision: a prediction of one true voxel scores 1.
+    """
+    both, predicted, true = counts.double().unbind(-1)
+    empty = (predicted + true) == 0
+
+    def ratio(over: Tensor, under: Tensor) -> Tensor:
+        return torch.where(empty, 1.0, over / under.clamp(min=1))
+
+    return {
+        "dice": ratio(2 * both, predicted + true),
+        "jaccard": ratio(both, predicted + true - both),
+        "paper_symbols": ratio(both, predicted),
+    }
+
+
+def global_dice(counts: Tensor) -> Tensor:
+    """Dice of all patients' voxels together, from counts ``(patients, 3)``; 0 where everything is empty."""
+    both, predicted, true = counts.double().sum(dim=0)
+    return 2 * both / (predicted + true).clamp(min=1)
+
+
+def summarise(counts: Tensor) -> dict[str, float]:
+    """Means of ``case_scores`` over patients, and ``dice_global``, from counts ``(patients, 3)``."""
+    means = {name: float(values.mean()) for name, values in case_scores(counts).items()}
+    return {**means, "dice_global": float(global_dice(counts))}
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over patients (10,000 resamples); NaN for one patient."""
+    if len(values) < 2:
+        return (float("nan"), float("nan"))
+    interval = stats.bootstrap(
+        (np.asarray(values, dtype=float),),
+        np.mean,
+        n_resamples=10_000,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return (float(interval.low), float(interval.high))

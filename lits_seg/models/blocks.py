@@ -1,0 +1,115 @@
+"""Building blocks of the two U-shaped networks: plain and depthwise separable.
+
+Every block maps ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``; ``in_channels`` and
+``out_channels`` are the first two arguments, so that a network can take any of them.
+"""
+
+from torch import Tensor, nn
+
+from lits_seg.errors import InputError
+
+
+class DepthwiseSeparableConv2d(nn.Sequential):
+    """A ``kernel_size`` x ``kernel_size`` filter per channel, then a 1x1 convolution that mixes channels.
+
+    No activation between the two and no bias, as in Xception (Chollet, 2016; the paper's [13]).
+    ``in * k**2 + in * out`` parameters instead of ``in * out * k**2``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, in_channels, kernel_size, padding="same", groups=in_channels, bias=False),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+
+class SeparableConvBlock(nn.Sequential):
+    """One depthwise separable convolution and a ReLU: the innermost layer of the default ``dsc_unet``."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, dropout: float = 0.0) -> None:
+        super().__init__(
+            DepthwiseSeparableConv2d(in_channels, out_channels, kernel_size),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout),
+        )
+
+
+class SeparableResidualBlock(nn.Module):
+    """Batch norm, two depthwise separable convolutions, and a shortcut around both (paper, V.A and V.B).
+
+    The first convolution changes the depth, the second keeps it. Where the depth changes, the shortcut is
+    ``shortcut="conv"``: a 1x1 convolution (the paper's "bottleneck layer"), or ``"pad"``: the channels
+    that are there, zeros for the rest (no parameters; He et al., 2015, option A).
+
+    ``dropout`` drops whole channels between the convolutions: neighbours in a feature map are so
+    correlated that dropping single pixels hardly regularises (Tompson et al., 2015).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        dropout: float = 0.0,
+        shortcut: str = "conv",
+    ) -> None:
+        super().__init__()
+        if shortcut not in ("conv", "pad"):
+            raise InputError("model.shortcut", "conv or pad", shortcut)
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.convolutions = nn.Sequential(
+            DepthwiseSeparableConv2d(in_channels, out_channels, kernel_size),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout),
+            DepthwiseSeparableConv2d(out_channels, out_channels, kernel_size),
+        )
+        self.shortcut: nn.Module
+        if in_channels == out_channels:
+            self.shortcut = nn.Identity()
+        elif shortcut == "conv":
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        else:
+            self.shortcut = MatchChannels(out_channels)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, in_channels, H, W) -> (B, out_channels, H, W)``."""
+        features = self.norm(features)
+        return self.activation(self.convolutions(features) + self.shortcut(features))
+
+
+class MatchChannels(nn.Module):
+    """Cuts channels off or appends zero channels, without parameters: ``(B, C, H, W) -> (B, channels, H, W)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, channels, H, W)``."""
+        return nn.functional.pad(features, (0, 0, 0, 0, 0, self.channels - features.shape[1]))
+
+
+class ConvBlock(nn.Sequential):
+    """Two biased 3x3 convolutions, each with a ReLU: a level of the original UNet (Ronneberger et al., 2015).
+
+    ``batch_norm`` and ``dropout`` are off in the baseline that is counted at 31.03 M parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ) -> None:
+        layers: list[nn.Module] = []
+        for channels in (in_channels, out_channels):
+            layers.append(nn.Conv2d(channels, out_channels, kernel_size, padding="same", bias=not batch_norm))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(out_channels))
+            layers.append(nn.ReLU(inplace=True))
+        if dropout:
+            layers.insert(len(layers) // 2, nn.Dropout2d(dropout))
+        super().__init__(*layers)

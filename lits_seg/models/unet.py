@@ -1,0 +1,165 @@
+"""The paper's network and its baseline: one U shape, two short classes."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lits_seg.errors import InputError
+from lits_seg.models.blocks import ConvBlock, SeparableConvBlock, SeparableResidualBlock
+from lits_seg.models.upsample import upsamplers
+
+Block = Callable[[int, int], nn.Module]
+
+
+class UShape(nn.Module):
+    """An encoder, an innermost layer, and a decoder that sees the encoder's maps (Ronneberger et al., 2015).
+
+    ``forward``: images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, any H and W: the
+    image is padded by its edge to a multiple of ``2 ** levels`` inside, and the logits are cropped.
+
+    Args:
+        in_channels: channels of the images (1: one CT slice).
+        out_channels: classes (2: lesion or not; 3: background, liver, lesion).
+        encoder_widths: depth of each encoder level, outermost first; a max-pool follows each.
+        innermost_width: depth of the innermost layer.
+        decoder_widths: depth of each decoder level, deepest first.
+        upsample: the upsampler of each decoder level, deepest first, by name (see ``models.upsample``).
+        block: makes an encoder or decoder level from its input and output depth.
+        innermost: makes the innermost layer likewise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        encoder_widths: Sequence[int],
+        innermost_width: int,
+        decoder_widths: Sequence[int],
+        upsample: Sequence[str],
+        block: Block,
+        innermost: Block,
+    ) -> None:
+        super().__init__()
+        if len(decoder_widths) != len(encoder_widths):
+            raise InputError("model.decoder_widths", f"{len(encoder_widths)} depths", list(decoder_widths))
+        self.out_channels = out_channels
+        self.encoder, self.upsamplers, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        channels = in_channels
+        for width in encoder_widths:
+            self.encoder.append(block(channels, width))
+            channels = width
+        self.innermost = innermost(channels, innermost_width)
+        channels = innermost_width
+        skips = list(reversed(encoder_widths))
+        for make, skip, width in zip(upsamplers(upsample, len(skips)), skips, decoder_widths, strict=True):
+            upsampler = make(channels, skip)
+            self.upsamplers.append(upsampler)
+            self.decoder.append(block(upsampler.out_channels + skip, width))
+            channels = width
+        self.logits = nn.Conv2d(channels, out_channels, 1)
+        for part in (self.encoder, self.innermost, self.decoder):
+            part.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, in_channels, H, W) -> (B, out_channels, H, W)``, not normalised."""
+        height, width = images.shape[-2:]
+        stride = 2 ** len(self.encoder)
+        features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
+        skips: list[tuple[Tensor, Tensor | None]] = []
+        for level, upsampler in zip(self.encoder, reversed(self.upsamplers), strict=True):
+            features = level(features)
+            if upsampler.needs_indices:
+                pooled, indices = functional.max_pool2d(features, 2, return_indices=True)
+            else:
+                pooled, indices = functional.max_pool2d(features, 2), None
+            skips.append((features, indices))
+            features = pooled
+        features = self.innermost(features)
+        for upsampler, level in zip(self.upsamplers, self.decoder, strict=True):
+            skip, indices = skips.pop()
+            features = level(torch.cat([skip, upsampler(features, indices)], dim=1))
+        return self.logits(features)[..., :height, :width]
+
+
+class UNet(UShape):
+    """The baseline: the original UNet with padded convolutions.
+
+    With ``upsample`` four times ``deconv``: 31,030,658 parameters for two classes.
+    """
+
+    def __init__(
+        self,
+        upsample: Sequence[str],
+        in_channels: int = 1,
+        out_channels: int = 2,
+        encoder_widths: Sequence[int] = (64, 128, 256, 512),
+        innermost_width: int = 1024,
+        decoder_widths: Sequence[int] = (512, 256, 128, 64),
+        kernel_size: int = 3,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ) -> None:
+        def block(inputs: int, outputs: int) -> nn.Module:
+            return ConvBlock(inputs, outputs, kernel_size, dropout, batch_norm)
+
+        super().__init__(
+            in_channels, out_channels, encoder_widths, innermost_width, decoder_widths, upsample, block, block
+        )
+
+
+class DSCUNet(UShape):
+    """The paper's network: residual blocks of depthwise separable convolutions (section V.A, Fig. 1).
+
+    The paper does not state the decoder's widths nor the innermost layer's form. The defaults keep all that
+    it does state and reach its count: 13.8 times fewer parameters than the UNet with ``upsample`` =
+    bilinear, bilinear, bilinear, subpixel. ``experiments/parameter_audit`` has the other readings.
+
+    Args:
+        innermost: ``"conv"``: a single depthwise separable convolution; ``"block"``: a residual block.
+        shortcut: ``"conv"`` or ``"pad"``, see ``SeparableResidualBlock``.
+        kernel_size: 3; 2 is the paper's text taken literally.
+    """
+
+    def __init__(
+        self,
+        upsample: Sequence[str],
+        in_channels: int = 1,
+        out_channels: int = 2,
+        encoder_widths: Sequence[int] = (64, 128, 256, 512),
+        innermost_width: int = 1024,
+        decoder_widths: Sequence[int] = (240, 128, 64, 32),
+        kernel_size: int = 3,
+        dropout: float = 0.05,
+        innermost: str = "conv",
+        shortcut: str = "conv",
+    ) -> None:
+        if innermost not in ("conv", "block"):
+            raise InputError("model.innermost", "conv or block", innermost)
+
+        def block(inputs: int, outputs: int) -> nn.Module:
+            return SeparableResidualBlock(inputs, outputs, kernel_size, dropout, shortcut)
+
+        def separable(inputs: int, outputs: int) -> nn.Module:
+            return SeparableConvBlock(inputs, outputs, kernel_size, dropout)
+
+        super().__init__(
+            in_channels,
+            out_channels,
+            encoder_widths,
+            innermost_width,
+            decoder_widths,
+            upsample,
+            block,
+            block if innermost == "block" else separable,
+        )
+
+
+def _initialise(module: nn.Module) -> None:
+    # He et al. (2015): keeps the signal's variance through ReLUs, which the UNet, having no norm, relies on.
+    if isinstance(module, nn.Conv2d):
+        depthwise = module.groups > 1  # no activation follows it
+        nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if depthwise else "relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,102 @@
+"""``python -m lits_seg.report runs=DIR``: finished runs as one table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor
+
+from lits_seg.cli import entry
+from lits_seg.errors import InputError
+from lits_seg.metrics import bootstrap_interval, case_scores, summarise
+from lits_seg.runs import RESULT
+
+HEADER = (
+    "network",
+    "parameters",
+    "GMAC",
+    "Dice per case [95 %]",
+    "Dice global",
+    "Jaccard",
+    "|A∩B|/|B|",
+    "training",
+)
+
+
+@entry("report")
+def main(cfg: DictConfig) -> None:
+    """Prints the table of all finished runs below a folder."""
+    print(table(read_results(cfg.runs)))
+
+
+def read_results(folder: str | Path) -> list[dict[str, Any]]:
+    """The results of all finished runs below a folder. Raises ``InputError`` where there is none."""
+    paths = sorted(Path(folder).glob(f"**/{RESULT}"))
+    if not paths:
+        raise InputError(folder, f"a folder with finished runs ({RESULT})", "none")
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def summary(counts: Tensor) -> dict[str, Any]:
+    """Means over patients, with the interval of the Dice, from counts ``(patients, 3)``."""
+    dice = case_scores(counts)["dice"].tolist()
+    return {**summarise(counts), "dice_interval": list(bootstrap_interval(dice)), "patients": len(dice)}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Runs, and the baselines on the same patients, as a Markdown table; what they were tested on above it."""
+    blocks = []
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(_tested_on(result), []).append(result)
+    for title, group in groups.items():
+        rows = [HEADER, ("---",) * len(HEADER)]
+        rows += [_row(result) for result in sorted(group, key=lambda result: result["parameters"])]
+        baseline = next((result["baseline"] for result in group if "baseline" in result), None)
+        if baseline:
+            rows.append((baseline["name"], "–", "–", *_scores(baseline["scores"]), "–"))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+        lines = [
+            "| "
+            + " | ".join(
+                cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths, strict=True)
+            )
+            + " |"
+            for row in rows
+        ]
+        blocks.append("\n".join([f"Lesions, {title}:", "", *lines]))
+    return "\n\n".join(blocks) + "\n\nResearch use only."
+
+
+def _tested_on(result: dict[str, Any]) -> str:
+    kind = "synthetic" if result["synthetic"] else "real"
+    selection = "; the same patients chose the checkpoint (optimistic)" if result["selected_on_test"] else ""
+    return (
+        f"{result['scores']['patients']} test patients of {result['data']} ({kind} CT), "
+        f"fold {result['fold']} of {result['folds']}, {result['size']} px{selection}"
+    )
+
+
+def _row(result: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{result['model']}, {result['decoder']}",
+        f"{result['parameters']:,}",
+        f"{result['macs'] / 1e9:.2f}",
+        *_scores(result["scores"]),
+        f"{result['train_seconds'] / 60:.1f} min, {result['steps']} steps",
+    )
+
+
+def _scores(scores: dict[str, Any]) -> tuple[str, ...]:
+    low, high = scores["dice_interval"]
+    return (
+        f"{scores['dice']:.3f} [{low:.3f}, {high:.3f}]",
+        f"{scores['dice_global']:.3f}",
+        f"{scores['jaccard']:.3f}",
+        f"{scores['paper_symbols']:.3f}",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""A run is a folder: what it was asked to do, with what, on whom, and what came out."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lits_seg.errors import InputError
+
+CONFIG, VERSIONS, SPLIT, RESULT = "config.yaml", "versions.json", "split.json", "result.json"
+LAST = Path("checkpoints", "last.ckpt")
+PACKAGES = (
+    "lits-seg",
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "monai",
+    "hydra-core",
+    "omegaconf",
+    "nibabel",
+    "numpy",
+)
+
+# Where a run is and how it is watched does not change what it computes.
+_FREE = ("ckpt_path", "name", "runs", "output_dir", "logger", "callbacks")
+
+
+def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
+    """The folder of a run below ``runs``: ``name``; with ``ckpt_path=last`` and no name of one's own the
+    newest run that was cut off.
+
+    A resolver of the configs; the name that they make up starts with the date.
+    """
+    made_up = name[:4].isdigit() and "/" in name
+    if ckpt_path == "last" and made_up:
+        unfinished = [
+            path.parent.parent for path in Path(runs).glob(f"**/{LAST}") if not (path.parent.parent / RESULT).exists()
+        ]
+        if not unfinished:
+            raise InputError(runs, "a run that was cut off, for ckpt_path=last", "none with a checkpoint")
+        return str(max(unfinished, key=lambda folder: (folder / LAST).stat().st_mtime))
+    return str(Path(runs, name))
+
+
+def describe_run(folder: Path, cfg: DictConfig) -> None:
+    """Writes the resolved config and the versions into a run's folder.
+
+    Raises ``InputError``, naming what differs, where the folder holds a run of another configuration.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    path = folder / CONFIG
+    if path.exists():
+        before = OmegaConf.to_container(OmegaConf.load(path))
+        differing = _differences(_essence(before), _essence(config))
+        if differing:
+            raise InputError(
+                folder,
+                "a folder without a run, or this run's own (name=… chooses another)",
+                "; ".join(differing),
+            )
+        return
+    write_text(folder / VERSIONS, json.dumps(versions(), indent=2))
+    write_text(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+
+
+def versions() -> dict[str, Any]:
+    """Versions of Python and the packages, and the code's git commit where it is a checkout."""
+    found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    found["git_commit"] = _git("rev-parse", "HEAD")
+    found["git_dirty"] = bool(_git("status", "--porcelain")) if found["git_commit"] else None
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None  # installed from a wheel: a repository further up would be somebody else's
+    try:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _essence(config: Any) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _FREE}
+
+
+def _differences(before: Any, after: Any, key: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = sorted(before.keys() | after.keys(), key=str)
+        return [
+            text for k in keys for text in _differences(before.get(k), after.get(k), f"{key}.{k}" if key else str(k))
+        ]
+    return [] if before == after else [f"{key} was {before}, now {after}"]

@@ -1,0 +1,157 @@
+"""``python -m lits_seg.train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+
+from lits_seg import baselines, runs
+from lits_seg.callbacks import CaseScores
+from lits_seg.checkpoint import require_same_model
+from lits_seg.cli import entry
+from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.volumes import find_cases
+from lits_seg.errors import InputError
+from lits_seg.module import LesionSegmenter
+from lits_seg.report import summary, table
+
+log = logging.getLogger(__name__)
+
+
+@entry("train")
+def main(cfg: DictConfig) -> float | None:
+    """Trains, tests and prints the table. Returns the validation Dice of the best checkpoint, for sweepers."""
+    folder = Path(cfg.output_dir)
+    runs.describe_run(folder, cfg)
+    if (folder / runs.RESULT).exists():
+        print(f"{folder}: this run is finished; nothing is done again")
+        result = json.loads((folder / runs.RESULT).read_text())
+    else:
+        result = train(cfg, folder)
+    if result is None:
+        return None
+    print(table([result]), f"\nrun folder: {folder}", sep="\n")
+    return result["val_dice"]
+
+
+def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
+    """One run. The result is also written to ``result.json``; None from ranks other than the first, and from
+    a ``fast_dev_run``, which keeps no checkpoint."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    try:
+        resume = _resume_from(cfg, folder)
+        datamodule: SliceDataModule = instantiate(cfg.data)
+        module: LesionSegmenter = instantiate(cfg.module)
+        trainer: pl.Trainer = instantiate(
+            cfg.trainer,
+            callbacks=list(instantiate(cfg.callbacks).values()),
+            logger=list(instantiate(cfg.logger).values()),
+        )
+        facts = _facts(cfg, module, datamodule)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(facts)
+        trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
+        return _test(cfg, folder, trainer, module, datamodule, facts)
+    finally:
+        _finish_wandb()
+
+
+def _test(
+    cfg: DictConfig,
+    folder: Path,
+    trainer: pl.Trainer,
+    module: LesionSegmenter,
+    datamodule: SliceDataModule,
+    facts: dict[str, Any],
+) -> dict[str, Any] | None:
+    if trainer.fast_dev_run:
+        trainer.test(module, datamodule, verbose=False)
+        return None
+    checkpoint, timer, cases = (_callback(trainer, kind) for kind in (ModelCheckpoint, Timer, CaseScores))
+    steps = trainer.global_step
+    trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)
+    if not trainer.is_global_zero:
+        return None
+    counts = module.overlap.compute().cpu()[:, 0]
+    result = {
+        **facts,
+        "synthetic": ((datamodule.test_root or datamodule.root) / "phantom.json").exists(),
+        "steps": steps,
+        "train_seconds": timer.time_elapsed("train"),
+        "val_dice": float(checkpoint.best_model_score),
+        "best_checkpoint": str(Path(checkpoint.best_model_path).relative_to(folder.absolute())),
+        "scores": summary(counts),
+        "cases": cases.rows,
+    }
+    if cfg.baseline:
+        result["baseline"] = _baseline(datamodule)
+    runs.write_text(folder / runs.RESULT, json.dumps(result, indent=2))
+    return result
+
+
+def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
+    if cfg.ckpt_path is None:
+        return None
+    path = folder / runs.LAST if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
+    if cfg.ckpt_path == "last" and not path.exists():
+        log.info("%s: no checkpoint yet, training starts from the beginning", folder)
+        return None
+    require_same_model(path, _plain(cfg.model))
+    return str(path)
+
+
+def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
+    """What dashboards and tables compare runs by."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {
+        "model": choices.get("model"),
+        "decoder": choices.get("decoder"),
+        "levels": list(cfg.decoder.levels),
+        "data": choices.get("data"),
+        "fold": datamodule.fold,
+        "folds": datamodule.folds,
+        "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
+        "seed": cfg.seed,
+        "size": datamodule.preprocess.size,
+        "parameters": count_parameters(module.network),
+        "macs": count_macs(module.network, size=datamodule.preprocess.size),
+    }
+
+
+def _baseline(datamodule: SliceDataModule) -> dict[str, Any]:
+    train = {case.name: case for case in find_cases(datamodule.root)}
+    test = {case.name: case for case in find_cases(datamodule.test_root or datamodule.root)}
+    counts, description = baselines.threshold_in_liver(
+        [train[case.name] for case in datamodule.split["train"]],
+        [test[case.name] for case in datamodule.split["test"]],
+    )
+    return {"name": "threshold in the true liver", "description": description, "scores": summary(counts)}
+
+
+def _callback(trainer: pl.Trainer, kind: type) -> Any:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(node, resolve=True)
+    if not isinstance(plain, dict):
+        raise InputError("configuration", "a mapping", plain)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _finish_wandb() -> None:
+    # W&B keeps one run a process: without this, the runs of a sweep would merge into one.
+    if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
+        sys.modules["wandb"].finish()
+
+
+if __name__ == "__main__":
+    main()
