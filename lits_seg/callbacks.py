@@ -167,6 +167,9 @@ class Overlays(Callback):
 class EpochLines(ProgressBar):
     """One line an epoch: progress for logs and pipes, where a moving bar would be garbled."""
 
+    def disable(self) -> None:
+        """Called on the ranks that must not print; ``on_validation_end`` asks for the rank itself."""
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints step, loss and Dice."""
         if trainer.sanity_checking or not trainer.is_global_zero:

@@ -19,7 +19,7 @@ HEADER = (
     "Dice per case [95 %]",
     "Dice global",
     "Jaccard",
-    "|A∩B|/|B|",
+    "precision",
     "training",
 )
 
@@ -71,20 +71,22 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def _tested_on(result: dict[str, Any]) -> str:
     kind = "synthetic" if result["synthetic"] else "real"
+    fold = f", fold {result['fold']} of {result['folds']}" if "fold" in result else ""
     selection = "; the same patients chose the checkpoint (optimistic)" if result["selected_on_test"] else ""
     return (
-        f"{result['scores']['patients']} test patients of {result['data']} ({kind} CT), "
-        f"fold {result['fold']} of {result['folds']}, {result['size']} px{selection}"
+        f"{result['scores']['patients']} test patients of {result['data']} ({kind} CT){fold}, "
+        f"{result['size']} px{selection}"
     )
 
 
 def _row(result: dict[str, Any]) -> tuple[str, ...]:
+    trained = f"{result['train_seconds'] / 60:.1f} min, {result['steps']} steps" if "steps" in result else "–"
     return (
         f"{result['model']}, {result['decoder']}",
         f"{result['parameters']:,}",
         f"{result['macs'] / 1e9:.2f}",
         *_scores(result["scores"]),
-        f"{result['train_seconds'] / 60:.1f} min, {result['steps']} steps",
+        trained,
     )
 
 

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg import baselines, runs
 from lits_seg.callbacks import CaseScores
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> float | None:
     """Trains, tests and prints the table. Returns the validation Dice of the best checkpoint, for sweepers."""
     folder = Path(cfg.output_dir)
-    runs.describe_run(folder, cfg)
+    if rank_zero_only.rank == 0:
+        runs.describe_run(folder, cfg)
     if (folder / runs.RESULT).exists():
         print(f"{folder}: this run is finished; nothing is done again")
         result = json.loads((folder / runs.RESULT).read_text())
@@ -76,16 +78,16 @@ def _test(
         trainer.test(module, datamodule, verbose=False)
         return None
     checkpoint, timer, cases = (_callback(trainer, kind) for kind in (ModelCheckpoint, Timer, CaseScores))
-    steps = trainer.global_step
+    # Before the test, which brings back the best checkpoint's own clock.
+    done = {"steps": trainer.global_step, "train_seconds": timer.time_elapsed("train")}
     trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
         return None
     counts = module.overlap.compute().cpu()[:, 0]
     result = {
         **facts,
-        "synthetic": ((datamodule.test_root or datamodule.root) / "phantom.json").exists(),
-        "steps": steps,
-        "train_seconds": timer.time_elapsed("train"),
+        "synthetic": datamodule.synthetic,
+        **done,
         "val_dice": float(checkpoint.best_model_score),
         "best_checkpoint": str(Path(checkpoint.best_model_path).relative_to(folder.absolute())),
         "scores": summary(counts),
@@ -115,7 +117,7 @@ def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule
         "model": choices.get("model"),
         "decoder": choices.get("decoder"),
         "levels": list(cfg.decoder.levels),
-        "data": choices.get("data"),
+        "data": str(datamodule.test_root or choices.get("data")),
         "fold": datamodule.fold,
         "folds": datamodule.folds,
         "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,

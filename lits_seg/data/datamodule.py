@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lits_seg.data import phantom
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.slices import StoredCase, store_cases
 from lits_seg.data.splits import Split, split_patients
@@ -84,21 +85,27 @@ class SliceDataModule(pl.LightningDataModule):
             self._stored(root)
 
     def setup(self, stage: str | None = None) -> None:
-        """Splits the patients; also at hand before a trainer exists."""
-        if self.split:
+        """Splits the patients. For a test on ``test_root`` alone, ``root`` is not asked for."""
+        if self.test_root:
+            self.split["test"] = self._stored(self.test_root)
+        if "train" in self.split or (stage == "test" and self.test_root):
             return
-        self.split = split_patients(
+        split = split_patients(
             self._stored(self.root),
             folds=self.folds,
             fold=self.fold,
             val_share=self.val_share,
             seed=self.split_seed,
         )
-        if self.test_root:
-            self.split["test"] = self._stored(self.test_root)
+        self.split = {**split, **self.split}
 
     def _stored(self, root: Path) -> list[StoredCase]:
         return store_cases(find_cases(root), self.preprocess, self.store, self.workers)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the test patients are a phantom's."""
+        return ((self.test_root or self.root) / phantom.DESCRIPTION).exists()
 
     def label_counts(self) -> list[int]:
         """Pixels of background, liver and lesion in the training patients' slices."""
@@ -133,8 +140,9 @@ class SliceDataModule(pl.LightningDataModule):
     def _evaluation(self, part: str) -> DataLoader:
         slices = EvaluationSlices(self.split[part])
         rank, world = self._rank()
-        # Batches are dealt to the ranks and none is repeated: a repeated slice would count twice.
-        batches = slices.batches(self.eval_batch_size)[rank::world]
+        # Every rank needs a batch; none is repeated, since a repeated slice would count twice.
+        size = min(self.eval_batch_size, max(1, len(slices) // world))
+        batches = slices.batches(size)[rank::world]
         return DataLoader(slices, batch_sampler=batches, **self._loading())
 
     def _rank(self) -> tuple[int, int]:

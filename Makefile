@@ -1,0 +1,54 @@
+# make with no target lists the targets. PYTHON chooses the interpreter that makes the environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo compare real-data real-test test test-slow lint smoke bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make the environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 expected; found " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# torch first: alone, pip takes a CPU build where one is offered
+	$(BIN)/pip install --progress-bar on -c constraints.txt torch
+	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## train the paper's network on synthetic CT, score it on held-out patients (minutes)
+	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
+
+compare: demo  ## the same for the 31 M-parameter UNet, and the table of both (half an hour)
+	$(BIN)/python -m lits_seg.train experiment=demo model=unet decoder=deconv name=demo-unet ckpt_path=last
+	$(BIN)/python -m lits_seg.report runs=runs
+
+real-data: setup  ## fetch one real LiTS case from PyPI into data/real
+	$(BIN)/python -m lits_seg.data.real_case data/real
+
+real-test: demo real-data  ## test the demo's network, trained on synthetic CT alone, on the real case
+	$(BIN)/python -m lits_seg.evaluate ckpt=runs/demo/checkpoints/best.ckpt references=data/real output=runs/demo/real
+
+test: setup  ## pass the tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+smoke: setup  ## a sweep over both models on tiny volumes
+	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
+
+bench: setup  ## the parameter audit, into experiments/
+	$(BIN)/python -m lits_seg.benchmark
+
+clean:  ## remove the environment, generated data and runs
+	rm -rf $(VENV) data runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,76 @@
+"""``python -m lits_seg.evaluate``: score a checkpoint on whole volumes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from lits_seg import runs
+from lits_seg.callbacks import CaseScores, Overlays, progress
+from lits_seg.checkpoint import load_segmenter
+from lits_seg.cli import entry
+from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.errors import InputError
+from lits_seg.module import LesionSegmenter
+from lits_seg.report import summary, table
+
+
+@entry("evaluate")
+def main(cfg: DictConfig) -> None:
+    """Scores, writes ``evaluation.json``, ``test_cases.csv`` and ``overlays.png``, and prints the table."""
+    segmenter = load_segmenter(cfg.ckpt)
+    datamodule = _volumes(cfg, segmenter)
+    output = Path(cfg.output)
+    output.mkdir(parents=True, exist_ok=True)
+    cases = CaseScores(output)
+    trainer = pl.Trainer(
+        accelerator=cfg.accelerator,
+        devices=1,
+        precision=cfg.precision,
+        logger=False,
+        callbacks=[cases, Overlays(output), progress()],
+        use_distributed_sampler=False,
+    )
+    trainer.test(segmenter, datamodule, verbose=False)
+    result = {**_facts(cfg, segmenter, datamodule), "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
+    runs.write_text(output / "evaluation.json", json.dumps({**result, "cases": cases.rows}, indent=2))
+    print(table([result]), f"\nwritten to: {output}", sep="\n")
+
+
+def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
+    if cfg.references is not None:
+        return SliceDataModule(
+            root=cfg.references,
+            test_root=cfg.references,
+            store=cfg.store,
+            preprocess=segmenter.preprocess,
+            eval_batch_size=cfg.batch_size,
+            workers=cfg.workers,
+        )
+    config = Path(cfg.ckpt).absolute().parent.parent / runs.CONFIG
+    if not config.exists():
+        raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
+    return instantiate(OmegaConf.load(config).data)
+
+
+def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
+    model = segmenter.hparams["model"]
+    return {
+        "checkpoint": str(cfg.ckpt),
+        "model": model["_target_"].rsplit(".", 1)[-1],
+        "decoder": "-".join(model.get("upsample", [])) or "own",
+        "data": str(datamodule.test_root or datamodule.root),
+        "synthetic": datamodule.synthetic,
+        "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
+        "size": datamodule.preprocess.size,
+        "parameters": count_parameters(segmenter.network),
+        "macs": count_macs(segmenter.network, size=datamodule.preprocess.size),
+    }
+
+
+if __name__ == "__main__":
+    main()

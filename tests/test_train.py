@@ -1,0 +1,259 @@
+"""The train command, as a user runs it: real processes, tiny synthetic volumes."""
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMOKE, run_command
+from omegaconf import OmegaConf
+
+from lits_seg.cli import CONF
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def equal_weights(one: Path, other: Path) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture(scope="module")
+def finished(smoke_folder: Path) -> Path:
+    """A finished run of two epochs, with every logger."""
+    run_command("train", *SMOKE, "name=finished", "logger=all", "baseline=true", cwd=smoke_folder)
+    return smoke_folder / "runs" / "finished"
+
+
+def test_run_folder_tells_what_was_done(finished: Path) -> None:
+    config = OmegaConf.load(finished / "config.yaml")
+    assert config.data.fold == 0
+    assert config.module.model.upsample == ["bilinear", "bilinear", "bilinear", "subpixel"]  # resolved
+    versions = json.loads((finished / "versions.json").read_text())
+    assert versions["torch"] == torch.__version__
+    assert re.fullmatch(r"[0-9a-f]{40}", versions["git_commit"] or "0" * 40)
+    split = json.loads((finished / "split.json").read_text())
+    patients = [name for part in ("train", "val", "test") for name in split[part]]
+    assert sorted(patients) == sorted(set(patients))
+    assert len(patients) == 8
+    for name in ("curves.png", "overlays.png"):
+        assert (finished / name).read_bytes().startswith(b"\x89PNG")
+    for name in ("best.ckpt", "last.ckpt"):
+        assert weights(finished / "checkpoints" / name)
+
+
+def test_scores_per_case_and_their_summary(finished: Path) -> None:
+    result = json.loads((finished / "result.json").read_text())
+    with (finished / "test_cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    split = json.loads((finished / "split.json").read_text())
+    assert [row["case"] for row in rows] == split["test"]
+    mean = sum(float(row["dice"]) for row in rows) / len(rows)
+    assert result["scores"]["dice"] == pytest.approx(mean)
+    assert result["scores"]["dice_interval"][0] <= mean <= result["scores"]["dice_interval"][1]
+    assert result["synthetic"] is True
+    assert not result["selected_on_test"]
+    assert 0 < result["baseline"]["scores"]["dice"] < 1
+
+
+def test_score_of_the_saved_checkpoint_equals_the_logged_one(finished: Path, smoke_folder: Path) -> None:
+    run_command(
+        "evaluate", "ckpt=runs/finished/checkpoints/best.ckpt", "output=evaluated", "accelerator=cpu", cwd=smoke_folder
+    )
+    again = json.loads((smoke_folder / "evaluated" / "evaluation.json").read_text())
+    result = json.loads((finished / "result.json").read_text())
+    assert again["scores"] == pytest.approx(result["scores"], nan_ok=True)
+    assert again["cases"] == result["cases"]
+    logged = [
+        row
+        for path in finished.glob("metrics/*/metrics.csv")
+        for row in csv.DictReader(path.open())
+        if row["test/dice"]
+    ]
+    assert float(logged[0]["test/dice"]) == pytest.approx(result["scores"]["dice"], abs=1e-6)
+
+
+def test_finished_run_is_not_done_again(finished: Path, smoke_folder: Path) -> None:
+    before = (finished / "result.json").stat().st_mtime_ns
+    arguments = (*SMOKE, "name=finished", "logger=all", "baseline=true")
+    shown = run_command("train", *arguments, cwd=smoke_folder)
+    assert "finished" in shown.stdout
+    assert "dsc_unet, subpixel" in shown.stdout
+    assert (finished / "result.json").stat().st_mtime_ns == before
+    refused = run_command("train", *arguments, "seed=7", cwd=smoke_folder, status=1)
+    assert "seed was 0, now 7" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_killed_run_resumes_to_the_same_weights(smoke_folder: Path) -> None:
+    arguments = (*SMOKE, "trainer.max_epochs=4", "scheduler=onecycle", "model.dropout=0.3")
+    run_command("train", *arguments, "name=whole", cwd=smoke_folder)
+    command = [sys.executable, "-m", "lits_seg.train", *arguments, "runs=cut", "trainer.check_val_every_n_epoch=1"]
+    process = subprocess.Popen(command, cwd=smoke_folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 3/4"):
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder,) = (path.parent.parent for path in (smoke_folder / "cut").glob("**/last.ckpt"))
+    assert not (folder / "result.json").exists()
+    run_command("train", *arguments, "runs=cut", "ckpt_path=last", cwd=smoke_folder)
+    assert (folder / "result.json").exists()
+    assert equal_weights(
+        smoke_folder / "runs" / "whole" / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.ckpt"
+    )
+    assert len(list(folder.glob("metrics/version_*"))) == 2
+    assert len({path.parent for path in (smoke_folder / "cut").glob("**/config.yaml")} - {folder / ".hydra"}) == 1
+
+
+def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Path) -> None:
+    for name, seed in (("one", 3), ("two", 3), ("other", 4)):
+        run_command("train", *SMOKE, "trainer.max_epochs=1", f"seed={seed}", f"name={name}", cwd=smoke_folder)
+    last = [smoke_folder / "runs" / name / "checkpoints" / "last.ckpt" for name in ("one", "two", "other")]
+    assert equal_weights(last[0], last[1])
+    assert not equal_weights(last[0], last[2])
+
+
+def test_wandb_offline_run_holds_what_dashboards_need(finished: Path) -> None:
+    (log,) = finished.glob("wandb/offline-run-*/run-*.wandb")
+    records = list(read_wandb(log))
+    config = {
+        ".".join(item.nested_key) or item.key: json.loads(item.value_json)
+        for record in records
+        for update in [record.run.config, record.config]
+        for item in update.update
+    }
+    result = json.loads((finished / "result.json").read_text())
+    for name in ("parameters", "macs", "decoder", "fold", "seed", "model"):
+        assert config[name] == result[name], name
+    history: dict[str, list[str]] = {}
+    for record in records:
+        for item in record.history.item:
+            history.setdefault(item.key or "/".join(item.nested_key), []).append(item.value_json)
+    assert len(history["val/dice"]) == 2
+    assert float(history["test/dice"][0]) == pytest.approx(result["scores"]["dice"], abs=1e-6)
+    table = json.loads(history["test/cases"][0])
+    assert (table["_type"], table["nrows"]) == ("table-file", result["scores"]["patients"])
+    images = json.loads(history["test/overlays"][0])
+    assert images["_type"] == "images/separated"
+    assert {"truth", "predicted"} <= set(images["all_masks"][0])
+    assert (log.parent / "files" / images["filenames"][0]).read_bytes().startswith(b"\x89PNG")
+
+
+def read_wandb(path: Path):
+    """The records of an offline run: LevelDB's log format around protobuf messages."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, position, parts = path.read_bytes(), 7, b""
+    while position + 7 <= len(content):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        length, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
+        parts += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or its last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def test_sweep_makes_one_folder_and_one_wandb_run_a_job(smoke_folder: Path) -> None:
+    arguments = (*SMOKE, "trainer.max_epochs=1", "runs=swept", "logger=wandb", "decoder=subpixel,deconv")
+    run_command("train", "-m", *arguments, cwd=smoke_folder)
+    results = sorted((smoke_folder / "swept").glob("sweeps/*/*/result.json"))
+    assert [path.parent.name for path in results] == [
+        "0_dsc_unet_subpixel_fold0_seed0",
+        "1_dsc_unet_deconv_fold0_seed0",
+    ]
+    assert all(len(list(path.parent.glob("wandb/offline-run-*"))) == 1 for path in results)
+    shown = run_command("report", "runs=swept", cwd=smoke_folder).stdout
+    assert "dsc_unet, subpixel" in shown
+    assert "dsc_unet, deconv" in shown
+
+
+def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
+    run_command(
+        "train",
+        *SMOKE,
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.max_epochs=1",
+        "name=ranks",
+        cwd=smoke_folder,
+    )
+    result = json.loads((smoke_folder / "runs" / "ranks" / "result.json").read_text())
+    run_command(
+        "evaluate", "ckpt=runs/ranks/checkpoints/best.ckpt", "output=one_rank", "accelerator=cpu", cwd=smoke_folder
+    )
+    alone = json.loads((smoke_folder / "one_rank" / "evaluation.json").read_text())
+    assert [case["predicted_ml"] for case in alone["cases"]] == [case["predicted_ml"] for case in result["cases"]]
+    assert alone["scores"] == pytest.approx(result["scores"], nan_ok=True)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
+    small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs="))]
+    run_command(
+        "train", f"experiment={experiment}", *small, "debug=fast", "trainer.accelerator=cpu", f"name={experiment}",
+        cwd=smoke_folder,
+    )  # fmt: skip
+
+
+def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
+    run_command(
+        "train", *SMOKE, "trainer.max_epochs=1", "data.test_root=data/smoke", "name=elsewhere", cwd=smoke_folder
+    )
+    result = json.loads((smoke_folder / "runs" / "elsewhere" / "result.json").read_text())
+    assert result["scores"]["patients"] == 8
+    assert math.isfinite(result["scores"]["dice"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["model=nope"], ["model/nope", "dsc_unet", "unet"]),
+        (["model.widht=3"], ["widht", "encoder_widths"]),
+        (["decoder.levels=[bilinear,bilinear,bilinear,cubic]"], ["cubic", "bicubic", "espcn"]),
+        (["data=lits"], ["data.root"]),
+        (["data=lits", "data.root=nowhere"], ["nowhere", "expected", "found"]),
+        (["data.fold=4"], ["data.fold", "0 to 3", "4"]),
+        (["data.slices=kidney"], ["all, liver, lesion", "kidney"]),
+        (["ckpt_path=nothing.ckpt"], ["nothing.ckpt", "no such file"]),
+        (["ckpt_path=last", "runs=empty"], ["empty", "ckpt_path=last"]),
+        (["loss.weights=heavy"], ["auto", "heavy"]),
+        (["runs=data/smoke/phantom.json"], ["data/smoke/phantom.json"]),
+    ],
+)
+def test_wrong_settings_get_one_clear_error(arguments: list[str], told: list[str], smoke_folder: Path) -> None:
+    shown = run_command("train", *SMOKE, *arguments, cwd=smoke_folder, status=1)
+    for word in told:
+        assert word in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_checkpoint_of_another_architecture(finished: Path, smoke_folder: Path) -> None:
+    shown = run_command(
+        "train", *SMOKE, "decoder=deconv", f"ckpt_path={finished}/checkpoints/last.ckpt", cwd=smoke_folder, status=1
+    )
+    assert "last.ckpt: expected a checkpoint of this model (upsample=['deconv'" in shown.stderr
+
+
+def test_help_explains_groups_with_examples(smoke_folder: Path) -> None:
+    shown = run_command("train", "--help", cwd=smoke_folder).stdout
+    for text in ("Research use only", "decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last"):
+        assert text in shown
