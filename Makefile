@@ -34,7 +34,7 @@ real-test: demo real-data  ## test the demo's network, trained on synthetic CT a
 	$(BIN)/python -m lits_seg.evaluate ckpt=runs/demo/checkpoints/best.ckpt references=data/real output=runs/demo/real
 
 test: setup  ## pass the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

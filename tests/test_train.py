@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMOKE, run_command
+from commands import SMOKE, run_command
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
@@ -27,6 +27,12 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 def equal_weights(one: Path, other: Path) -> bool:
     a, b = weights(one), weights(other)
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture(scope="module")
+def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder; the first run makes the tiny volumes in it."""
+    return tmp_path_factory.mktemp("smoke")
 
 
 @pytest.fixture(scope="module")

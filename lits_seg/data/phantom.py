@@ -28,7 +28,7 @@ from lits_seg.data.phantom_anatomy import Grid, make_grid, paint_patient
 from lits_seg.data.phantom_lesions import paint_lesions
 from lits_seg.errors import InputError
 
-VERSION = 1
+VERSION = 2
 DESCRIPTION = "phantom.json"
 ORIENTATIONS = (("RAS", 0.35), ("LPS", 0.3), ("LAS", 0.1), ("RPS", 0.05), ("LPI", 0.05), ("PSR", 0.05), ("SAL", 0.05))
 
@@ -89,18 +89,19 @@ def write_phantom(
 def generate_volume(seed: int, *, case: int = 0, size: int = 256, slices: int = 48) -> PhantomVolume:
     """One synthetic patient, ``size`` x ``size`` x ``slices`` voxels before its axes are ordered."""
     rng = np.random.default_rng(np.random.SeedSequence([VERSION, seed, case]))
-    grid, spacing = _field_of_view(rng, size, slices)
-    patient = paint_patient(rng, grid)
+    body = (rng.uniform(145, 190), rng.uniform(100, 135))
+    grid, spacing = _field_of_view(rng, size, slices, body[0])
+    patient = paint_patient(rng, grid, body)
     lesions = paint_lesions(patient)
     hu = _scan(rng, patient.hu, grid, spacing)
     labels = patient.liver.astype(np.uint8) + (lesions & patient.liver)
     return _store(rng, hu, labels, grid, spacing)
 
 
-def _field_of_view(rng: np.random.Generator, size: int, slices: int) -> tuple[Grid, np.ndarray]:
+def _field_of_view(rng: np.random.Generator, size: int, slices: int, half_width: float) -> tuple[Grid, np.ndarray]:
     """Voxel centres; three in ten volumes are crops around the liver."""
     cropped = rng.random() < 0.3
-    field = rng.uniform(190, 300) if cropped else rng.uniform(340, 460)
+    field = rng.uniform(190, 300) if cropped else 2 * half_width * rng.uniform(1.02, 1.3)
     centre = np.array([rng.uniform(-70, -35), rng.uniform(-10, 10)]) if cropped else rng.normal(0, 6, 2)
     thick = rng.uniform(200, 270) / slices if rng.random() < 0.8 else rng.uniform(110, 180) / slices
     middle = rng.normal(4, 8) if thick * slices > 190 else rng.uniform(-45, 45)
@@ -127,7 +128,7 @@ def _scan(rng: np.random.Generator, hu: np.ndarray, grid: Grid, spacing: np.ndar
         shell = np.abs(y - top + 0.0012 * (x - rng.uniform(-10, 10)) ** 2) < 2.5
         hu = np.where(shell & (hu < -500), rng.uniform(-500, 50), hu)
     hu = hu + noise
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 and np.ptp(x) > 300:  # padding; a crop lies within the circle
         outside = np.hypot(x - x.mean(), y - y.mean()) > 0.5 * np.ptp(x)
         hu = np.where(outside, rng.choice([-1024, -2000, -3024]), np.maximum(hu, -1024))
     return np.clip(np.rint(hu), -3024, 3071).astype(np.int16)

@@ -122,8 +122,8 @@ class Patient:
         self.liver[box] &= ~inside
 
 
-def paint_patient(rng: np.random.Generator, grid: Grid) -> Patient:
-    """A patient without lesions."""
+def paint_patient(rng: np.random.Generator, grid: Grid, body: tuple[float, float]) -> Patient:
+    """A patient without lesions; ``body``: half width and half depth of the trunk in mm."""
     names = list(PHASES)
     phase = names[rng.choice(len(names), p=[PHASES[name][0] for name in names])]
     levels = [rng.uniform(*pair) for pair in PHASES[phase][1]]
@@ -132,7 +132,7 @@ def paint_patient(rng: np.random.Generator, grid: Grid) -> Patient:
     shape = grid.shape
     empty = np.zeros(shape, bool)
     patient = Patient(rng, grid, np.full(shape, AIR, np.float32), empty, empty.copy(), phase, tuple(levels), (0, 0))
-    _body(patient)
+    _body(patient, body)
     _spine_and_muscles(patient)
     _bowel(patient)
     _stomach_and_spleen(patient)
@@ -143,10 +143,10 @@ def paint_patient(rng: np.random.Generator, grid: Grid) -> Patient:
     return patient
 
 
-def _body(p: Patient) -> None:
+def _body(p: Patient, body: tuple[float, float]) -> None:
     rng, everything = p.rng, (slice(None),) * 3
     x, y, z = p.grid.points(everything)
-    a, b, n = rng.uniform(140, 190), rng.uniform(98, 135), rng.uniform(2.1, 2.7)
+    (a, b), n = body, rng.uniform(2.1, 2.7)
     fat, wall = rng.uniform(5, 32), rng.uniform(9, 15)
     cavity = (a - fat - wall, b - 0.7 * fat - wall)
     p.body = cavity
@@ -165,9 +165,9 @@ def _body(p: Patient) -> None:
     depth = outline(cavity[0] + wall * 0.45, cavity[1] + wall * 0.45) - 1
     pitch, slope = rng.uniform(24, 30), rng.uniform(35, 60)
     height = np.cos(2 * np.pi * (z + slope * np.abs(np.arctan2(x, y)) + rng.uniform(0, pitch)) / pitch)
-    rib = (np.abs(depth) < 0.11) & (height > 0.35) & (np.abs(x) > 18) & (z > rng.uniform(-90, -50) - 0.35 * (y + 60))
+    rib = (np.abs(depth) < 0.11) & (height > 0.5) & (np.abs(x) > 18) & (z > rng.uniform(-90, -50) - 0.35 * (y + 60))
     p.hu[rib] = rng.uniform(260, 520)
-    p.hu[rib & (np.abs(depth) < 0.055) & (height > 0.62)] = rng.uniform(120, 220)
+    p.hu[rib & (np.abs(depth) < 0.055) & (height > 0.72)] = rng.uniform(120, 220)
 
 
 def _spine_and_muscles(p: Patient) -> None:
@@ -210,17 +210,17 @@ def _hollow(p: Patient, centre: np.ndarray, radii: np.ndarray, wall: float) -> N
 
 def _bowel(p: Patient) -> None:
     rng = p.rng
-    for _ in range(rng.integers(14, 28)):
+    for _ in range(rng.integers(30, 55)):
         centre = np.array(
-            (rng.uniform(-0.8, 0.8) * p.body[0], rng.uniform(-0.8, 0.25) * p.body[1], rng.uniform(-170, -10))
+            (rng.uniform(-0.8, 0.8) * p.body[0], rng.uniform(-0.85, 0.3) * p.body[1], rng.uniform(-170, 5))
         )
-        _hollow(p, centre, rng.uniform(9, 26, 3), wall=rng.uniform(1.5, 3.5))
+        _hollow(p, centre, rng.uniform(8, 24, 3), wall=rng.uniform(1.5, 4))
     for side in (-1, 1):  # ascending and descending colon
         centre = np.array((side * 0.78 * p.body[0], 0.15 * p.body[1], -80 + 30 * (side > 0)))
         _hollow(p, centre, np.array((20, 20, 70)) * rng.uniform(0.8, 1.2), wall=2.5)
-    for _ in range(rng.integers(3, 7)):  # pancreas and mesentery
+    for _ in range(rng.integers(5, 11)):  # pancreas, lymph nodes, mesenteric vessels
         box, distance = ellipsoid(
-            p.grid, p.jitter((15, -5, -20), 22), np.array((32, 10, 11)) * rng.uniform(0.6, 1.2), rng.normal(0, 0.5, 3)
+            p.grid, p.jitter((20, 0, -30), 30), np.array((32, 10, 11)) * rng.uniform(0.3, 1.2), rng.normal(0, 0.5, 3)
         )
         p.paint(box, distance < 1, rng.uniform(40, 110 if p.phase == "portal" else 70), within=p.cavity)
 
@@ -294,7 +294,7 @@ def _neighbours(p: Patient) -> None:
     """What presses into the liver from outside: kidneys, adrenal fat, hilum, gallbladder."""
     rng = p.rng
     for side in (-1, 1):
-        centre = p.jitter((side * 0.5 * p.body[0], 0.48 * p.body[1], -52 if side < 0 else -40), 5)
+        centre = p.jitter((side * 0.5 * p.body[0], 0.58 * p.body[1], -58 if side < 0 else -42), 5)
         radii = np.array((29, 25, 52)) * rng.uniform(0.85, 1.15)
         angles = np.array((0.25, 0.1 * side, 0.5 * side))
         box, distance = ellipsoid(p.grid, centre, radii + 6, angles)
@@ -329,7 +329,7 @@ def _great_vessels(p: Patient) -> None:
         (hilum, ((-110, 15, -25), (-95, -35, 5), (-15, -50, 20), (-75, 45, -40)), 6.5),
     ):
         for target in targets:
-            for point, width in _branch(p.rng, root, p.jitter(target, 12), p.rng.uniform(0.6, 1.1) * radius, depth=2):
+            for point, width in _branch(p.rng, root, p.jitter(target, 12), p.rng.uniform(0.7, 1.3) * radius, depth=2):
                 box = p.grid.box(point, width, bent=False)
                 x, y, z = (axis - middle for axis, middle in zip(p.grid.points(box, bent=False), point, strict=True))
                 inside = (x**2 + y**2 + z**2 < width**2) & p.liver[box]

@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from lits_seg.data.augment import rotate_zoom_bend, scanner_variety
+from lits_seg.data.datamodule import EvaluationSlices, SeededSampler, SliceDataModule
+from lits_seg.data.preprocess import Preprocess
+from lits_seg.errors import InputError
+
+
+def make(root: Path, store: Path, **settings: object) -> SliceDataModule:
+    defaults = {"preprocess": Preprocess(size=32), "augment": scanner_variety(32), "batch_size": 4, "workers": 0}
+    module = SliceDataModule(root, store, **{**defaults, **settings})
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+def epoch(module: SliceDataModule, number: int = 0, loader: object = None) -> torch.Tensor:
+    loader = loader or module.train_dataloader()
+    loader.sampler.set_epoch(number)
+    return torch.cat([batch["image"] for batch in loader])
+
+
+def test_batches_are_what_the_networks_take(lits: Path, store: Path) -> None:
+    module = make(lits, store)
+    batch = next(iter(module.train_dataloader()))
+    assert (batch["image"].shape, batch["image"].dtype) == ((4, 1, 32, 32), torch.float32)
+    assert (batch["label"].shape, batch["label"].dtype) == ((4, 32, 32), torch.int64)
+    batch = next(iter(module.val_dataloader()))
+    assert 0 <= batch["image"].min() < batch["image"].max() <= 1
+    assert batch["truth"].shape[-2:] == (40, 48)
+
+
+def test_augmentation_repeats_with_the_seed_whatever_the_number_of_workers(lits: Path, store: Path) -> None:
+    alone, again, other = (epoch(make(lits, store, seed=seed)) for seed in (0, 0, 1))
+    shared = epoch(make(lits, store, workers=2))
+    assert torch.equal(alone, again)
+    assert torch.equal(alone, shared)
+    assert not torch.equal(alone, other)
+
+
+def test_augmentation_differs_between_epochs_and_samples(lits: Path, store: Path) -> None:
+    module = make(lits, store, workers=2, slices_per_epoch=40)
+    loader = module.train_dataloader()
+    first, second, first_again = (epoch(module, number, loader) for number in (0, 1, 0))
+    assert torch.equal(first, first_again)
+    assert not torch.equal(first, second)
+    slices = loader.dataset
+    pictures = [slices[(7, seed)]["image"] for seed in range(12)]
+    assert all(not torch.equal(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
+
+
+def test_ranks_draw_different_slices_and_seeds() -> None:
+    samplers = [SeededSampler([True, False] * 20, None, None, 0, rank, 2) for rank in (0, 1)]
+    one, two = (list(sampler) for sampler in samplers)
+    assert len(one) == len(two) == 20
+    assert sorted(index for index, _ in one + two) == list(range(40))
+    assert len({seed for _, seed in one + two}) == 40
+
+
+@pytest.mark.parametrize("make_transform", [rotate_zoom_bend, scanner_variety])
+def test_labels_are_not_blended_and_follow_the_image(make_transform: object) -> None:
+    transform = make_transform(48)
+    label = torch.zeros(1, 48, 48)
+    label[:, 14:34, 14:34], label[:, 20:28, 20:28] = 1, 2
+    changed = 0
+    for seed in range(20):
+        transform.set_random_state(seed=seed)
+        out = transform({"image": label / 2, "label": label})
+        assert set(torch.as_tensor(out["label"]).unique().tolist()) <= {0, 1, 2}
+        changed += not torch.equal(torch.as_tensor(out["label"]), label)
+        if make_transform is rotate_zoom_bend:
+            assert (torch.as_tensor(out["image"]) * 2 - torch.as_tensor(out["label"])).abs().mean() < 0.1
+    assert changed == 20
+
+
+def test_share_of_slices_with_lesion(lits: Path, store: Path) -> None:
+    module = make(lits, store, lesion_share=0.75, slices_per_epoch=400)
+    loader = module.train_dataloader()
+    drawn = [loader.dataset.has_lesion[index] for index, _ in loader.sampler]
+    assert len(drawn) == 400
+    assert 0.65 < sum(drawn) / 400 < 0.85
+
+
+@pytest.mark.parametrize("part", ["all", "liver", "lesion"])
+def test_part_of_the_slices(part: str, lits: Path, store: Path) -> None:
+    slices = make(lits, store, slices=part).train_dataloader().dataset
+    counts = {"all": [1], "liver": [case.liver_pixels[i] for case, i in slices.places]}
+    counts["lesion"] = [case.lesion_pixels[i] for case, i in slices.places]
+    assert min(counts[part]) > 0
+    assert part == "all" or len(slices) < len(make(lits, store).train_dataloader().dataset)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_evaluation_meets_every_slice_once_and_one_patient_a_batch(size: int, lits: Path, store: Path) -> None:
+    module = make(lits, store)
+    slices = EvaluationSlices(module.split["test"])
+    batches = slices.batches(size)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(slices)))
+    assert all(len({slices[index]["case"] for index in batch}) == 1 for batch in batches)
+    places = [(slices[i]["case"], slices[i]["slice"]) for i in range(len(slices))]
+    assert places == [(number, i) for number, case in enumerate(module.split["test"]) for i in range(len(case))]
+
+
+def test_ranks_share_the_evaluation_and_none_is_idle(lits: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = make(lits, store, eval_batch_size=100)
+    met = []
+    for rank in range(4):
+        monkeypatch.setattr(module, "_rank", lambda rank=rank: (rank, 4))
+        batches = list(module.val_dataloader())
+        assert batches
+        met += [(int(c), int(s)) for batch in batches for c, s in zip(batch["case"], batch["slice"], strict=True)]
+    assert len(met) == len(set(met)) == sum(len(case) for case in module.split["val"])
+
+
+def test_label_counts(lits: Path, store: Path) -> None:
+    module = make(lits, store)
+    labels = torch.cat([torch.from_numpy(case.labels.copy()).flatten() for case in module.split["train"]])
+    assert module.label_counts() == labels.bincount(minlength=3).tolist()
+
+
+def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path) -> None:
+    module = make(lits, store, test_root=lits)
+    assert len(module.split["test"]) == 8
+    assert len(module.split["train"]) < 8
+    assert not module.synthetic
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"slices": "kidney"}, "all, liver, lesion"), ({"lesion_share": 1.5}, "between 0 and 1")]
+)
+def test_bad_settings_are_named(settings: dict, told: str, lits: Path, store: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        make(lits, store, **settings)
+
+
+def test_balanced_batches_need_both_kinds_of_slices(lits: Path, store: Path) -> None:
+    with pytest.raises(InputError, match="with and without lesion"):
+        make(lits, store, slices="lesion", lesion_share=0.5).train_dataloader()

@@ -1,0 +1,190 @@
+from itertools import permutations, product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import AFFINES, SHAPE, anatomy, write_case
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+
+from lits_seg.data.volumes import Case, find_cases, from_slices, header_warnings, read_case, read_volume, to_slices
+from lits_seg.errors import InputError
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+ORDERS = [
+    np.array([[axis, flip] for axis, flip in zip(axes, flips, strict=True)], float)
+    for axes in permutations(range(3))
+    for flips in product((1, -1), repeat=3)
+]
+
+
+def test_find_cases_lits_in_split_folders_in_order_of_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 2):
+        write_case(tmp_path / f"part{number % 2}", str(number), *anatomy(number))
+    assert [case.name for case in find_cases(tmp_path)] == ["2", "9", "10"]
+
+
+def test_find_cases_msd(tmp_path: Path) -> None:
+    image, label = (nib.Nifti1Image(array, np.eye(4)) for array in anatomy(0))
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / folder).mkdir()
+    for number in (12, 3):
+        nib.save(image, tmp_path / "imagesTr" / f"liver_{number}.nii.gz")
+        nib.save(label, tmp_path / "labelsTr" / f"liver_{number}.nii.gz")
+    (tmp_path / "imagesTr" / "._liver_3.nii.gz").write_bytes(b"left by an archiver")
+    assert find_cases(tmp_path) == [
+        Case(name, tmp_path / "imagesTr" / f"{name}.nii.gz", tmp_path / "labelsTr" / f"{name}.nii.gz")
+        for name in ("liver_3", "liver_12")
+    ]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_slices_do_not_depend_on_the_order_of_axes(order: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    array = rng.integers(-1000, 1000, SHAPE).astype(np.int16)
+    affine = AFFINES["oblique"]
+    turned, turned_affine = apply_orientation(array, order), affine @ inv_ornt_aff(order, array.shape)
+    np.testing.assert_array_equal(to_slices(turned, turned_affine), to_slices(array, affine))
+    np.testing.assert_array_equal(from_slices(to_slices(turned, turned_affine), turned_affine), turned)
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_rows_run_to_posterior_columns_to_the_left_slices_upwards(name: str, tmp_path: Path) -> None:
+    affine = AFFINES[name]
+    indices = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), axis=-1)
+    world = nib.affines.apply_affine(affine, indices)  # RAS+: to the right, to anterior, to superior
+    for axis, (slice_axis, sign) in enumerate(((2, -1), (1, -1), (0, 1))):
+        nib.save(nib.Nifti1Image(world[..., axis].astype(np.float32), affine), tmp_path / "v.nii")
+        volume = read_volume(tmp_path / "v.nii")
+        steps = sign * np.diff(volume.slices, axis=slice_axis)
+        assert (steps > 0).all()
+        assert steps.mean() == pytest.approx(volume.spacing[(2, 1, 0)[slice_axis]], rel=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.float32, np.float64, "scaled"])
+def test_storage_does_not_matter(kind: object, suffix: str, tmp_path: Path) -> None:
+    hu = anatomy(0)[0] // 2 * 2
+    stored = np.clip(hu, 0, None) if kind is np.uint16 else hu
+    if kind == "scaled":
+        image = nib.Nifti1Image(((hu + 1024) // 2).astype(np.int16), AFFINES["RAS"])
+        image.header.set_slope_inter(2, -1024)
+    else:
+        image = nib.Nifti1Image(stored.astype(kind), AFFINES["RAS"])
+    nib.save(image, tmp_path / f"volume-0{suffix}")
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / f"volume-0{suffix}").slices, to_slices(stored, AFFINES["RAS"]).astype(np.float32)
+    )
+
+
+def test_labels_stored_in_another_orientation_of_the_same_place_are_turned(tmp_path: Path) -> None:
+    hu, labels = anatomy(1)
+    write_case(tmp_path, "0", hu, labels)
+    order = ORDERS[23]
+    turned = nib.Nifti1Image(apply_orientation(labels, order), AFFINES["LPS"] @ inv_ornt_aff(order, labels.shape))
+    nib.save(turned, tmp_path / "segmentation-0.nii.gz")
+    image, label = read_case(find_cases(tmp_path)[0])
+    np.testing.assert_array_equal(label.slices, to_slices(labels, AFFINES["LPS"]))
+    assert image.slices[label.slices == 2].mean() == pytest.approx(60, abs=3)
+
+
+def test_headers_that_disagree_are_told_and_voxels_are_kept_together(tmp_path: Path) -> None:
+    hu, labels = anatomy(2)
+    write_case(tmp_path, "0", hu, labels)
+    nib.save(nib.Nifti1Image(labels, np.diag([1.0, 1.0, 1.0, 1.0])), tmp_path / "segmentation-0.nii.gz")
+    case = find_cases(tmp_path)[0]
+    image, label = read_case(case)
+    assert image.slices[label.slices == 2].mean() == pytest.approx(60, abs=3)
+    assert image.spacing == label.spacing == (1.5, 1.5, 3.0)
+    (warning,) = header_warnings(case)
+    assert "1.5×1.5×3" in warning
+    assert "RAS 1×1×1" in warning
+
+
+def test_real_ct_is_oriented_right() -> None:
+    if not (REAL / "volume-0.nii.gz").exists():
+        pytest.skip("the real CT is not here")
+    image, label = read_case(Case("0", REAL / "volume-0.nii.gz", REAL / "segmentation-0.nii.gz"))
+    assert image.slices[label.slices == 1].mean() == pytest.approx(45, abs=3)
+    assert np.argwhere(label.slices == 1)[:, 2].mean() < image.slices.shape[2] / 2  # the patient's right
+
+
+def damage(root: Path, what: str) -> Path:
+    """Spoils the case in ``root`` and returns the file that must be named."""
+    volume, segmentation = root / "volume-0.nii.gz", root / "segmentation-0.nii.gz"
+    hu, labels = anatomy(0)
+    if what == "no segmentation":
+        segmentation.unlink()
+        return volume
+    if what == "no volume":
+        volume.unlink()
+        return segmentation
+    if what == "truncated gzip":
+        volume.write_bytes(volume.read_bytes()[:2000])
+    elif what == "damaged gzip":
+        content = bytearray(volume.read_bytes())
+        content[1000:1100] = bytes(100)
+        volume.write_bytes(content)
+    elif what == "text":
+        volume.write_text("not an image")
+    elif what == "empty file":
+        volume.write_bytes(b"")
+    elif what == "2-D":
+        nib.save(nib.Nifti1Image(hu[:, :, 0], np.eye(4)), volume)
+    elif what == "4-D":
+        nib.save(nib.Nifti1Image(hu[..., None].repeat(2, axis=3), np.eye(4)), volume)
+    elif what == "NaN":
+        hu = hu.astype(np.float32)
+        hu[3, 3, 3] = np.nan
+        nib.save(nib.Nifti1Image(hu, AFFINES["LPS"]), volume)
+    elif what == "no affine":
+        image = nib.Nifti1Image(hu, None)
+        image.header["sform_code"], image.header["srow_x"] = 1, 0
+        nib.save(image, volume)
+    elif what == "shape":
+        nib.save(nib.Nifti1Image(labels[:, :, 1:], AFFINES["LPS"]), segmentation)
+        return segmentation
+    elif what == "label 7":
+        labels[0, 0, 0] = 7
+        nib.save(nib.Nifti1Image(labels, AFFINES["LPS"]), segmentation)
+        return segmentation
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("what", "expected", "found"),
+    [
+        ("no segmentation", "a segmentation", "none"),
+        ("no volume", "a volume", "none"),
+        ("truncated gzip", "readable NIfTI", ""),
+        ("damaged gzip", "readable NIfTI", ""),
+        ("text", "readable NIfTI", ""),
+        ("empty file", "readable NIfTI", ""),
+        ("2-D", "a 3-D volume", "2 dimensions"),
+        ("4-D", "a 3-D volume", "4 dimensions"),
+        ("NaN", "finite HU", "1 NaN"),
+        ("no affine", "an affine that tells the axes apart", ""),
+        ("shape", str(SHAPE), str((*SHAPE[:2], SHAPE[2] - 1))),
+        ("label 7", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 2, 7"),
+    ],
+)
+def test_bad_input_is_named(what: str, expected: str, found: str, tmp_path: Path) -> None:
+    write_case(tmp_path, "0", *anatomy(0))
+    file = damage(tmp_path, what)
+    with pytest.raises(InputError) as error:
+        read_case(find_cases(tmp_path)[0])
+    assert str(error.value).startswith(f"{file}: expected ")
+    assert expected in str(error.value)
+    assert f"found {found}" in str(error.value) or found in str(error.value).split("; found ")[1]
+
+
+@pytest.mark.parametrize("content", ["missing", "empty", "twice"])
+def test_bad_folders_are_named(content: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    if content != "missing":
+        root.mkdir()
+    if content == "twice":
+        for folder in ("a", "b"):
+            write_case(root / folder, "0", *anatomy(0))
+    with pytest.raises(InputError, match=r"root.*expected.*found"):
+        find_cases(root)
