@@ -37,9 +37,9 @@ class WeightedCrossEntropy(nn.Module):
             if len(self.weights) != len(counts):
                 raise InputError("loss.weights", f"{len(counts)} numbers", self.weights.tolist())
             return
-        counts = torch.tensor(counts, dtype=torch.double)
-        weights = counts.clamp(min=1) ** -self.balance
-        self.weights = (weights * counts.sum() / (weights * counts).sum()).float().to(self.weights.device)
+        pixels = torch.tensor(counts, dtype=torch.double)
+        weights = pixels.clamp(min=1) ** -self.balance
+        self.weights = (weights * pixels.sum() / (weights * pixels).sum()).float().to(self.weights.device)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean over pixels, each weighted by its class."""

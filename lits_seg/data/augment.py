@@ -5,6 +5,8 @@ is drawn from the seed that the sampler deals to each sample (see ``datamodule``
 the run's seed and differs between workers, epochs and ranks.
 """
 
+from typing import Any
+
 import numpy as np
 from monai.transforms import (
     Compose,
@@ -40,7 +42,7 @@ def rotate_zoom_bend(
         Rand2DElasticd(
             keys=(IMAGE, LABEL),
             spacing=bend_spacing * size,
-            magnitude_range=tuple(share * size for share in bend_magnitude),
+            magnitude_range=(bend_magnitude[0] * size, bend_magnitude[1] * size),
             prob=probability,
             rotate_range=float(np.deg2rad(rotate)),
             scale_range=zoom,
@@ -58,7 +60,7 @@ def scanner_variety(
     noise: float = 0.06,
     blur: tuple[float, float] = (0.3, 1.2),
     probability: float = 0.5,
-    **geometry: float,
+    **geometry: Any,
 ) -> Compose:
     """``rotate_zoom_bend``, then what differs between scanners: contrast, offset, sharpness, noise.
 

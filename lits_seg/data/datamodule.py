@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from monai.transforms import Compose
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -17,7 +18,6 @@ from lits_seg.data.splits import Split, split_patients
 from lits_seg.data.volumes import find_cases
 from lits_seg.errors import InputError
 
-Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 SLICES = ("all", "liver", "lesion")
 
 
@@ -49,7 +49,7 @@ class SliceDataModule(pl.LightningDataModule):
         root: str | Path,
         store: str | Path,
         preprocess: Preprocess,
-        augment: Transform | None = None,
+        augment: Compose | None = None,
         generate: Callable[[Path], object] | None = None,
         test_root: str | Path | None = None,
         folds: int = 4,
@@ -69,7 +69,8 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.slices", f"one of {', '.join(SLICES)}", slices)
         if lesion_share is not None and not 0 < lesion_share < 1:
             raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
-        self.root, self.store, self.test_root = Path(root), Path(store), test_root and Path(test_root)
+        self.root, self.store = Path(root), Path(store)
+        self.test_root = None if test_root is None else Path(test_root)
         self.preprocess, self.augment, self.generate = preprocess, augment, generate
         self.folds, self.fold, self.val_share, self.split_seed = folds, fold, val_share, split_seed
         self.slices, self.lesion_share, self.slices_per_epoch = slices, lesion_share, slices_per_epoch
@@ -81,8 +82,9 @@ class SliceDataModule(pl.LightningDataModule):
         """Makes the phantom if asked to, and fills the store; on one process a machine."""
         if self.generate is not None:
             self.generate(self.root)
-        for root in filter(None, (self.root, self.test_root)):
-            self._stored(root)
+        for root in (self.root, self.test_root):
+            if root is not None:
+                self._stored(root)
 
     def setup(self, stage: str | None = None) -> None:
         """Splits the patients. For a test on ``test_root`` alone, ``root`` is not asked for."""
@@ -212,7 +214,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
 class TrainingSlices(Dataset):
     """Slices of the training patients with a part of the anatomy; indexed by ``(index, seed)``."""
 
-    def __init__(self, cases: Sequence[StoredCase], slices: str, augment: Transform | None) -> None:
+    def __init__(self, cases: Sequence[StoredCase], slices: str, augment: Compose | None) -> None:
         self.cases, self.augment = cases, augment
         pixels = {
             "all": lambda case: [1] * len(case),

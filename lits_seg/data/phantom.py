@@ -28,7 +28,7 @@ from lits_seg.data.phantom_anatomy import Grid, make_grid, paint_patient
 from lits_seg.data.phantom_lesions import paint_lesions
 from lits_seg.errors import InputError
 
-VERSION = 2
+VERSION = 3
 DESCRIPTION = "phantom.json"
 ORIENTATIONS = (("RAS", 0.35), ("LPS", 0.3), ("LAS", 0.1), ("RPS", 0.05), ("LPI", 0.05), ("PSR", 0.05), ("SAL", 0.05))
 
@@ -49,10 +49,10 @@ class PhantomVolume:
 def write_phantom(
     root: str | Path,
     *,
-    cases: int = 40,
+    cases: int = 80,
     seed: int = 0,
-    size: int = 256,
-    slices: int = 48,
+    size: int = 192,
+    slices: int = 40,
     workers: int | None = None,
 ) -> list[Path]:
     """Writes ``volume-N.nii.gz`` and ``segmentation-N.nii.gz`` for N below ``cases``; those that exist stay.
@@ -86,7 +86,7 @@ def write_phantom(
     return [_paths(root, n)[0] for n in range(cases)]
 
 
-def generate_volume(seed: int, *, case: int = 0, size: int = 256, slices: int = 48) -> PhantomVolume:
+def generate_volume(seed: int, *, case: int = 0, size: int = 192, slices: int = 40) -> PhantomVolume:
     """One synthetic patient, ``size`` x ``size`` x ``slices`` voxels before its axes are ordered."""
     rng = np.random.default_rng(np.random.SeedSequence([VERSION, seed, case]))
     body = (rng.uniform(145, 190), rng.uniform(100, 135))

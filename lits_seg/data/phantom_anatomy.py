@@ -69,9 +69,9 @@ def make_grid(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, z: np.ndar
     """A grid with its warp: some 6 mm over 60 mm, and 1.5 mm over 18 mm."""
     shape, extent = (len(x), len(y), len(z)), np.array([np.ptp(x), np.ptp(y), np.ptp(z)])
     fields = [
-        6.0 * smooth_noise(rng, shape, extent, 60.0) + 1.5 * smooth_noise(rng, shape, extent, 18.0) for _ in range(3)
+        6.0 * smooth_noise(rng, shape, extent, 60.0) + 1.5 * smooth_noise(rng, shape, extent, 18.0) for _ in "xyz"
     ]
-    return Grid(x, y, z, tuple(fields), reach=26.0)
+    return Grid(x, y, z, (fields[0], fields[1], fields[2]), reach=26.0)
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ def paint_lesions(p: Patient) -> np.ndarray:
     """Paints lesions into a patient's liver and returns their mask ``(X, Y, Z)``.
 
     One patient in ten has none. Counts have a heavy tail (median about 4, at most 75), diameters are log-normal
-    (medians of 13 to 34 mm by patient, 4 to 120 mm in all; smaller where there are many), so that the median
+    (medians of 12 to 30 mm by patient, 4 to 95 mm in all; smaller where there are many), so that the median
     patient has some 16 mL of lesion, as in LiTS. Contrast to the liver is 15 to 90 HU, most
     of it darker; some patients have cysts, rims, dark cores, or brighter lesions in the arterial phase.
     """
@@ -22,12 +22,12 @@ def paint_lesions(p: Patient) -> np.ndarray:
         return lesions
     count = int(np.clip(np.exp(rng.normal(1.4, 1.1)), 1, 75))
     centres = places[rng.integers(len(places), size=count)]
-    median = rng.uniform(13, 34) / (1 + count / 40)
+    median = rng.uniform(12, 30) / (1 + count / 40)
     contrast = rng.uniform(22, 70)
     kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.72, 0.08, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)
     for centre in centres:
-        diameter = float(np.clip(median * np.exp(rng.normal(0, 0.7)), 4, 120))
+        diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 4, 95))
         middle = np.array([axis[i] for axis, i in zip((p.grid.x, p.grid.y, p.grid.z), centre, strict=True)])
         pieces = 1 + (rng.random() < 0.35) * int(rng.integers(1, 4))  # lobulated: several overlapping blobs
         for piece in range(pieces):
@@ -83,7 +83,7 @@ def _sample(texture: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """Values of the periodic texture at nodes ``(..., 3)``, trilinear."""
     low = np.floor(nodes).astype(int)
     part = nodes - low
-    value = 0.0
+    value = np.zeros(nodes.shape[:-1])
     for corner in np.ndindex(2, 2, 2):
         weight = np.prod(np.where(corner, part, 1 - part), axis=-1)
         index = (low + corner) % 64

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -45,7 +46,8 @@ class StoredCase:
     def open(cls, folder: Path) -> "StoredCase":
         """Reads ``case.json``; no array is touched."""
         description = json.loads((folder / "case.json").read_text())
-        return cls(folder, **{key: _tuple(value) for key, value in description.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
+        return cls(folder=folder, **fields)
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -87,7 +89,7 @@ def store_cases(cases: Sequence[Case], preprocess: Preprocess, store: str | Path
         root.mkdir(parents=True, exist_ok=True)
         (root / "preprocess.json").write_text(settings)
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            written = pool.map(lambda pair: _write_case(*pair, preprocess), missing)
+            written = pool.map(lambda pair: _write_case(pair[0], pair[1], preprocess), missing)
             for _ in tqdm(written, total=len(missing), desc="preparing slices", unit="case"):
                 pass
     return [StoredCase.open(folder) for folder in folders]
@@ -124,7 +126,3 @@ def _sources(case: Case) -> str:
 
 def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import (
     apply_orientation,
@@ -19,6 +20,7 @@ from nibabel.orientations import (
     io_orientation,
     ornt_transform,
 )
+from nibabel.spatialimages import HeaderDataError
 
 from lits_seg.errors import InputError
 
@@ -150,7 +152,7 @@ def _read(path: Path) -> Volume:
         array = np.asanyarray(image.dataobj)
     except FileNotFoundError:
         raise InputError(path, "a NIfTI volume", "no such file") from None
-    except (ImageFileError, OSError, EOFError, ValueError, nib.spatialimages.HeaderDataError) as error:
+    except (ImageFileError, OSError, EOFError, ValueError, HeaderDataError) as error:
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
     except Exception as error:
         # A damaged gzip stream ends in zlib.error or other types of its decompressor.
@@ -164,8 +166,10 @@ def _read(path: Path) -> Volume:
     if array.dtype != np.int16:
         array = array.astype(np.float32)
     order = _reorientation(image.affine)[:, 0].argsort()
-    spacing = np.asarray(nib.affines.voxel_sizes(image.affine))[order]
-    return Volume(to_slices(array, image.affine), image.affine, array.shape, tuple(map(float, spacing)))
+    sizes = voxel_sizes(image.affine)[order]
+    return Volume(
+        to_slices(array, image.affine), image.affine, array.shape, (float(sizes[0]), float(sizes[1]), float(sizes[2]))
+    )
 
 
 def _same_place(one: Volume, other: Volume) -> bool:
@@ -199,5 +203,5 @@ def _natural(name: str) -> list:
 
 def _short(affine: np.ndarray) -> str:
     codes = "".join(nib.aff2axcodes(affine))
-    sizes = "×".join(f"{size:.3g}" for size in nib.affines.voxel_sizes(affine))
+    sizes = "×".join(f"{size:.3g}" for size in voxel_sizes(affine))
     return f"{codes} {sizes} mm at {', '.join(f'{x:.4g}' for x in affine[:3, 3])}"

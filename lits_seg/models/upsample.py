@@ -8,7 +8,7 @@ kept, given only to those that say ``needs_indices``.
 
 from collections.abc import Sequence
 
-from monai.networks.blocks import SubpixelUpsample
+import torch
 from torch import Tensor, nn
 
 from lits_seg.errors import InputError
@@ -18,6 +18,7 @@ class Upsampler(nn.Module):
     """What all upsamplers share. By default the channels are kept and no parameter is added."""
 
     needs_indices = False
+    upsample: nn.Module
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
         super().__init__()
@@ -78,15 +79,18 @@ class Deconv(Upsampler):
 class Espcn(Upsampler):
     """A 3x3 convolution, then a pixel shuffle (Shi et al., 2016), halving the channels.
 
-    Initialised so that it starts as nearest-neighbour upsampling (ICNR; Aitken et al., 2017).
+    Initialised so that it starts as nearest-neighbour upsampling of a convolution (ICNR; Aitken et al., 2017).
     """
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
         super().__init__(in_channels, skip_channels)
         self.out_channels = in_channels // 2
-        self.upsample = SubpixelUpsample(
-            spatial_dims=2, in_channels=in_channels, out_channels=self.out_channels, apply_pad_pool=False
-        )
+        # Not MONAI's SubpixelUpsample: its ICNR repeats the wrong axis where the depth changes.
+        convolution = nn.Conv2d(in_channels, 4 * self.out_channels, 3, padding=1, bias=False)
+        with torch.no_grad():
+            one = nn.init.kaiming_normal_(torch.empty_like(convolution.weight[: self.out_channels]))
+            convolution.weight.copy_(one.repeat_interleave(4, dim=0))
+        self.upsample = nn.Sequential(convolution, nn.PixelShuffle(2))
 
 
 class MaxUnpool(Upsampler):

@@ -1,0 +1,144 @@
+"""The same tests for every model with every decoder."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from lits_seg.cli import CONF
+from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.errors import InputError
+
+NARROW = ("model.encoder_widths=[8,8,16,16]", "model.innermost_width=64", "model.decoder_widths=[64,32,16,8]")
+DECODERS = sorted(path.stem for path in (CONF / "decoder").glob("*.yaml"))
+
+
+@cache
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides)).model
+
+
+OURS = sorted(
+    path.stem for path in (CONF / "model").glob("*.yaml") if "lits_seg" in config(f"model={path.stem}")._target_
+)
+OTHERS = sorted({path.stem for path in (CONF / "model").glob("*.yaml")} - set(OURS))
+
+
+@pytest.fixture(params=[(model, decoder) for model in OURS for decoder in DECODERS], ids="-".join)
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    model, decoder = request.param
+    torch.manual_seed(0)
+    return instantiate(config(f"model={model}", f"decoder={decoder}", *NARROW))
+
+
+def test_every_pair_is_here() -> None:
+    assert len(OURS) * len(DECODERS) >= 4 * 8
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 53), (17, 16), (1, 1)])
+def test_logits_have_the_images_size(network: nn.Module, size: tuple[int, int]) -> None:
+    logits = network.eval()(torch.rand(2, 1, *size))
+    assert logits.shape == (2, 2, *size)
+    assert torch.isfinite(logits).all()
+
+
+def test_padding_does_not_reach_far(network: nn.Module) -> None:
+    image = torch.rand(1, 1, 40, 48)
+    padded = nn.functional.pad(image, (0, 0, 0, 8), mode="replicate")
+    assert torch.allclose(network.eval()(image), network(padded)[..., :40, :], atol=1e-5)
+
+
+def test_gradients_reach_every_parameter(network: nn.Module) -> None:
+    network(torch.rand(2, 1, 48, 48)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_evaluation_is_deterministic(network: nn.Module) -> None:
+    image = torch.rand(1, 1, 48, 48)
+    network(image.repeat(2, 1, 1, 1))  # moves the norms' statistics
+    network.eval()
+    assert torch.equal(network(image), network(image))
+
+
+def test_state_survives_saving(network: nn.Module, tmp_path: Path) -> None:
+    image = torch.rand(2, 1, 48, 48)
+    network(image)
+    torch.save(network.state_dict(), tmp_path / "state.pt")
+    expected = network.eval()(image)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    assert not torch.allclose(network(image), expected)
+    network.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert torch.equal(network(image), expected)
+
+
+def test_export(network: nn.Module) -> None:
+    image = torch.rand(1, 1, 40, 56)
+    exported = torch.export.export(network.eval(), (image,)).module()
+    assert torch.allclose(exported(image), network(image), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_networks_of_others_need_no_code_of_ours(model: str) -> None:
+    assert instantiate(config(f"model={model}"))(torch.rand(2, 1, 64, 64)).shape == (2, 2, 64, 64)
+
+
+def test_parameters_of_the_paper_and_of_the_baseline() -> None:
+    ours, unet = instantiate(config()), instantiate(config("model=unet", "decoder=deconv"))
+    assert count_parameters(ours) == 2_246_365
+    assert count_parameters(ours) <= 2_248_598
+    assert count_parameters(unet) == 31_030_658
+    assert count_parameters(unet) / count_parameters(ours) >= 13.8
+    assert count_macs(ours) / 1e9 == pytest.approx(4.68, abs=0.01)
+    assert count_macs(unet) / 1e9 == pytest.approx(48.10, abs=0.01)
+
+
+def test_macs_by_hand() -> None:
+    layer = nn.Conv2d(1, 5, 3, padding=1)
+    assert count_macs(layer, size=8) == 8 * 8 * 5 * 9
+    assert layer.training
+
+
+@pytest.mark.parametrize("model", OURS)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_pair_builds_at_full_width(model: str, decoder: str) -> None:
+    with torch.device("meta"):
+        network = instantiate(config(f"model={model}", f"decoder={decoder}"))
+    assert count_parameters(network) > 1_000_000
+
+
+def test_any_mix_of_decoders_by_level() -> None:
+    network = instantiate(config("decoder.levels=[maxunpool,deconv,nearest,subpixel]", *NARROW))
+    assert [type(level).__name__ for level in network.upsamplers] == ["MaxUnpool", "Deconv", "Nearest", "SubPixel"]
+    assert network(torch.rand(2, 1, 32, 32)).shape == (2, 2, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("decoder.levels=[bilinear,bilinear,bilinear,cubic]", "bilinear, nearest, bicubic, subpixel"),
+        ("decoder.levels=[bilinear,bilinear]", "expected 4 names"),
+        ("decoder.levels=bilinear", "found bilinear"),
+        ("model.shortcut=none", "conv or pad"),
+        ("model.innermost=none", "conv or block"),
+        ("model.decoder_widths=[8,8]", "expected 4 depths"),
+        ("model.innermost_width=30", "30"),
+    ],
+)
+def test_bad_settings_are_named(override: str, told: str) -> None:
+    overrides = [*NARROW, "decoder=subpixel_all"] if "innermost_width" in override else [*NARROW]
+    with pytest.raises(InstantiationException) as error:
+        instantiate(config(*overrides, override))
+    assert isinstance(error.value.__cause__, InputError)
+    assert told in str(error.value.__cause__)
