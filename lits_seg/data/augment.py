@@ -57,9 +57,9 @@ def scanner_variety(
     size: int,
     gamma: tuple[float, float] = (0.6, 1.6),
     shift: float = 0.1,
-    noise: float = 0.06,
-    blur: tuple[float, float] = (0.3, 1.2),
-    probability: float = 0.5,
+    noise: float = 0.2,
+    blur: tuple[float, float] = (0.3, 1.0),
+    probability: float = 0.4,
     **geometry: Any,
 ) -> Compose:
     """``rotate_zoom_bend``, then what differs between scanners: contrast, offset, sharpness, noise.
@@ -68,7 +68,7 @@ def scanner_variety(
         size: side of the images in pixels.
         gamma: range of the contrast's exponent.
         shift: largest offset of the grey values, of [0, 1].
-        noise: largest standard deviation of the added noise, of [0, 1].
+        noise: largest standard deviation of the added noise, of [0, 1]; equalization amplifies a scan's own.
         blur: range of the Gaussian's sigma in pixels.
         probability: share of the samples that each of the four changes.
         geometry: for ``rotate_zoom_bend``.

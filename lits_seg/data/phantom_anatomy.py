@@ -304,9 +304,9 @@ def _neighbours(p: Patient) -> None:
         p.paint(box, distance < 1, np.where(distance < 0.4, rng.choice([FAT, 10.0]), cortex), within=p.cavity)
     hilum = p.jitter((-26, -4, -12), 5)
     box, distance = ellipsoid(p.grid, hilum, np.array((24, 12, 13)) * rng.uniform(0.7, 1.2), rng.normal(0, 0.4, 3))
-    p.paint(box, distance < 1, rng.uniform(-80, 10), within=p.cavity)
+    p.paint(box, distance < 1, rng.uniform(-95, -30), within=p.cavity)
     if rng.random() < 0.8:
-        centre = p.jitter((-48, -42, -34), 9)
+        centre = p.jitter((-46, -44, -66), 8)  # half below the liver
         angles, radii = rng.normal(0, 0.35, 3), np.array((15, 18, 30)) * rng.uniform(0.6, 1.25)
         box, distance = ellipsoid(p.grid, centre, radii, angles)
         p.paint(box, distance < 1, rng.uniform(40, 70), within=p.cavity)  # its wall

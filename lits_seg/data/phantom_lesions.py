@@ -24,7 +24,7 @@ def paint_lesions(p: Patient) -> np.ndarray:
     centres = places[rng.integers(len(places), size=count)]
     median = rng.uniform(12, 30) / (1 + count / 40)
     contrast = rng.uniform(22, 70)
-    kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.72, 0.08, 0.14, 0.06])
+    kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.76, 0.04, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)
     for centre in centres:
         diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 4, 95))
