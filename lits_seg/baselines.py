@@ -11,7 +11,7 @@ from lits_seg.metrics import VolumeOverlap, case_scores
 
 # HU below the liver's median; and the smoothing, in pixels, against noise.
 OFFSETS = tuple(range(10, 65, 5))
-SIGMAS = (1.0, 2.0)
+SIGMAS = (0.0, 1.0)
 FITTING_PATIENTS = 8
 
 
