@@ -1,8 +1,15 @@
-"""Runs the project's commands as a user does."""
+"""Runs the project's commands as a user does: in a process of their own, or, quicker, in this one."""
 
+import contextlib
+import importlib
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+import pytest
 
 # Tiny volumes and a narrow network: a run takes seconds.
 SMOKE = (
@@ -14,12 +21,48 @@ SMOKE = (
     "model.innermost_width=32",
     "model.decoder_widths=[16,16,8,8]",
 )
+# Tests run side by side: more threads than cores would only wait for each other.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
-def run_command(command: str, *arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """``python -m lits_seg.<command> <arguments>`` in a folder; fails where it ends with another status."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"lits_seg.{command}", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+def start_command(command: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """Starts ``python -m lits_seg.<command> <arguments>`` in a folder, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"lits_seg.{command}", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    assert done.returncode == status, f"{arguments}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-    return done
+
+
+def run_process(command: str, *arguments: str, cwd: Path) -> str:
+    """Runs a command to its end, which must be a good one; what it printed on stdout."""
+    process = start_command(command, *arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, f"{arguments}\n{out[-3000:]}\n{err[-6000:]}"
+    return out
+
+
+def run_command(command: str, *arguments: str, cwd: Path) -> str:
+    """The same within this process."""
+    out = io.StringIO()
+    main = importlib.import_module(f"lits_seg.{command}").main
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.object(sys, "argv", [f"lits_seg.{command}", *arguments]),
+        contextlib.redirect_stdout(out),
+    ):
+        main()
+    return out.getvalue()
+
+
+def failed_command(command: str, *arguments: str, cwd: Path) -> str:
+    """Runs a command that must end with an error for the user; its message."""
+    with pytest.raises(SystemExit) as ended:
+        run_command(command, *arguments, cwd=cwd)
+    # sys.exit with a text prints it on stderr and ends with status 1.
+    assert isinstance(ended.value.code, str), f"ended with {ended.value.code}"
+    return ended.value.code

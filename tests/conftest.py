@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 SHAPE = (48, 40, 10)  # x, y, z
 AFFINES = {
@@ -49,3 +50,9 @@ def lits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hu, labels = anatomy(number, lesion=number < 6)
         write_case(root, str(number), hu, labels, affines[number % len(affines)])
     return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    # Tests run side by side: more threads than cores would only wait for each other.
+    torch.set_num_threads(1)

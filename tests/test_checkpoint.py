@@ -79,6 +79,39 @@ def test_classes_from_elsewhere_are_never_called(target: str, tmp_path: Path) ->
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.xfail(strict=True, reason="TRUSTED compares the spelling of a target, before interpolation")
+@pytest.mark.parametrize("kind", ["through a trusted module", "through a resolver"])
+def test_functions_of_others_are_not_reached_by_a_detour(kind: str, tmp_path: Path) -> None:
+    loss = {
+        "through a trusted module": {"_target_": "lits_seg.checkpoint.Path.touch", "_args_": [f"{tmp_path}/ran"]},
+        "through a resolver": {
+            "_target_": "torch.nn.Identity",
+            "x": f"${{oc.create:{{_target_:pathlib.Path.touch,_args_:[{tmp_path}/ran]}}}}",
+        },
+    }[kind]
+    save(tmp_path / "a.ckpt", loss=loss)
+    with pytest.raises(InputError, match="expected classes from"):
+        load_segmenter(tmp_path / "a.ckpt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="AttributeError or TypeError instead of InputError")
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": {}, "hyper_parameters": [1]},
+        {"state_dict": {}, "hyper_parameters": {key: SETTINGS[key] for key in ("model", "loss", "preprocess")}},
+        {"state_dict": {}, "hyper_parameters": {**SETTINGS, "extra": 1}},
+        {"state_dict": "text", "hyper_parameters": SETTINGS},
+    ],
+    ids=["settings a list", "settings missing", "settings unknown", "weights a text"],
+)
+def test_checkpoints_with_odd_content_are_named(content: dict, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(InputError, match=r"a\.ckpt: expected"):
+        load_segmenter(tmp_path / "a.ckpt")
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off"])
 def test_files_that_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.ckpt").write_bytes(content)

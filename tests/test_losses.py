@@ -19,6 +19,13 @@ def test_weights_from_counts(balance: float) -> None:
         assert total.tolist() == pytest.approx([total[0].item()] * 3, rel=1e-5)
 
 
+def test_class_that_never_occurs_has_a_finite_weight() -> None:
+    loss = WeightedCrossEntropy("auto", 1.0)
+    loss.set_counts([900, 90, 0])
+    assert torch.isfinite(loss.weights).all()
+    assert (loss.weights > 0).all()
+
+
 def test_weighted_cross_entropy_by_hand() -> None:
     loss = WeightedCrossEntropy([1.0, 3.0])
     logits = torch.tensor([[[[0.0, 2.0]], [[0.0, 0.0]]]])  # (1, 2, 1, 2)

@@ -82,6 +82,7 @@ def test_bootstrap_interval() -> None:
     low, high = bootstrap_interval(values)
     half = 1.96 * values.std() / math.sqrt(30)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+    assert low < values.mean() < high
     assert bootstrap_interval(values) == (low, high)
     assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
     assert all(math.isnan(bound) for bound in bootstrap_interval([0.5]))

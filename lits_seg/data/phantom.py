@@ -28,7 +28,7 @@ from lits_seg.data.phantom_anatomy import Grid, make_grid, paint_patient
 from lits_seg.data.phantom_lesions import paint_lesions
 from lits_seg.errors import InputError
 
-VERSION = 4
+VERSION = 5
 DESCRIPTION = "phantom.json"
 ORIENTATIONS = (("RAS", 0.35), ("LPS", 0.3), ("LAS", 0.1), ("RPS", 0.05), ("LPI", 0.05), ("PSR", 0.05), ("SAL", 0.05))
 

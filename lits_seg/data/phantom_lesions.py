@@ -11,7 +11,7 @@ def paint_lesions(p: Patient) -> np.ndarray:
     """Paints lesions into a patient's liver and returns their mask ``(X, Y, Z)``.
 
     One patient in ten has none. Counts have a heavy tail (median about 4, at most 75), diameters are log-normal
-    (medians of 12 to 30 mm by patient, 4 to 95 mm in all; smaller where there are many), so that the median
+    (medians of 12 to 30 mm by patient, 6 to 95 mm in all, one of 15 mm or more; smaller where there are many), so that the median
     patient has some 16 mL of lesion, as in LiTS. Contrast to the liver is 15 to 90 HU, most
     of it darker; some patients have cysts, rims, dark cores, or brighter lesions in the arterial phase.
     """
@@ -26,8 +26,9 @@ def paint_lesions(p: Patient) -> np.ndarray:
     contrast = rng.uniform(22, 70)
     kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.76, 0.04, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)
-    for centre in centres:
-        diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 4, 95))
+    for number, centre in enumerate(centres):
+        # The first is one that a reader would not overlook.
+        diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 6 if number else 15, 95))
         middle = np.array([axis[i] for axis, i in zip((p.grid.x, p.grid.y, p.grid.z), centre, strict=True)])
         pieces = 1 + (rng.random() < 0.35) * int(rng.integers(1, 4))  # lobulated: several overlapping blobs
         for piece in range(pieces):

@@ -57,6 +57,20 @@ def test_augmentation_differs_between_epochs_and_samples(lits: Path, store: Path
     assert all(not torch.equal(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
 
 
+def test_labels_through_the_loader_are_labels_and_do_not_depend_on_workers(lits: Path, store: Path) -> None:
+    alone, shared = (
+        torch.cat([batch["label"] for batch in make(lits, store, workers=workers).train_dataloader()])
+        for workers in (0, 2)
+    )
+    assert torch.equal(alone, shared)
+    assert set(alone.unique().tolist()) == {0, 1, 2}
+
+
+def test_evaluation_batches_of_the_loader_hold_one_patient(lits: Path, store: Path) -> None:
+    for loader in (make(lits, store).val_dataloader(), make(lits, store, eval_batch_size=3).test_dataloader()):
+        assert all(len(set(batch["case"].tolist())) == 1 for batch in loader)
+
+
 def test_ranks_draw_different_slices_and_seeds() -> None:
     samplers = [SeededSampler([True, False] * 20, None, None, 0, rank, 2) for rank in (0, 1)]
     one, two = (list(sampler) for sampler in samplers)

@@ -30,6 +30,23 @@ def test_equalization_keeps_the_order_of_grey_values(hu: np.ndarray) -> None:
             assert (spread.min(), spread.max()) == (0, 255)
 
 
+def spread_by_definition(grey: np.ndarray, bins: int) -> np.ndarray:
+    """Each pixel: the share of the pixels above the lowest level that are no brighter, of 255."""
+    level = [int(value) * bins // 256 for value in grey.ravel()]
+    above = [value for value in level if value > min(level)]
+    if not above:
+        return grey
+    new = [round(255 * sum(other <= value for other in above) / len(above)) for value in level]
+    return np.reshape(new, grey.shape)
+
+
+@given(arrays(np.uint8, (1, 16, 16)), st.sampled_from([2, 7, 64, 256]))
+@settings(max_examples=25, deadline=None)
+def test_equalization_equals_its_definition(grey: np.ndarray, bins: int) -> None:
+    spread = Preprocess(window=(0, 255), size=16, bins=bins).images(grey)
+    np.testing.assert_array_equal(spread[0], spread_by_definition(grey[0], bins))
+
+
 def test_equalization_by_hand() -> None:
     # 0 four times, 100 twice, 200 twice, 255 eight times: (cumulative - 4) / 12 of 255.
     hu = np.repeat([0, 100, 200, 255], [4, 2, 2, 8]).reshape(1, 4, 4).repeat(4, axis=1).repeat(4, axis=2)
@@ -69,6 +86,27 @@ def test_equalizing_first_is_another_image() -> None:
     first, after = (Preprocess(size=32, equalize_first=first).images(hu) for first in (True, False))
     assert first.shape == after.shape
     assert (first != after).any()
+
+
+@pytest.mark.parametrize("shape", [(30, 60), (60, 30)])
+def test_slices_that_are_not_square_keep_their_shape_in_air(shape: tuple[int, int]) -> None:
+    image = Preprocess(size=32, equalize=False).images(np.full((2, *shape), 500, np.int16))
+    assert (image.shape, image.dtype) == ((2, 32, 32), np.uint8)
+    tissue = image[:, :16] if shape[0] < shape[1] else image[..., :16]
+    air = image[:, 17:] if shape[0] < shape[1] else image[..., 17:]
+    assert (tissue[:, :15, :15] == 255).all()
+    assert (air == 0).all()
+
+
+def test_labels_lie_where_the_image_shows_them() -> None:
+    y, x = np.mgrid[:50, :70]
+    labels = (np.hypot(y - 30, x - 25) < 15).astype(np.uint8) + (np.hypot(y - 33, x - 22) < 6)
+    preprocess = Preprocess(window=(0, 2), size=48, equalize=False)
+    small, image = preprocess.labels(labels[None]), preprocess.images(labels[None])
+    assert small.dtype == np.uint8
+    assert set(np.unique(small)) == {0, 1, 2}
+    assert ((image > 63) != (small > 0)).mean() < 0.01
+    assert ((image > 191) != (small > 1)).mean() < 0.01
 
 
 @given(st.integers(17, 70), st.integers(17, 70), st.sampled_from([32, 64]))

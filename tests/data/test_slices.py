@@ -52,8 +52,20 @@ def test_bad_case_leaves_nothing_half_written(lits: Path, tmp_path: Path) -> Non
         store_cases(find_cases(root), PREPROCESS, tmp_path / "store")
     folders = [path for path in (tmp_path / "store").glob("*/*") if path.is_dir()]
     assert folders
+    assert not [folder for folder in folders if folder.name.startswith((".", "3-"))]
     for folder in folders:
         assert sorted(path.name for path in folder.iterdir()) == ["case.json", "image.npy", "label.npy", "truth.npy"]
+
+
+def test_store_goes_on_where_it_failed(lits: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(lits, tmp_path / "root")
+    (root / "volume-3.nii.gz").write_bytes(b"cut off")
+    with pytest.raises(InputError):
+        store_cases(find_cases(root), PREPROCESS, tmp_path / "store")
+    before = files(tmp_path / "store")
+    shutil.copy(lits / "volume-3.nii.gz", root)
+    assert len(store_cases(find_cases(root), PREPROCESS, tmp_path / "store")) == 8
+    assert files(tmp_path / "store").items() >= before.items()
 
 
 def test_opened_case_travels_to_workers_without_its_arrays(lits: Path, tmp_path: Path) -> None:

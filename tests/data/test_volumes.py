@@ -48,6 +48,17 @@ def test_slices_do_not_depend_on_the_order_of_axes(order: np.ndarray) -> None:
     np.testing.assert_array_equal(from_slices(to_slices(turned, turned_affine), turned_affine), turned)
 
 
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_spacing_does_not_depend_on_the_order_of_axes(order: np.ndarray, tmp_path: Path) -> None:
+    affine = np.diag([-0.7, -0.8, 5.0, 1.0])
+    array = np.zeros((5, 6, 7), np.int16)
+    turned = nib.Nifti1Image(apply_orientation(array, order), affine @ inv_ornt_aff(order, array.shape))
+    nib.save(turned, tmp_path / "v.nii")
+    volume = read_volume(tmp_path / "v.nii")
+    assert volume.slices.shape == (7, 6, 5)
+    assert volume.spacing == pytest.approx((0.7, 0.8, 5.0))
+
+
 @pytest.mark.parametrize("name", AFFINES)
 def test_rows_run_to_posterior_columns_to_the_left_slices_upwards(name: str, tmp_path: Path) -> None:
     affine = AFFINES[name]
@@ -109,6 +120,40 @@ def test_real_ct_is_oriented_right() -> None:
     assert np.argwhere(label.slices == 1)[:, 2].mean() < image.slices.shape[2] / 2  # the patient's right
 
 
+def test_identity_affine_is_told(tmp_path: Path) -> None:
+    write_case(tmp_path, "0", *anatomy(0), np.eye(4))
+    (warning,) = header_warnings(find_cases(tmp_path)[0])
+    assert "volume-0.nii.gz: identity affine" in warning
+
+
+@pytest.mark.parametrize("what", ["cut in the voxels", "cut in the header", "text"])
+def test_bad_files_without_compression_are_named(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "volume-0.nii"
+    nib.save(nib.Nifti1Image(anatomy(0)[0], AFFINES["LPS"]), file)
+    content = file.read_bytes()
+    file.write_bytes(
+        {"cut in the voxels": content[:5000], "cut in the header": content[:200], "text": b"no " * 500}[what]
+    )
+    with pytest.raises(InputError) as error:
+        read_volume(file)
+    assert str(error.value).startswith(f"{file}: expected a readable NIfTI volume; found ")
+
+
+@pytest.mark.xfail(strict=True, reason="volumes._read lets TypeError and OverflowError through")
+@pytest.mark.parametrize("what", ["colours", "negative length"])
+def test_headers_that_make_no_ct_are_named(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "volume-0.nii"
+    if what == "colours":
+        nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")]), np.eye(4)), file)
+    else:
+        nib.save(nib.Nifti1Image(anatomy(0)[0], AFFINES["LPS"]), file)
+        content = bytearray(file.read_bytes())
+        content[42:44] = (-5).to_bytes(2, "little", signed=True)
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=r"volume-0\.nii: expected"):
+        read_volume(file)
+
+
 def damage(root: Path, what: str) -> Path:
     """Spoils the case in ``root`` and returns the file that must be named."""
     volume, segmentation = root / "volume-0.nii.gz", root / "segmentation-0.nii.gz"
@@ -137,6 +182,10 @@ def damage(root: Path, what: str) -> Path:
         hu = hu.astype(np.float32)
         hu[3, 3, 3] = np.nan
         nib.save(nib.Nifti1Image(hu, AFFINES["LPS"]), volume)
+    elif what == "infinite":
+        hu = hu.astype(np.float32)
+        hu[3, 3, 3:5] = np.inf
+        nib.save(nib.Nifti1Image(hu, AFFINES["LPS"]), volume)
     elif what == "no affine":
         image = nib.Nifti1Image(hu, None)
         image.header["sform_code"], image.header["srow_x"] = 1, 0
@@ -146,6 +195,11 @@ def damage(root: Path, what: str) -> Path:
         return segmentation
     elif what == "label 7":
         labels[0, 0, 0] = 7
+        nib.save(nib.Nifti1Image(labels, AFFINES["LPS"]), segmentation)
+        return segmentation
+    elif what == "label 1.5":
+        labels = labels.astype(np.float32)
+        labels[0, 0, 0] = 1.5
         nib.save(nib.Nifti1Image(labels, AFFINES["LPS"]), segmentation)
         return segmentation
     return volume
@@ -163,6 +217,8 @@ def damage(root: Path, what: str) -> Path:
         ("2-D", "a 3-D volume", "2 dimensions"),
         ("4-D", "a 3-D volume", "4 dimensions"),
         ("NaN", "finite HU", "1 NaN"),
+        ("infinite", "finite HU", "2 NaN or infinite"),
+        ("label 1.5", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 1.5, 2"),
         ("no affine", "an affine that tells the axes apart", ""),
         ("shape", str(SHAPE), str((*SHAPE[:2], SHAPE[2] - 1))),
         ("label 7", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 2, 7"),

@@ -14,6 +14,7 @@ from torch import nn
 from lits_seg.cli import CONF
 from lits_seg.complexity import count_macs, count_parameters
 from lits_seg.errors import InputError
+from lits_seg.models.upsample import UPSAMPLERS
 
 NARROW = ("model.encoder_widths=[8,8,16,16]", "model.innermost_width=64", "model.decoder_widths=[64,32,16,8]")
 DECODERS = sorted(path.stem for path in (CONF / "decoder").glob("*.yaml"))
@@ -118,16 +119,17 @@ def test_every_pair_builds_at_full_width(model: str, decoder: str) -> None:
     assert count_parameters(network) > 1_000_000
 
 
-def test_any_mix_of_decoders_by_level() -> None:
-    network = instantiate(config("decoder.levels=[maxunpool,deconv,nearest,subpixel]", *NARROW))
-    assert [type(level).__name__ for level in network.upsamplers] == ["MaxUnpool", "Deconv", "Nearest", "SubPixel"]
-    assert network(torch.rand(2, 1, 32, 32)).shape == (2, 2, 32, 32)
+@pytest.mark.parametrize("levels", ["bilinear,nearest,deconv,subpixel", "maxunpool,espcn,bicubic,subpixel"])
+def test_any_mix_of_decoders_by_level(levels: str) -> None:
+    network = instantiate(config(f"decoder.levels=[{levels}]", *NARROW))
+    assert [type(level) for level in network.upsamplers] == [UPSAMPLERS[name] for name in levels.split(",")]
+    assert network(torch.rand(2, 1, 37, 53)).shape == (2, 2, 37, 53)
 
 
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("decoder.levels=[bilinear,bilinear,bilinear,cubic]", "bilinear, nearest, bicubic, subpixel"),
+        ("decoder.levels=[bilinear,bilinear,bilinear,cubic]", ", ".join(UPSAMPLERS)),
         ("decoder.levels=[bilinear,bilinear]", "expected 4 names"),
         ("decoder.levels=bilinear", "found bilinear"),
         ("model.shortcut=none", "conv or pad"),

@@ -47,6 +47,12 @@ def test_subpixel_rearranges_and_computes_nothing() -> None:
                 assert torch.equal(out[:, channel, row::2, column::2], expected)
 
 
+def test_nearest_repeats_every_value() -> None:
+    features = torch.rand(2, 8, 3, 4)
+    _, out = upsample("nearest", features, 8)
+    assert torch.equal(out, features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+
+
 def test_espcn_starts_as_nearest_upsampling() -> None:
     _, out = upsample("espcn", torch.rand(1, 8, 5, 5), 8)
     blocks = out.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)
