@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg import baselines, runs
@@ -77,7 +77,8 @@ def _test(
     if trainer.fast_dev_run:
         trainer.test(module, datamodule, verbose=False)
         return None
-    checkpoint, timer, cases = (_callback(trainer, kind) for kind in (ModelCheckpoint, Timer, CaseScores))
+    checkpoint = next(saver for saver in trainer.checkpoint_callbacks if saver.monitor is not None)
+    timer, cases = (_callback(trainer, kind) for kind in (Timer, CaseScores))
     # Before the test, which brings back the best checkpoint's own clock.
     done = {"steps": trainer.global_step, "train_seconds": timer.time_elapsed("train")}
     trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)

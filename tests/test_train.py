@@ -188,7 +188,7 @@ def test_sweep_makes_one_folder_and_one_wandb_run_a_job(smoke_folder: Path) -> N
 
 
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
-    run_command(
+    run_process(
         "train",
         *SMOKE,
         "trainer=ddp",
