@@ -167,19 +167,23 @@ class Overlays(Callback):
 class EpochLines(ProgressBar):
     """One line an epoch: progress for logs and pipes, where a moving bar would be garbled."""
 
+    validated = False
+
     def disable(self) -> None:
         """Called on the ranks that must not print; ``on_validation_end`` asks for the rank itself."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints step, loss and Dice."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        """Notes that there are new scores."""
+        self.validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints step and loss, and the scores where the epoch was validated."""
+        names = ["train/loss_step"] + ["val/loss", "val/dice"] * self.validated
+        self.validated = False
+        if not trainer.is_global_zero:
             return
-        shown = {
-            name: float(trainer.callback_metrics[name])
-            for name in ("train/loss_step", "val/loss", "val/dice")
-            if name in trainer.callback_metrics
-        }
-        values = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+        metrics = trainer.callback_metrics
+        values = "  ".join(f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics)
         epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else "?"
         print(f"epoch {trainer.current_epoch + 1}/{epochs}  step {trainer.global_step}  {values}", flush=True)
 

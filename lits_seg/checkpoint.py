@@ -1,16 +1,24 @@
-"""Checkpoints: read without unpickling code, and only what this project wrote."""
+"""Checkpoints: read without running any code that they bring along, and only what this project wrote."""
 
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_object
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from lits_seg.data.preprocess import Preprocess
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
 
-# A checkpoint names its classes; these packages alone may be named. A file from elsewhere could otherwise
-# have any function of any module called.
-TRUSTED = (
+# A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
+# classes of these kinds, from these packages.
+KINDS = (nn.Module, Optimizer, LRScheduler, Preprocess)
+PACKAGES = (
     "lits_seg.",
     "monai.networks.",
     "monai.losses.",
@@ -18,12 +26,13 @@ TRUSTED = (
     "torch.nn.",
     "torch.optim.",
 )
+SETTINGS = frozenset(inspect.signature(LesionSegmenter.__init__).parameters) - {"self"}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A Lightning checkpoint of a ``LesionSegmenter``, on the CPU.
 
-    Raises ``InputError`` for a file that is missing, damaged, not ours, or names classes from elsewhere.
+    Raises ``InputError`` for a file that is missing, damaged, not ours, or names what it may not name.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -33,12 +42,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             path, "a checkpoint of lits_seg", f"a file that does not load safely ({type(error).__name__})"
         ) from error
-    settings = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if not {"model", "loss", "preprocess"} <= settings.keys() or "state_dict" not in checkpoint:
-        raise InputError(path, "a checkpoint of lits_seg", "one of another program")
-    for target in _targets(settings):
-        if not target.startswith(TRUSTED):
-            raise InputError(path, f"classes from {', '.join(TRUSTED)}", target)
+    settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if (
+        not isinstance(settings, dict)
+        or settings.keys() != SETTINGS
+        or not isinstance(settings["model"], dict)
+        or not isinstance(checkpoint.get("state_dict"), dict)
+    ):
+        raise InputError(path, "a checkpoint of lits_seg", "one of another program or version")
+    for key, value in _texts(settings):
+        if "${" in value or (key == "_target_" and not _trusted(value)):
+            raise InputError(path, f"networks, losses and optimizers from {', '.join(PACKAGES)}", value)
     return checkpoint
 
 
@@ -63,10 +77,25 @@ def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
         raise InputError(path, f"a checkpoint of this model ({expected})", found)
 
 
-def _targets(settings: Any) -> list[str]:
-    if isinstance(settings, dict):
-        own = [str(value) for key, value in settings.items() if key == "_target_"]
-        return own + [target for value in settings.values() for target in _targets(value)]
-    if isinstance(settings, (list, tuple)):
-        return [target for value in settings for target in _targets(value)]
-    return []
+def _trusted(target: str) -> bool:
+    if not target.startswith(PACKAGES):
+        return False
+    try:
+        found = get_object(target)
+    except Exception:  # no such thing
+        return False
+    # A trusted module also holds what it imports (its Path, say): the class itself must come from there.
+    return isinstance(found, type) and issubclass(found, KINDS) and found.__module__.startswith(PACKAGES)
+
+
+def _texts(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """All texts within nested containers, each with the key that it stands under."""
+    if isinstance(settings, str):
+        yield key, settings
+    elif isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from _texts(name)
+            yield from _texts(value, str(name))
+    elif isinstance(settings, (list, tuple)):
+        for value in settings:
+            yield from _texts(value, key)

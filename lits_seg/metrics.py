@@ -47,7 +47,7 @@ class VolumeOverlap(Metric):
 
     def compute(self) -> Tensor:
         """``(patients, structures, 3)`` int64."""
-        return self.counts
+        return self.counts.clone()
 
 
 def case_scores(counts: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The embedded data set: synthetic abdominal CT volumes with liver lesions, in LiTS format.
+"""``python -m lits_seg.data.phantom``: the embedded data set, CT volumes with liver lesions in LiTS layout.
 
 **Synthetic**: no patient stands behind them. A generator draws the anatomy (``phantom_anatomy``), the lesions
 (``phantom_lesions``) and the scanner (here), so that a network trained on them meets what differs between real
@@ -6,13 +6,15 @@ scans. It follows what is published of LiTS (Bilic et al., 2023, and public load
 
 - liver volume 1 to 2.2 L, median near 1.6 L; liver 45 to 135 HU by contrast phase, most of them portal venous;
 - one patient in ten without lesion; counts from one to dozens; lesions 15 to 80 HU below the liver, with overlap;
-- slices 1.5 to 6 mm apart; fields of view of 300 to 500 mm, and crops around the liver;
+- slices 2.7 to 6.8 mm apart, so that 40 of them span the liver; fields of view of 300 to 500 mm, and crops around the liver;
 - HU outside of the scanner's circle of -1024 to -3024; affines in several orientations, some the identity.
 """
 
+import argparse
 import gzip
 import json
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -171,3 +173,24 @@ def _write_case(root: Path, seed: int, case: int, size: int, slices: int) -> Non
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """``python -m lits_seg.data.phantom FOLDER``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lits_seg.data.phantom",
+        description="Write synthetic abdominal CT volumes with liver lesions in LiTS layout. Research use only.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("root", type=Path, nargs="?", default=Path("data/phantom"), help="folder")
+    for name, default in (("cases", 80), ("seed", 0), ("size", 192), ("slices", 40)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--workers", type=int, help="processes; one a core unless given")
+    try:
+        write_phantom(**vars(parser.parse_args()))
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

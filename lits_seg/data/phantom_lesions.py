@@ -10,10 +10,10 @@ LABEL_FROM = 0.5  # share of the lesion in a voxel from which it is labelled
 def paint_lesions(p: Patient) -> np.ndarray:
     """Paints lesions into a patient's liver and returns their mask ``(X, Y, Z)``.
 
-    One patient in ten has none. Counts have a heavy tail (median about 4, at most 75), diameters are log-normal
-    (medians of 12 to 30 mm by patient, 6 to 95 mm in all, one of 15 mm or more; smaller where there are many), so that the median
-    patient has some 16 mL of lesion, as in LiTS. Contrast to the liver is 15 to 90 HU, most
-    of it darker; some patients have cysts, rims, dark cores, or brighter lesions in the arterial phase.
+    One patient in ten has none. Counts have a heavy tail (median about 4, at most 75). Diameters are log-normal:
+    medians of 12 to 30 mm by patient, smaller where there are many, 6 to 95 mm in all, one of 15 mm or more; so
+    the median patient has some 16 mL of lesion, as in LiTS. Contrast to the liver is 15 to 90 HU, most of it
+    darker; some patients have cysts, rims, dark cores, or brighter lesions.
     """
     rng = p.rng
     lesions = np.zeros(p.liver.shape, bool)

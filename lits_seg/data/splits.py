@@ -26,7 +26,8 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
         raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
     if not 0 <= val_share < 1:
         raise InputError("data.val_share", "0 or more, less than 1", val_share)
-    needed = folds if val_share == 0 else folds + 1
+    # Three patients in two folds would leave one to train, and none to choose.
+    needed = folds if val_share == 0 else max(folds + 1, 4)
     if len(cases) < needed:
         raise InputError("data.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
     order = np.random.default_rng(seed).permutation(len(cases))

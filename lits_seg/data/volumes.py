@@ -152,7 +152,7 @@ def _read(path: Path) -> Volume:
         array = np.asanyarray(image.dataobj)
     except FileNotFoundError:
         raise InputError(path, "a NIfTI volume", "no such file") from None
-    except (ImageFileError, OSError, EOFError, ValueError, HeaderDataError) as error:
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
     except Exception as error:
         # A damaged gzip stream ends in zlib.error or other types of its decompressor.
@@ -163,6 +163,8 @@ def _read(path: Path) -> Volume:
         raise InputError(path, "a 3-D volume", f"{array.ndim} dimensions, shape {array.shape}")
     if not np.isfinite(image.affine).all() or np.isnan(io_orientation(image.affine)).any():
         raise InputError(path, "an affine that tells the axes apart", f"{image.affine.tolist()}")
+    if array.dtype.kind not in "iuf" or not array.size:
+        raise InputError(path, "voxels with one real number each", f"type {array.dtype}, shape {array.shape}")
     if array.dtype != np.int16:
         array = array.astype(np.float32)
     order = _reorientation(image.affine)[:, 0].argsort()

@@ -4,6 +4,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from commands import run_process, start_command
 
 from lits_seg.data.phantom import DESCRIPTION, generate_volume, write_phantom
 from lits_seg.data.volumes import find_cases, read_case, to_slices
@@ -110,3 +111,14 @@ def test_affines_are_of_several_kinds() -> None:
     affines = [generate_volume(0, case=case, size=16, slices=4).affine for case in range(40)]
     assert {"RAS", "LPS"} < {"".join(nib.aff2axcodes(affine)) for affine in affines}
     assert any((np.abs(affine[:3, :3]) > 1e-3).sum() > 3 for affine in affines)  # oblique
+
+
+def test_command(tmp_path: Path) -> None:
+    root = tmp_path / "made"
+    run_process("data.phantom", str(root), "--cases", "2", "--size", "32", "--slices", "6", cwd=tmp_path)
+    assert len(find_cases(root)) == 2
+    again = start_command("data.phantom", str(root), "--seed", "1", cwd=tmp_path)
+    _, err = again.communicate()
+    assert again.returncode == 1
+    assert "phantom.json: expected a phantom of" in err
+    assert "Traceback" not in err
