@@ -182,8 +182,8 @@ class EpochLines(ProgressBar):
         self.validated = False
         if not trainer.is_global_zero:
             return
-        metrics = trainer.callback_metrics
-        values = "  ".join(f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics)
+        logged = trainer.callback_metrics
+        values = "  ".join(f"{name} {float(logged[name]):.4f}" for name in names if name in logged)
         epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else "?"
         print(f"epoch {trainer.current_epoch + 1}/{epochs}  step {trainer.global_step}  {values}", flush=True)
 

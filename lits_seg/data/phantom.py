@@ -6,7 +6,7 @@ scans. It follows what is published of LiTS (Bilic et al., 2023, and public load
 
 - liver volume 1 to 2.2 L, median near 1.6 L; liver 45 to 135 HU by contrast phase, most of them portal venous;
 - one patient in ten without lesion; counts from one to dozens; lesions 15 to 80 HU below the liver, with overlap;
-- slices 2.7 to 6.8 mm apart, so that 40 of them span the liver; fields of view of 300 to 500 mm, and crops around the liver;
+- 40 slices 2.7 to 6.8 mm apart span the liver; fields of view of 300 to 500 mm, and crops around the liver;
 - HU outside of the scanner's circle of -1024 to -3024; affines in several orientations, some the identity.
 """
 
