@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from lits_seg.data.augment import rotate_zoom_bend, scanner_variety
-from lits_seg.data.datamodule import EvaluationSlices, SeededSampler, SliceDataModule
+from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
+from lits_seg.data.sampling import EvaluationSlices, SeededSampler
 from lits_seg.errors import InputError
 
 
