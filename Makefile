@@ -23,9 +23,11 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## train the paper's network on synthetic CT, score it on held-out patients (minutes)
 	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
 
-compare: demo  ## the same for the 31 M-parameter UNet, and the table of both (half an hour)
-	$(BIN)/python -m lits_seg.train experiment=demo model=unet decoder=deconv name=demo-unet ckpt_path=last
-	$(BIN)/python -m lits_seg.report runs=runs
+COMPARE := experiment=demo data.preprocess.size=64 optimizer.lr=0.001 ckpt_path=last
+compare: setup  ## both networks by one schedule on smaller images, and the table of both (ten minutes)
+	$(BIN)/python -m lits_seg.train $(COMPARE) model=dsc_unet decoder=subpixel name=compare/dsc_unet
+	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet decoder=deconv name=compare/unet
+	$(BIN)/python -m lits_seg.report runs=runs/compare
 
 real-data: setup  ## fetch one real LiTS case from PyPI into data/real
 	$(BIN)/python -m lits_seg.data.real_case data/real
