@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test test-slow lint smoke bench clean
+.PHONY: help setup demo compare real-data real-test test lint smoke bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +37,6 @@ real-test: demo real-data  ## test the demo's network, trained on synthetic CT a
 
 test: setup  ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
-
-test-slow: setup  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## format, lint and types
 	$(BIN)/ruff format --check .
