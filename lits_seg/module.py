@@ -40,7 +40,8 @@ class LesionSegmenter(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # For the checkpoint; loggers get the run's facts (train.py), under names that these would overwrite.
+        self.save_hyperparameters(logger=False)
         self.network = instantiate(model).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.preprocess = instantiate(preprocess)

@@ -145,12 +145,12 @@ def test_wandb_offline_run_holds_what_dashboards_need(finished: Path) -> None:
             history.setdefault(item.key or "/".join(item.nested_key), []).append(item.value_json)
     assert len(history["val/dice"]) == 2
     assert float(history["test/dice"][0]) == pytest.approx(result["scores"]["dice"], abs=1e-6)
-    table = json.loads(history["test/cases"][0])
-    assert (table["_type"], table["nrows"]) == ("table-file", result["scores"]["patients"])
-    images = json.loads(history["test/overlays"][0])
-    assert images["_type"] == "images/separated"
-    assert {"truth", "predicted"} <= set(images["all_masks"][0])
-    assert (log.parent / "files" / images["filenames"][0]).read_bytes().startswith(b"\x89PNG")
+    assert json.loads(history["test/cases/_type"][0]) == "table-file"
+    assert json.loads(history["test/cases/nrows"][0]) == result["scores"]["patients"]
+    assert json.loads(history["test/overlays/_type"][0]) == "images/separated"
+    assert {"truth", "predicted"} <= set(json.loads(history["test/overlays/all_masks"][0])[0])
+    picture = json.loads(history["test/overlays/filenames"][0])[0]
+    assert (log.parent / "files" / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def read_wandb(path: Path):
