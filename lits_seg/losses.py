@@ -1,5 +1,6 @@
 """Losses: called with logits ``(B, K, H, W)`` and targets ``(B, H, W)`` in 0..K-1."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,6 +28,10 @@ class WeightedCrossEntropy(nn.Module):
         self.auto = weights == "auto"
         if isinstance(weights, str) and not self.auto:
             raise InputError("loss.weights", "auto, or a list of numbers", weights)
+        if not self.auto and not all(isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in weights):
+            raise InputError("loss.weights", "auto, or a list of numbers, none negative", list(weights))
+        if not 0 <= balance <= 1:
+            raise InputError("loss.balance", "between 0 and 1", balance)
         self.balance = balance
         # Kept in the checkpoint: a loss that is computed again later is the same.
         self.register_buffer("weights", torch.empty(0) if self.auto else torch.tensor(list(weights)).float())

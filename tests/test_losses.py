@@ -47,8 +47,12 @@ def test_given_weights_are_kept_and_must_fit() -> None:
     assert loss.weights.tolist() == [1, 2, 4]
     with pytest.raises(InputError, match="expected 2 numbers"):
         loss.set_counts([9, 1])
-    with pytest.raises(InputError, match="auto"):
-        WeightedCrossEntropy("heavy")
+
+
+@pytest.mark.parametrize("wrong", [{"weights": "heavy"}, {"weights": [1, -1]}, {"weights": [1, "two"]}, {"balance": -1}])
+def test_bad_settings_are_named(wrong: dict) -> None:
+    with pytest.raises(InputError, match=f"loss.{next(iter(wrong))}: expected"):
+        WeightedCrossEntropy(**wrong)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -35,13 +35,14 @@ class Preprocess:
     bins: int = 256
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window", tuple(float(hu) for hu in self.window))
-        if len(self.window) != 2 or not self.window[0] < self.window[1]:
-            raise InputError("preprocess.window", "[lower, upper] in HU", list(self.window))
-        if not 2 <= self.bins <= 256:
-            raise InputError("preprocess.bins", "2 to 256", self.bins)
-        if self.size < 16:
-            raise InputError("preprocess.size", "at least 16 pixels", self.size)
+        window = np.atleast_1d(self.window)
+        if window.shape != (2,) or not _finite(window) or not window[0] < window[1]:
+            raise InputError("preprocess.window", "[lower, upper] in HU", self.window)
+        object.__setattr__(self, "window", tuple(float(hu) for hu in window))
+        if not isinstance(self.bins, int) or not 2 <= self.bins <= 256:
+            raise InputError("preprocess.bins", "a whole number from 2 to 256", self.bins)
+        if not isinstance(self.size, int) or self.size < 16:
+            raise InputError("preprocess.size", "a whole number of pixels, at least 16", self.size)
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """HU slices ``(S, H, W)`` to images ``(S, size, size)``, uint8."""
@@ -85,6 +86,10 @@ class Preprocess:
             return grey
         spread = np.clip(cumulative - lowest, 0, None) / (grey.size - lowest)
         return np.rint(255 * spread[level]).astype(np.uint8)[grey]
+
+
+def _finite(values: np.ndarray) -> bool:
+    return np.issubdtype(values.dtype, np.number) and bool(np.isfinite(values).all())
 
 
 def _to_uint8(image: Tensor) -> np.ndarray:

@@ -132,7 +132,21 @@ def test_square_slices_of_the_networks_size_are_not_resampled() -> None:
     assert torch.equal(preprocess.restore(logits, 32, 32), logits)
 
 
-@pytest.mark.parametrize("wrong", [{"window": (200, -100)}, {"bins": 1}, {"bins": 300}, {"size": 8}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": (200, -100)},
+        {"window": 5},
+        {"window": (1, 2, 3)},
+        {"window": (0, float("inf"))},
+        {"bins": 1},
+        {"bins": 300},
+        {"bins": 16.5},
+        {"size": 8},
+        {"size": "256"},
+        {"size": 256.0},
+    ],
+)
 def test_bad_settings_are_named(wrong: dict) -> None:
     with pytest.raises(InputError, match=f"preprocess.{next(iter(wrong))}: expected"):
         Preprocess(**wrong)
