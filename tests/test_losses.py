@@ -49,7 +49,9 @@ def test_given_weights_are_kept_and_must_fit() -> None:
         loss.set_counts([9, 1])
 
 
-@pytest.mark.parametrize("wrong", [{"weights": "heavy"}, {"weights": [1, -1]}, {"weights": [1, "two"]}, {"balance": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"weights": "heavy"}, {"weights": [1, -1]}, {"weights": [1, "two"]}, {"balance": -1}]
+)
 def test_bad_settings_are_named(wrong: dict) -> None:
     with pytest.raises(InputError, match=f"loss.{next(iter(wrong))}: expected"):
         WeightedCrossEntropy(**wrong)
