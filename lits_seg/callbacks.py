@@ -123,7 +123,7 @@ class Overlays(Callback):
             self.slices[patient] = {
                 "area": int(area[i]),
                 "slice": int(batch["slice"][i]),
-                "image": batch["image"][i, 0].cpu().numpy(),
+                "image": batch["image"][i, batch["image"].shape[1] // 2].cpu().numpy(),
                 "truth": batch["truth"][i].cpu().numpy(),
                 "predicted": outputs[i].cpu().numpy(),
             }

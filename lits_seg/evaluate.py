@@ -48,6 +48,7 @@ def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
             test_root=cfg.references,
             store=cfg.store,
             preprocess=segmenter.preprocess,
+            context=segmenter.context,
             eval_batch_size=cfg.batch_size,
             workers=cfg.workers,
         )
@@ -68,7 +69,7 @@ def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataMod
         "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
         "size": datamodule.preprocess.size,
         "parameters": count_parameters(segmenter.network),
-        "macs": count_macs(segmenter.network, size=datamodule.preprocess.size),
+        "macs": count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),
     }
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,20 +58,20 @@ class WeightedCrossEntropy(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class DiceCrossEntropy(nn.Module):
-    """Soft Dice of the foreground, over the batch, plus plain cross-entropy, through MONAI."""
+class DiceCrossEntropy(WeightedCrossEntropy):
+    """Soft Dice of the foreground, over the batch, plus weighted cross-entropy.
 
-    def __init__(self, dice: float = 1.0, cross_entropy: float = 1.0) -> None:
-        super().__init__()
-        self.loss = DiceCELoss(
-            include_background=False,
-            to_onehot_y=True,
-            softmax=True,
-            batch=True,
-            lambda_dice=dice,
-            lambda_ce=cross_entropy,
-        )
+    Args:
+        dice: weight of the Dice term (MONAI's ``DiceLoss``).
+        weights: see ``WeightedCrossEntropy``.
+        balance: see ``WeightedCrossEntropy``; the default leaves the cross-entropy unweighted.
+    """
+
+    def __init__(self, dice: float = 1.0, weights: str | Sequence[float] = "auto", balance: float = 0.0) -> None:
+        super().__init__(weights, balance)
+        self.dice = dice
+        self.dice_loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean over classes and pixels."""
-        return self.loss(logits, target[:, None])
+        return super().forward(logits, target) + self.dice * self.dice_loss(logits, target[:, None])

@@ -21,7 +21,7 @@ class LesionSegmenter(pl.LightningModule):
     checkpoint tells what it holds and loads without unpickling any code.
 
     Args:
-        model: the network, ``(B, 1, size, size) -> (B, K, size, size)``. K = 2: lesion or not; K = 3: LiTS labels.
+        model: the network, ``(B, context, size, size) -> (B, K, size, size)``. K = 2: lesion or not; 3: LiTS labels.
         loss: called with logits and targets.
         optimizer: of the network's parameters.
         scheduler: of the learning rate, stepped every batch; the value ``auto`` stands for the run's number of
@@ -45,6 +45,7 @@ class LesionSegmenter(pl.LightningModule):
         self.network = instantiate(model).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.preprocess = instantiate(preprocess)
+        self.context = int(model["in_channels"])
         self.classes = int(model["out_channels"])
         if self.classes not in CLASSES:
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
@@ -53,11 +54,11 @@ class LesionSegmenter(pl.LightningModule):
         self.train_overlap = metrics.VolumeOverlap(1, self.structures)
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, 1, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
+        """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def predict_labels(self, images: Tensor, height: int, width: int) -> Tensor:
-        """Images ``(B, 1, size, size)`` to LiTS labels ``(B, height, width)`` uint8 on the volume's own grid."""
+        """Images ``(B, context, size, size)`` to LiTS labels ``(B, height, width)`` uint8 on the volume's own grid."""
         return self._labels(self(images).float(), height, width)
 
     def _labels(self, logits: Tensor, height: int, width: int) -> Tensor:

@@ -125,7 +125,7 @@ def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule
         "seed": cfg.seed,
         "size": datamodule.preprocess.size,
         "parameters": count_parameters(module.network),
-        "macs": count_macs(module.network, size=datamodule.preprocess.size),
+        "macs": count_macs(module.network, datamodule.context, datamodule.preprocess.size),
     }
 
 

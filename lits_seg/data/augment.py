@@ -45,7 +45,7 @@ def rotate_zoom_bend(
             magnitude_range=(bend_magnitude[0] * size, bend_magnitude[1] * size),
             prob=probability,
             rotate_range=float(np.deg2rad(rotate)),
-            scale_range=zoom,
+            scale_range=(zoom, zoom),  # one number would zoom the rows alone
             # Nearest for labels: the transform's default would blend them into values that do not exist.
             mode=("bilinear", "nearest"),
             padding_mode="zeros",

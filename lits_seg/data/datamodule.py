@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from monai.transforms import Compose
+from torch import Generator
 from torch.utils.data import DataLoader
 
 from lits_seg.data import phantom
+from lits_seg.data.augment_batch import RotateZoomBend
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.sampling import EvaluationSlices, SeededSampler, TrainingSlices
+from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.slices import StoredCase, store_cases
 from lits_seg.data.splits import Split, split_patients
 from lits_seg.data.volumes import find_cases
@@ -22,20 +25,24 @@ SLICES = ("all", "liver", "lesion")
 class SliceDataModule(pl.LightningDataModule):
     """Slices for training, whole patients, slice by slice, for validation and test.
 
-    Training batches: ``image`` ``(B, 1, size, size)`` float32 in [0, 1] and ``label`` ``(B, size, size)``,
-    0/1/2. Validation and test batches hold slices of one patient and add ``truth`` ``(B, H, W)`` uint8, the
-    labels at the volume's own resolution, ``case`` and ``slice`` ``(B,)``.
+    Batches reach the network with ``image`` ``(B, context, size, size)`` float32 in [0, 1] and ``label``
+    ``(B, size, size)``, 0/1/2. Those for validation and test hold slices of one patient and add ``truth``
+    ``(B, H, W)`` uint8, the labels at the volume's own resolution, ``case`` and ``slice`` ``(B,)``. The loaders
+    themselves give 8-bit images, which become floating numbers, and batches be augmented, on the device.
 
     Args:
         root: folder with volumes, in LiTS or MSD layout.
         store: folder for pre-processed slices; made and kept up to date by itself.
         preprocess: from HU to the network's images.
-        augment: transform of training samples, or None.
+        augment: of training slices: one by one in the loader (``augment``), by batches on the device
+            (``augment_batch``), or None.
         generate: called with ``root`` before anything else; makes the phantom. None for data from elsewhere.
         test_root: test on the volumes of this folder instead of the held-out fold.
         folds, fold, val_share, split_seed: see ``split_patients``.
         slices: which training slices are used: all, those with liver, or those with lesion.
-        lesion_share: expected share of slices with lesion in a training batch; None: as they come.
+        lesion_share: share of slices with lesion in every training batch; None: as they come.
+        context: 1, 3 or 5 neighbouring slices as the image's channels (2.5-D), for networks that take them.
+        device_resident: keep the training slices on the device, for GPUs that outrun any loader.
         slices_per_epoch: training slices in an epoch; None: as many as there are.
         batch_size, eval_batch_size: slices in a batch, on each device.
         workers: loader processes; also threads that fill the store.
@@ -47,7 +54,7 @@ class SliceDataModule(pl.LightningDataModule):
         root: str | Path,
         store: str | Path,
         preprocess: Preprocess,
-        augment: Compose | None = None,
+        augment: Compose | RotateZoomBend | None = None,
         generate: Callable[[Path], object] | None = None,
         test_root: str | Path | None = None,
         folds: int = 4,
@@ -56,6 +63,8 @@ class SliceDataModule(pl.LightningDataModule):
         split_seed: int = 0,
         slices: str = "all",
         lesion_share: float | None = None,
+        context: int = 1,
+        device_resident: bool = False,
         slices_per_epoch: int | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 16,
@@ -67,14 +76,19 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.slices", f"one of {', '.join(SLICES)}", slices)
         if lesion_share is not None and not 0 < lesion_share < 1:
             raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
+        if context not in (1, 3, 5):
+            raise InputError("data.context", "1, 3 or 5 slices", context)
+        if device_resident and isinstance(augment, Compose):
+            raise InputError("data.device_resident", "augmentation by batches, or none", "augmentation one by one")
         self.root, self.store = Path(root), Path(store)
         self.test_root = None if test_root is None else Path(test_root)
         self.preprocess, self.augment, self.generate = preprocess, augment, generate
         self.folds, self.fold, self.val_share, self.split_seed = folds, fold, val_share, split_seed
         self.slices, self.lesion_share, self.slices_per_epoch = slices, lesion_share, slices_per_epoch
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
-        self.seed = seed
+        self.context, self.device_resident, self.seed = context, device_resident, seed
         self.split: Split = {}
+        self._resident: ResidentSlices | None = None
 
     def prepare_data(self) -> None:
         """Makes the phantom if asked to, and fills the store; on one process a machine."""
@@ -116,7 +130,8 @@ class SliceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Augmented slices of the training patients, in an order drawn anew each epoch."""
-        slices = TrainingSlices(self.split["train"], self.slices, self.augment)
+        one_by_one = self.augment if isinstance(self.augment, Compose) else None
+        slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
         if not len(slices):
             raise InputError(self.root, f"training slices with {self.slices}", "none")
         sampler = SeededSampler(slices.has_lesion, self.slices_per_epoch, self.lesion_share, self.seed, *self._rank())
@@ -137,8 +152,27 @@ class SliceDataModule(pl.LightningDataModule):
         """All slices of the test patients."""
         return self._evaluation("test")
 
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Keeps the seed of a training batch, its first slice's, off the device: reading it there would wait."""
+        return {**batch, "seed": int(batch["seed"][0])} if "seed" in batch else batch
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Brings resident slices, makes images of 8-bit ones, and augments training batches, all on the device."""
+        if "place" in batch:
+            if self._resident is None:
+                self._resident = ResidentSlices(self.split["train"], self.context, batch["place"].device)
+            images, labels = self._resident(batch["place"])
+        else:
+            images, labels = batch["image"], batch["label"]
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        if "seed" in batch and isinstance(self.augment, RotateZoomBend):
+            generator = Generator(images.device).manual_seed(batch["seed"])
+            images, labels = self.augment(images, labels, generator)
+        return {**batch, "image": images, "label": labels.long()}
+
     def _evaluation(self, part: str) -> DataLoader:
-        slices = EvaluationSlices(self.split[part])
+        slices = EvaluationSlices(self.split[part], self.context)
         rank, world = self._rank()
         # Every rank needs a batch; none is repeated, since a repeated slice would count twice.
         size = min(self.eval_batch_size, max(1, len(slices) // world))

@@ -18,6 +18,14 @@ class SeededSampler(Sampler[tuple[int, int]]):
 
     Both follow from the run's seed, the epoch and the place in the epoch alone. So they are the same whatever
     the number of workers and after a resume, and differ between epochs and ranks.
+
+    Args:
+        has_lesion: of each slice.
+        count: slices in an epoch, over all ranks; None: as many as there are.
+        lesion_share: share of slices with lesion in every batch (to the next whole slice); None: as they come.
+        seed: of the run.
+        rank: which process this is,
+        world: of how many.
     """
 
     def __init__(
@@ -30,19 +38,13 @@ class SeededSampler(Sampler[tuple[int, int]]):
         world: int,
     ) -> None:
         self.lesion = torch.tensor(has_lesion)
-        self.count, self.seed, self.rank, self.world = count or len(has_lesion), seed, rank, world
+        self.count, self.lesion_share = count or len(has_lesion), lesion_share
+        self.seed, self.rank, self.world = seed, rank, world
         self.epoch = 0
-        self.weights: Tensor | None = None
-        if lesion_share is not None:
-            lesions = int(self.lesion.sum())
-            if not 0 < lesions < len(self.lesion):
-                raise InputError(
-                    "data.lesion_share",
-                    "training slices with and without lesion",
-                    f"{lesions} of {len(self.lesion)}",
-                )
-            without = (1 - lesion_share) / (len(self.lesion) - lesions)
-            self.weights = torch.where(self.lesion, lesion_share / lesions, without)
+        lesions = int(self.lesion.sum())
+        if lesion_share is not None and not 0 < lesions < len(self.lesion):
+            found = f"{lesions} of {len(self.lesion)}"
+            raise InputError("data.lesion_share", "training slices with and without lesion", found)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
@@ -52,57 +54,103 @@ class SeededSampler(Sampler[tuple[int, int]]):
         return self.count // self.world
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0])
-        )
-        if self.weights is not None:
-            indices = torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
+        state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        if self.lesion_share is None:
+            indices = _deal(torch.arange(len(self.lesion)), self.count, generator)
         else:
-            rounds = -(-self.count // len(self.lesion))
-            indices = torch.cat([torch.randperm(len(self.lesion), generator=generator) for _ in range(rounds)])
+            # Every rank meets the two kinds in the same, even rhythm, so that each of its batches holds the share.
+            turn = torch.arange(self.count, dtype=torch.double) // self.world
+            share = self.lesion_share
+            lesion = ((turn + 1) * share + 1e-6).floor() > (turn * share + 1e-6).floor()
+            indices = torch.empty(self.count, dtype=torch.long)
+            for kind in (True, False):
+                places = lesion == kind
+                indices[places] = _deal((self.lesion == kind).nonzero()[:, 0], int(places.sum()), generator)
         seeds = torch.randint(2**31, (self.count,), generator=generator)
         for place in range(self.rank, len(self) * self.world, self.world):
             yield int(indices[place]), int(seeds[place])
 
 
 class TrainingSlices(Dataset):
-    """Slices of the training patients with a part of the anatomy; indexed by ``(index, seed)``."""
+    """Slices of the training patients with a part of the anatomy; indexed by ``(index, seed)``.
 
-    def __init__(self, cases: Sequence[StoredCase], slices: str, augment: Compose | None) -> None:
-        self.cases, self.augment = cases, augment
+    Args:
+        cases: the patients.
+        slices: ``all``, ``liver`` or ``lesion``: which of their slices.
+        augment: of single samples, or None.
+        context: slices in an image, the labelled one in the middle; beyond the ends the last one is repeated.
+        resident: give places instead of images, for ``ResidentSlices``.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[StoredCase],
+        slices: str,
+        augment: Compose | None,
+        context: int = 1,
+        resident: bool = False,
+    ) -> None:
+        self.cases, self.augment, self.context, self.resident = cases, augment, context, resident
         pixels = {
             "all": lambda case: [1] * len(case),
             "liver": lambda case: case.liver_pixels,
             "lesion": lambda case: case.lesion_pixels,
         }[slices]
-        self.places = [(case, i) for case in cases for i, count in enumerate(pixels(case)) if count]
+        starts = accumulate((len(case) for case in cases), initial=0)
+        parts = [(case, start, i) for case, start in zip(cases, starts, strict=False) for i in range(len(case))]
+        kept = [(case, start, i) for case, start, i in parts if pixels(case)[i]]
+        self.places = [(case, i) for case, _, i in kept]
+        self.flat = [start + i for _, start, i in kept]
         self.has_lesion = [case.lesion_pixels[i] > 0 for case, i in self.places]
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Tensor | int]:
         index, seed = drawn
+        if self.resident:
+            return {"place": self.flat[index], "seed": seed}
         case, i = self.places[index]
-        sample = {
-            "image": _image(case, i),
-            "label": torch.from_numpy(case.labels[i][None].astype(np.float32)),
-        }
-        if self.augment is not None:
-            self.augment.set_random_state(seed=seed)
-            sample = self.augment(sample)
+        image, label = _image(case, i, self.context), torch.from_numpy(case.labels[i].copy())
+        if self.augment is None:
+            return {"image": image, "label": label, "seed": seed}
+        self.augment.set_random_state(seed=seed)
+        sample = self.augment({"image": image.float() / 255, "label": label[None].float()})
         return {
             "image": torch.as_tensor(sample["image"]).as_subclass(Tensor),
-            "label": torch.as_tensor(sample["label"]).as_subclass(Tensor)[0].long(),
+            "label": torch.as_tensor(sample["label"]).as_subclass(Tensor)[0].byte(),
+            "seed": seed,
         }
+
+
+class ResidentSlices:
+    """All slices of some patients on one device, uint8: 131 KB a slice of 256² with its labels."""
+
+    def __init__(self, cases: Sequence[StoredCase], context: int, device: torch.device) -> None:
+        # Case by case: the store is never in the main memory as a whole.
+        self.images, self.labels = (
+            torch.cat([torch.from_numpy(np.array(part(case))).to(device) for case in cases])
+            for part in (lambda case: case.images, lambda case: case.labels)
+        )
+        lengths = torch.tensor([len(case) for case in cases])
+        ends = lengths.cumsum(0)
+        self.first = (ends - lengths).repeat_interleave(lengths).to(device)
+        self.last = (ends - 1).repeat_interleave(lengths).to(device)
+        self.offsets = torch.arange(context, device=device) - context // 2
+
+    def __call__(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Places ``(B,)`` to images ``(B, context, size, size)`` and labels ``(B, size, size)``, uint8."""
+        around = (places[:, None] + self.offsets).maximum(self.first[places, None])
+        return self.images[around.minimum(self.last[places, None])], self.labels[places]
 
 
 class EvaluationSlices(Dataset):
-    """Every slice of the given patients, as it is."""
+    """Every slice of the given patients, as it is. ``context``: see ``TrainingSlices``."""
 
-    def __init__(self, cases: Sequence[StoredCase]) -> None:
-        self.cases = cases
-        self.starts = [0, *accumulate(len(case) for case in cases)]
+    def __init__(self, cases: Sequence[StoredCase], context: int = 1) -> None:
+        self.cases, self.context = cases, context
+        self.starts = list(accumulate((len(case) for case in cases), initial=0))
 
     def batches(self, size: int) -> list[list[int]]:
         """Indices in batches that hold slices of one patient, since patients differ in their slices' shape."""
@@ -119,13 +167,20 @@ class EvaluationSlices(Dataset):
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
         case, i = self.cases[number], index - self.starts[number]
         return {
-            "image": _image(case, i),
-            "label": torch.from_numpy(case.labels[i].astype(np.int64)),
+            "image": _image(case, i, self.context),
+            "label": torch.from_numpy(case.labels[i].copy()),
             "truth": torch.from_numpy(case.truth(i)),
             "case": number,
             "slice": i,
         }
 
 
-def _image(case: StoredCase, i: int) -> Tensor:
-    return torch.from_numpy(case.images[i][None].astype(np.float32) / 255)
+def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the indices, shuffled anew each time all were dealt."""
+    rounds = -(-count // len(indices))
+    return torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])[:count]
+
+
+def _image(case: StoredCase, i: int, context: int) -> Tensor:
+    around = np.clip(np.arange(context) + i - context // 2, 0, len(case) - 1)
+    return torch.from_numpy(case.images[around])

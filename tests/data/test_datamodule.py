@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lits_seg.data.augment import rotate_zoom_bend, scanner_variety
+from lits_seg.data.augment_batch import ScannerVariety
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, SeededSampler
@@ -29,14 +32,67 @@ def epoch(module: SliceDataModule, number: int = 0, loader: object = None) -> to
     return torch.cat([batch["image"] for batch in loader])
 
 
-def test_batches_are_what_the_networks_take(lits: Path, store: Path) -> None:
-    module = make(lits, store)
-    batch = next(iter(module.train_dataloader()))
-    assert (batch["image"].shape, batch["image"].dtype) == ((4, 1, 32, 32), torch.float32)
+def onto_device(module: SliceDataModule, batch: dict) -> dict:
+    """What the trainer does with a batch before the network gets it."""
+    return module.on_after_batch_transfer(module.on_before_batch_transfer(batch, 0), 0)
+
+
+def network_batches(module: SliceDataModule, number: int = 0) -> list[dict]:
+    loader = module.train_dataloader()
+    loader.sampler.set_epoch(number)
+    return [onto_device(module, batch) for batch in loader]
+
+
+BOTH_WAYS = pytest.mark.parametrize("augment", [scanner_variety(32), ScannerVariety()], ids=["one by one", "batch"])
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("context", [1, 3])
+def test_batches_are_what_the_networks_take(augment: object, context: int, lits: Path, store: Path) -> None:
+    module = make(lits, store, augment=augment, context=context)
+    batch = network_batches(module)[0]
+    assert (batch["image"].shape, batch["image"].dtype) == ((4, context, 32, 32), torch.float32)
     assert (batch["label"].shape, batch["label"].dtype) == ((4, 32, 32), torch.int64)
-    batch = next(iter(module.val_dataloader()))
+    batch = onto_device(module, next(iter(module.val_dataloader())))
+    assert batch["image"].shape[1:] == (context, 32, 32)
     assert 0 <= batch["image"].min() < batch["image"].max() <= 1
     assert batch["truth"].shape[-2:] == (40, 48)
+
+
+def test_a_slice_reaches_the_network_with_its_neighbours(lits: Path, store: Path) -> None:
+    module = make(lits, store, augment=None, context=3)
+    case = module.split["test"][0]
+    batch = onto_device(module, next(iter(module.test_dataloader())))
+    for i, around in ((0, (0, 0, 1)), (2, (1, 2, 3))):
+        expected = torch.from_numpy(case.images[list(around)]) / 255
+        assert torch.equal(batch["image"][i], expected)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_resident_slices_are_those_of_the_loader(context: int, lits: Path, store: Path) -> None:
+    streamed, resident = (
+        network_batches(make(lits, store, augment=ScannerVariety(), context=context, device_resident=kept))
+        for kept in (False, True)
+    )
+    for one, other in zip(streamed, resident, strict=True):
+        assert torch.equal(one["image"], other["image"])
+        assert torch.equal(one["label"], other["label"])
+
+
+def test_batch_augmentation_repeats_with_the_seed_and_differs_between_epochs(lits: Path, store: Path) -> None:
+    def images(number: int = 0, **settings: object) -> torch.Tensor:
+        module = make(lits, store, augment=ScannerVariety(), **settings)
+        return torch.cat([batch["image"] for batch in network_batches(module, number)])
+
+    assert torch.equal(images(), images(workers=2))
+    assert not torch.equal(images(), images(seed=1))
+    assert not torch.equal(images(), images(number=1))
+
+
+def test_evaluation_is_not_augmented(lits: Path, store: Path) -> None:
+    plain, augmented = (make(lits, store, augment=augment) for augment in (None, ScannerVariety()))
+    one, other = (onto_device(module, next(iter(module.test_dataloader()))) for module in (plain, augmented))
+    assert torch.equal(one["image"], other["image"])
 
 
 def test_augmentation_repeats_with_the_seed_whatever_the_number_of_workers(lits: Path, store: Path) -> None:
@@ -96,12 +152,22 @@ def test_labels_are_not_blended_and_follow_the_image(make_transform: object) -> 
     assert changed == 20
 
 
-def test_share_of_slices_with_lesion(lits: Path, store: Path) -> None:
-    module = make(lits, store, lesion_share=0.75, slices_per_epoch=400)
-    loader = module.train_dataloader()
-    drawn = [loader.dataset.has_lesion[index] for index, _ in loader.sampler]
-    assert len(drawn) == 400
-    assert 0.65 < sum(drawn) / 400 < 0.85
+@given(share=st.floats(0.05, 0.95), batch=st.integers(1, 20), world=st.integers(1, 3))
+def test_every_batch_of_every_rank_holds_the_share_of_lesion_slices(share: float, batch: int, world: int) -> None:
+    has_lesion = [True] * 7 + [False] * 13
+    for rank in range(world):
+        drawn = [has_lesion[i] for i, _ in SeededSampler(has_lesion, 240, share, 0, rank, world)]
+        for start in range(0, len(drawn) - batch + 1, batch):
+            assert abs(sum(drawn[start : start + batch]) - share * batch) <= 1.01
+
+
+def test_balanced_epochs_meet_all_slices_alike_often() -> None:
+    has_lesion = [True] * 5 + [False] * 15
+    drawn = [index for index, _ in SeededSampler(has_lesion, 40, 0.5, 0, 0, 1)]
+    assert len(drawn) == 40
+    times = torch.bincount(torch.tensor(drawn), minlength=20)
+    assert times[:5].tolist() == [4] * 5
+    assert set(times[5:].tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("part", ["all", "liver", "lesion"])
@@ -149,7 +215,13 @@ def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"slices": "kidney"}, "all, liver, lesion"), ({"lesion_share": 1.5}, "between 0 and 1")]
+    ("settings", "told"),
+    [
+        ({"slices": "kidney"}, "all, liver, lesion"),
+        ({"lesion_share": 1.5}, "between 0 and 1"),
+        ({"context": 2}, "1, 3 or 5"),
+        ({"device_resident": True}, "by batches"),
+    ],
 )
 def test_bad_settings_are_named(settings: dict, told: str, lits: Path, store: Path) -> None:
     with pytest.raises(InputError, match=told):

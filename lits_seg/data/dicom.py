@@ -1,0 +1,116 @@
+"""A folder with one DICOM series of CT slices as a volume in HU."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lits_seg.errors import InputError
+
+TILT_DEGREES = 0.5
+GAP_SHARE = 0.1
+
+
+def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """HU ``(X, Y, Z)``, int16 where they are whole numbers, else float32, and the NIfTI affine (RAS+, mm).
+
+    Slices are sorted by their position along the normal (DICOM PS3.3 C.7.6.2), whatever the files' names, and
+    each is rescaled by its own slope and intercept (C.11.1).
+
+    Raises ``InputError`` where the slices are no single stack of CT images: several series or shapes, a slice
+    missing or twice, a tilted gantry, several frames in a file, or pixels that cannot be decoded.
+    """
+    folder = Path(folder)
+    headers = _headers(folder)
+    for name, expected in (
+        ("Modality", "CT images"),
+        ("SeriesInstanceUID", "one series"),
+        ("Rows", "slices of one shape"),
+        ("Columns", "slices of one shape"),
+        ("PixelSpacing", "one pixel spacing"),
+        ("ImageOrientationPatient", "slices with one orientation"),
+    ):
+        values = Counter(str(header.get(name, "")) for header in headers.values())
+        if len(values) > 1 or (name == "Modality" and "CT" not in values):
+            found = ", ".join(f"{name} {value or 'empty'} in {count} files" for value, count in values.items())
+            raise InputError(folder, expected, found)
+    paths, affine = _stack(folder, headers)
+    slices = np.stack([_hu(path) for path in paths], axis=-1)
+    return slices.transpose(1, 0, 2), affine
+
+
+def _headers(folder: Path) -> dict[Path, Any]:
+    try:
+        import pydicom
+    except ImportError as error:
+        raise InputError(folder, "pydicom to read DICOM (pip install 'lits_seg[dicom]')", "not installed") from error
+    headers = {}
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.name.startswith(".") or path.name == "DICOMDIR":
+            continue
+        try:
+            headers[path] = pydicom.dcmread(path, stop_before_pixels=True)
+        except (pydicom.errors.InvalidDicomError, EOFError) as error:
+            if path.suffix.lower() in (".dcm", ".ima"):
+                raise InputError(path, "a DICOM file", str(error)) from error
+    if not headers:
+        raise InputError(folder, "a DICOM series", "no DICOM file")
+    for path, header in headers.items():
+        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
+            if header.get(name) is None:
+                raise InputError(path, "a CT slice with its place in the patient", f"no {name}")
+        if int(header.get("NumberOfFrames") or 1) > 1:
+            raise InputError(path, "one slice a file", f"{header.NumberOfFrames} frames")
+    return headers
+
+
+def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
+    """Paths in the order of their place, and the affine of ``(column, row, slice)``."""
+    first = next(iter(headers.values()))
+    along_row, along_column = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
+    normal = np.cross(along_row, along_column)
+    positions = {path: np.array(header.ImagePositionPatient, float) for path, header in headers.items()}
+    paths = sorted(positions, key=lambda path: float(positions[path] @ normal))
+    if len(paths) < 2:
+        raise InputError(folder, "at least two slices", len(paths))
+    steps = np.diff([positions[path] for path in paths], axis=0)
+    gaps = steps @ normal
+    usual = float(np.median(gaps))
+    for gap, path, following in zip(gaps, paths, paths[1:], strict=False):
+        if gap <= 1e-3:
+            raise InputError(following, "each slice once", f"the place of {path.name}")
+        if abs(gap - usual) > GAP_SHARE * usual:
+            raise InputError(
+                folder,
+                f"slices {usual:.4g} mm apart, none missing",
+                f"{gap:.4g} mm between {path.name} and {following.name}",
+            )
+    direction = positions[paths[-1]] - positions[paths[0]]
+    tilt = float(np.degrees(np.arccos(np.clip(direction @ normal / np.linalg.norm(direction), -1, 1))))
+    if tilt > TILT_DEGREES:
+        raise InputError(folder, "slices stacked along their normal", f"a gantry tilt of {tilt:.3g} degrees")
+    row_spacing, column_spacing = (float(spacing) for spacing in first.PixelSpacing)
+    affine = np.eye(4)
+    affine[:3, 0] = along_row * column_spacing
+    affine[:3, 1] = along_column * row_spacing
+    affine[:3, 2] = direction / (len(paths) - 1)
+    affine[:3, 3] = positions[paths[0]]
+    # DICOM's first two axes point to the patient's left and back, NIfTI's to the right and front.
+    return paths, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _hu(path: Path) -> np.ndarray:
+    """One slice ``(H, W)``."""
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    try:
+        stored = dataset.pixel_array
+    except Exception as error:
+        # Decoders fail in types of their own; without one for the syntax, pydicom tells which to install.
+        raise InputError(path, "pixels that can be decoded", f"{type(error).__name__}: {error}") from error
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    hu = stored.astype(np.float32) * slope + intercept
+    whole = slope.is_integer() and intercept.is_integer() and np.abs(hu).max() < 2**15
+    return hu.astype(np.int16) if whole else hu
