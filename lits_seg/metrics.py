@@ -83,10 +83,10 @@ def summarise(counts: Tensor) -> dict[str, float]:
     return {**means, "dice_global": float(global_dice(counts))}
 
 
-def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over patients (10,000 resamples); NaN for one patient."""
+def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean over patients (10,000 resamples); None for a single patient."""
     if len(values) < 2:
-        return (float("nan"), float("nan"))
+        return None
     interval = stats.bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,

@@ -41,7 +41,7 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
 def summary(counts: Tensor) -> dict[str, Any]:
     """Means over patients, with the interval of the Dice, from counts ``(patients, 3)``."""
     dice = case_scores(counts)["dice"].tolist()
-    return {**summarise(counts), "dice_interval": list(bootstrap_interval(dice)), "patients": len(dice)}
+    return {**summarise(counts), "dice_interval": bootstrap_interval(dice), "patients": len(dice)}
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -91,9 +91,9 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _scores(scores: dict[str, Any]) -> tuple[str, ...]:
-    low, high = scores["dice_interval"]
+    interval = "[{:.3f}, {:.3f}]".format(*scores["dice_interval"]) if scores["dice_interval"] else "(one patient)"
     return (
-        f"{scores['dice']:.3f} [{low:.3f}, {high:.3f}]",
+        f"{scores['dice']:.3f} {interval}",
         f"{scores['dice_global']:.3f}",
         f"{scores['jaccard']:.3f}",
         f"{scores['paper_symbols']:.3f}",

@@ -44,6 +44,10 @@ def test_table_names_what_was_tested_and_how() -> None:
     assert "| 0.567 [0.200, 1.000] |" in rows[2]  # (0.5 + 0.2 + 1) / 3
 
 
+def test_one_patient_has_no_interval() -> None:
+    assert "| 0.500 (one patient) |" in table([result(scores=summary(COUNTS[:1]))])
+
+
 def test_runs_on_other_patients_are_not_in_one_table() -> None:
     text = table([result(), result(fold=1), result(selected_on_test=True)])
     assert text.count("Lesions, ") == 3
