@@ -45,7 +45,7 @@ def test_table_names_what_was_tested_and_how() -> None:
 
 
 def test_one_patient_has_no_interval() -> None:
-    assert "| 0.500 (one patient) |" in table([result(scores=summary(COUNTS[:1]))])
+    assert "| 0.500 (one patient) " in table([result(scores=summary(COUNTS[:1]))])
 
 
 def test_runs_on_other_patients_are_not_in_one_table() -> None:
