@@ -23,8 +23,8 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## train the paper's network on synthetic CT, score it on held-out patients (minutes)
 	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
 
-COMPARE := experiment=demo data.preprocess.size=64 optimizer.lr=0.001 ckpt_path=last
-compare: setup  ## both networks by one schedule on smaller images, and the table of both (ten minutes)
+COMPARE := experiment=demo data.slices_per_epoch=640 optimizer.lr=0.001 ckpt_path=last
+compare: setup  ## both networks by one short schedule, and the table of both (ten minutes)
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=dsc_unet decoder=subpixel name=compare/dsc_unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet decoder=deconv name=compare/unet
 	$(BIN)/python -m lits_seg.report runs=runs/compare

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from lits_seg.data.volumes import Case, read_case
+from lits_seg.data.cases import Case
+from lits_seg.data.volumes import read_case
 from lits_seg.metrics import VolumeOverlap, case_scores
 
 # HU below the liver's median; and the smoothing, in pixels, against noise.

@@ -45,7 +45,7 @@ class LesionSegmenter(pl.LightningModule):
         self.network = instantiate(model).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.preprocess = instantiate(preprocess)
-        self.context = int(model["in_channels"])
+        self.context = int(model.get("in_channels", 1))
         self.classes = int(model["out_channels"])
         if self.classes not in CLASSES:
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)

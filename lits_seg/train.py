@@ -18,8 +18,8 @@ from lits_seg.callbacks import CaseScores
 from lits_seg.checkpoint import require_same_model
 from lits_seg.cli import entry
 from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.data.cases import find_cases
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.volumes import find_cases
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
 from lits_seg.report import summary, table

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from lits_seg.baselines import threshold_in_liver
-from lits_seg.data.volumes import find_cases
+from lits_seg.data.cases import find_cases
 from lits_seg.metrics import case_scores
 
 

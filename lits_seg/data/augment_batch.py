@@ -34,7 +34,7 @@ class RotateZoomBend:
         bend_magnitude: tuple[float, float] = (0.0, 0.02),
         probability: float = 1.0,
         crop: int | None = None,
-        crop_on: tuple[float, float, float] = (0.2, 0.3, 0.5),
+        crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3),
     ) -> None:
         self.rotate, self.zoom = math.radians(rotate), zoom
         self.bend_spacing, self.bend_magnitude = bend_spacing, bend_magnitude
@@ -111,7 +111,7 @@ class ScannerVariety(RotateZoomBend):
         bend_magnitude: tuple[float, float] = (0.0, 0.02),
         probability: float = 1.0,
         crop: int | None = None,
-        crop_on: tuple[float, float, float] = (0.2, 0.3, 0.5),
+        crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3),
     ) -> None:
         super().__init__(rotate, zoom, bend_spacing, bend_magnitude, probability, crop, crop_on)
         self.gamma, self.shift, self.noise, self.blur = gamma, shift, noise, blur

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from lits_seg.data import phantom
 from lits_seg.data.augment_batch import RotateZoomBend
+from lits_seg.data.cases import find_cases
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.slices import StoredCase, store_cases
 from lits_seg.data.splits import Split, split_patients
-from lits_seg.data.volumes import find_cases
 from lits_seg.errors import InputError
 
 SLICES = ("all", "liver", "lesion")

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from lits_seg.data.cases import Case
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.volumes import Case, header_warnings, read_case
+from lits_seg.data.volumes import header_warnings, read_case
 
 STORE_VERSION = 1
 

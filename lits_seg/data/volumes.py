@@ -1,11 +1,9 @@
-"""CT volumes and their labels on disk: find the pairs, read them, verify them.
+"""CT volumes and their labels: read from disk and verified.
 
 Arrays leave this module as axial slices ``(S, H, W)`` in one orientation, whatever the file's affine: the
 first slice is the lowest, row 0 is anterior, column 0 is the patient's right (as a radiologist sees it).
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,22 +20,11 @@ from nibabel.orientations import (
 )
 from nibabel.spatialimages import HeaderDataError
 
+from lits_seg.data.cases import Case
 from lits_seg.errors import InputError
 
 SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 LABELS = {0: "background", 1: "liver", 2: "lesion"}
-
-_LITS = re.compile(r"(volume|segmentation)-(\w+)\.nii(\.gz)?")
-_MSD_IMAGE = re.compile(r"((?!\.).+?)\.nii(\.gz)?")
-
-
-@dataclass(frozen=True, order=True)
-class Case:
-    """One patient: a name, the CT's path, and the labels' path."""
-
-    name: str
-    image: Path
-    label: Path
 
 
 @dataclass(frozen=True)
@@ -51,37 +38,6 @@ class Volume:
     affine: np.ndarray
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
-
-
-def find_cases(root: str | Path) -> list[Case]:
-    """All pairs below ``root``, in the order of their numbers.
-
-    Reads LiTS (``volume-N.nii[.gz]`` with ``segmentation-N.nii[.gz]``, in one folder or spread over the split
-    folders of mirrors) and MSD Task03_Liver (``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``).
-
-    Raises ``InputError`` for a missing or empty folder, a file without its counterpart, or a name twice.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(root, "a folder with CT volumes (data.root)", "no such folder")
-    if (root / "imagesTr").is_dir():
-        images = _by_name((root / "imagesTr").iterdir(), _MSD_IMAGE, group=1)
-        labels_folder = root / "labelsTr"
-        labels = _by_name(labels_folder.iterdir() if labels_folder.is_dir() else (), _MSD_IMAGE, group=1)
-    else:
-        files = [path for path in root.rglob("*.nii*") if path.is_file()]
-        images = _by_name((p for p in files if p.name.startswith("volume-")), _LITS, group=2)
-        labels = _by_name((p for p in files if p.name.startswith("segmentation-")), _LITS, group=2)
-    for name in images.keys() ^ labels.keys():
-        present, missing = (images, "segmentation") if name in images else (labels, "volume")
-        raise InputError(present[name], f"a {missing} of the same name beside it", "none")
-    if not images:
-        raise InputError(
-            root,
-            "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD)",
-            f"{sum(1 for _ in root.iterdir())} entries, none of them such a pair",
-        )
-    return [Case(name, images[name], labels[name]) for name in sorted(images, key=_natural)]
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -184,23 +140,6 @@ def _slices_affine(volume: Volume) -> np.ndarray:
 
 def _reorientation(affine: np.ndarray) -> np.ndarray:
     return ornt_transform(io_orientation(affine), SLICES_ORIENTATION)
-
-
-def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(paths):
-        match = pattern.fullmatch(path.name)
-        if not match:
-            continue
-        name = match.group(group)
-        if name in found:
-            raise InputError(path, "each case once", f"it is also {found[name]}")
-        found[name] = path
-    return found
-
-
-def _natural(name: str) -> list:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _short(affine: np.ndarray) -> str:

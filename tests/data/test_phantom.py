@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from commands import run_process, start_command
 
+from lits_seg.data.cases import find_cases
 from lits_seg.data.phantom import DESCRIPTION, generate_volume, write_phantom
-from lits_seg.data.volumes import find_cases, read_case, to_slices
+from lits_seg.data.volumes import read_case, to_slices
 from lits_seg.errors import InputError
 
 TINY = {"size": 64, "slices": 12}

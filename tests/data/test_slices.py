@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lits_seg.data.cases import find_cases
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.slices import store_cases
-from lits_seg.data.volumes import find_cases, read_case
+from lits_seg.data.volumes import read_case
 from lits_seg.errors import InputError
 
 PREPROCESS = Preprocess(size=32)

@@ -7,7 +7,8 @@ import pytest
 from conftest import AFFINES, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from lits_seg.data.volumes import Case, find_cases, from_slices, header_warnings, read_case, read_volume, to_slices
+from lits_seg.data.cases import Case, find_cases
+from lits_seg.data.volumes import from_slices, header_warnings, read_case, read_volume, to_slices
 from lits_seg.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -1,0 +1,80 @@
+"""The pairs of CT and labels in a folder: which files belong together, in every layout that LiTS comes in."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lits_seg.errors import InputError
+
+_LITS = re.compile(r"(volume|segmentation)-(\w+?)(\.nii(\.gz)?)?")
+_MSD_IMAGE = re.compile(r"((?!\.).+?)\.nii(\.gz)?")
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """One patient: a name, the CT's path (a file, or a folder with a DICOM series), and the labels' path."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> list[Case]:
+    """All pairs below ``root``, in the order of their numbers.
+
+    Reads LiTS (``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with
+    ``segmentation-N.nii[.gz]``; in one folder or spread over the split folders of mirrors) and MSD Task03_Liver
+    (``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``).
+
+    Raises ``InputError`` for a missing or empty folder, a name twice, or a file without its counterpart; the last
+    is added to ``unpaired``, where a list is given, and the other cases are found.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(root, "a folder with CT volumes (data.root)", "no such folder")
+    if (root / "imagesTr").is_dir():
+        images = _by_name((root / "imagesTr").iterdir(), _MSD_IMAGE, group=1)
+        labels_folder = root / "labelsTr"
+        labels = _by_name(labels_folder.iterdir() if labels_folder.is_dir() else (), _MSD_IMAGE, group=1)
+    else:
+        images = _by_name(filter(_is_volume, root.rglob("volume-*")), _LITS, group=2)
+        labels = _by_name(filter(Path.is_file, root.rglob("segmentation-*.nii*")), _LITS, group=2)
+    for name in sorted(images.keys() ^ labels.keys(), key=_natural):
+        present, missing = (images, "segmentation") if name in images else (labels, "volume")
+        error = InputError(present[name], f"a {missing} of the same name beside it", "none")
+        if unpaired is None:
+            raise error
+        unpaired.append(error)
+    if not images.keys() | labels.keys():
+        raise InputError(
+            root,
+            "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD)",
+            f"{sum(1 for _ in root.iterdir())} entries, none of them such a pair",
+        )
+    names = sorted(images.keys() & labels.keys(), key=_natural)
+    return [Case(name, images[name], labels[name]) for name in names]
+
+
+def _is_volume(path: Path) -> bool:
+    if path.is_file():
+        return path.name.endswith((".nii", ".nii.gz"))
+    # A folder of the mirrors that merely begins so (volume_pt1 has no hyphen) holds volumes, not a series.
+    return not any(path.glob("*.nii*"))
+
+
+def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        match = pattern.fullmatch(path.name)
+        if not match:
+            continue
+        name = match.group(group)
+        if name in found:
+            raise InputError(path, "each case once", f"it is also {found[name]}")
+        found[name] = path
+    return found
+
+
+def _natural(name: str) -> list:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
