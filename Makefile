@@ -47,7 +47,7 @@ smoke: setup  ## a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
 bench: setup  ## the parameter audit, into experiments/
-	$(BIN)/python -m lits_seg.benchmark
+	$(BIN)/python -m lits_seg.benchmark parameters
 
 clean:  ## remove the environment, generated data and runs
 	rm -rf $(VENV) data runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -69,6 +69,14 @@ def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """An 8-bit slice ``(H, W)`` with its LiTS labels, as 8-bit colours ``(H, W, 3)``: lesion red, liver cyan."""
+    colours = np.repeat(image[..., None], 3, axis=-1).astype(np.float32)
+    for value, colour in ((1, (0, 190, 200)), (2, (230, 40, 40))):
+        colours[labels == value] = 0.65 * colours[labels == value] + 0.35 * np.array(colour)
+    return colours.astype(np.uint8)
+
+
 def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """A network's image ``(size, size)`` on its slice's own grid ``(height, width)``, without the padding."""
     side = max(height, width)

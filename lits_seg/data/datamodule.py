@@ -1,5 +1,6 @@
 """Streams slices from the store to the trainer."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampl
 from lits_seg.data.slices import StoredCase, store_cases
 from lits_seg.data.splits import Split, split_patients
 from lits_seg.errors import InputError
+
+log = logging.getLogger(__name__)
 
 SLICES = ("all", "liver", "lesion")
 
@@ -46,6 +49,7 @@ class SliceDataModule(pl.LightningDataModule):
         slices_per_epoch: training slices in an epoch; None: as many as there are.
         batch_size, eval_batch_size: slices in a batch, on each device.
         workers: loader processes; also threads that fill the store.
+        on_error: what an unusable case does: ``stop`` the run, or ``skip`` the case, with a warning.
         seed: of the order and the augmentation.
     """
 
@@ -69,6 +73,7 @@ class SliceDataModule(pl.LightningDataModule):
         batch_size: int = 16,
         eval_batch_size: int = 16,
         workers: int = 2,
+        on_error: str = "stop",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -76,6 +81,8 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.slices", f"one of {', '.join(SLICES)}", slices)
         if lesion_share is not None and not 0 < lesion_share < 1:
             raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
+        if on_error not in ("stop", "skip"):
+            raise InputError("data.on_error", "stop or skip", on_error)
         if context not in (1, 3, 5):
             raise InputError("data.context", "1, 3 or 5 slices", context)
         if device_resident and isinstance(augment, Compose):
@@ -86,6 +93,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.folds, self.fold, self.val_share, self.split_seed = folds, fold, val_share, split_seed
         self.slices, self.lesion_share, self.slices_per_epoch = slices, lesion_share, slices_per_epoch
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
+        self.on_error = on_error
         self.context, self.device_resident, self.seed = context, device_resident, seed
         self.split: Split = {}
         self._resident: ResidentSlices | None = None
@@ -96,16 +104,17 @@ class SliceDataModule(pl.LightningDataModule):
             self.generate(self.root)
         for root in (self.root, self.test_root):
             if root is not None:
-                self._stored(root)
+                for error in self.stored(root)[1]:
+                    log.warning("left out: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
         """Splits the patients. For a test on ``test_root`` alone, ``root`` is not asked for."""
         if self.test_root:
-            self.split["test"] = self._stored(self.test_root)
+            self.split["test"] = self.stored(self.test_root)[0]
         if "train" in self.split or (stage == "test" and self.test_root):
             return
         split = split_patients(
-            self._stored(self.root),
+            self.stored(self.root)[0],
             folds=self.folds,
             fold=self.fold,
             val_share=self.val_share,
@@ -113,8 +122,13 @@ class SliceDataModule(pl.LightningDataModule):
         )
         self.split = {**split, **self.split}
 
-    def _stored(self, root: Path) -> list[StoredCase]:
-        return store_cases(find_cases(root), self.preprocess, self.store, self.workers)
+    def stored(self, root: Path) -> tuple[list[StoredCase], list[InputError]]:
+        """The cases below ``root``, brought into the store, and what is wrong with those that are skipped."""
+        errors: list[InputError] | None = [] if self.on_error == "skip" else None
+        stored = store_cases(find_cases(root, errors), self.preprocess, self.store, self.workers, errors)
+        if not stored:
+            raise InputError(root, "a case that can be used", f"{len(errors or [])} that cannot")
+        return stored, errors or []
 
     @property
     def synthetic(self) -> bool:

@@ -46,12 +46,17 @@ class Preprocess:
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """HU slices ``(S, H, W)`` to images ``(S, size, size)``, uint8."""
-        return np.concatenate([self._image(hu)[None] for hu in slices])
+        return np.stack([self._image(hu) for hu in slices])
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """Labels ``(S, H, W)`` to ``(S, size, size)``, uint8, by nearest neighbour."""
-        square = _pad_to_square(torch.from_numpy(labels)[:, None].float(), value=0.0)
-        return functional.interpolate(square, self.size, mode="nearest-exact")[:, 0].byte().numpy()
+        height, width = labels.shape[1:]
+        side = max(height, width)
+        nearest = ((np.arange(self.size) + 0.5) * (side / self.size)).astype(int)
+        rows, columns = nearest[nearest < height], nearest[nearest < width]
+        out = np.zeros((len(labels), self.size, self.size), np.uint8)
+        out[:, : len(rows), : len(columns)] = labels[:, rows[:, None], columns]
+        return out
 
     def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
         """Logits ``(B, K, size, size)`` to the slices' own grid, ``(B, K, height, width)``, bilinear."""

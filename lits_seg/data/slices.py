@@ -7,14 +7,16 @@ under a temporary name and renamed when it is whole.
     STORE/<pre-processing>/<case>-<sources>/image.npy   (S, size, size) uint8, what the network sees
                                             label.npy   (S, size, size) uint8, 0/1/2
                                             truth.npy   (2, S, H, W/8) bits: liver-or-lesion, lesion, own grid
-                                            case.json   name, shape, spacing, pixel counts, warnings
+                                            case.json   name, shape, spacing, pixel counts, what the check found
 """
 
+import errno
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,9 +28,11 @@ from tqdm import tqdm
 
 from lits_seg.data.cases import Case
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.volumes import header_warnings, read_case
+from lits_seg.data.verify import check_case
+from lits_seg.data.volumes import read_case
+from lits_seg.errors import InputError
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class StoredCase:
     spacing: tuple[float, float, float]
     liver_pixels: tuple[int, ...]
     lesion_pixels: tuple[int, ...]
-    warnings: tuple[str, ...]
+    check: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> "StoredCase":
@@ -77,51 +81,100 @@ class StoredCase:
         return {key: self.__dict__[key] for key in self.__dataclass_fields__}
 
 
-def store_cases(cases: Sequence[Case], preprocess: Preprocess, store: str | Path, workers: int = 2) -> list[StoredCase]:
+def store_cases(
+    cases: Sequence[Case],
+    preprocess: Preprocess,
+    store: str | Path,
+    workers: int = 2,
+    errors: list[InputError] | None = None,
+) -> list[StoredCase]:
     """Writes the cases that the store lacks, and opens them all, in the order given.
 
-    Raises ``InputError`` for the first case that cannot be used; those written before stay.
+    A case takes about twice the memory of its unpacked files while it is written; ``workers`` are written at once.
+
+    Raises ``InputError`` for the first case that cannot be used, and when the disk is full; those written before
+    stay. Where a list ``errors`` is given, unusable cases are added to it and left out.
     """
     settings = json.dumps({"version": STORE_VERSION, **asdict(preprocess)}, sort_keys=True)
     root = Path(store) / _fingerprint(settings)
-    folders = [root / f"{case.name}-{_fingerprint(_sources(case))}" for case in cases]
-    missing = [(case, folder) for case, folder in zip(cases, folders, strict=True) if not folder.is_dir()]
+    folders = {case: root / f"{case.name}-{_fingerprint(_sources(case))}" for case in cases}
+    missing = {case: folder for case, folder in folders.items() if not folder.is_dir()}
     if missing:
         root.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(root)
         (root / "preprocess.json").write_text(settings)
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            written = pool.map(lambda pair: _write_case(pair[0], pair[1], preprocess), missing)
-            for _ in tqdm(written, total=len(missing), desc="preparing slices", unit="case"):
-                pass
-    return [StoredCase.open(folder) for folder in folders]
+        for error in _write_cases(missing, preprocess, workers):
+            if errors is None:
+                raise error
+            errors.append(error)
+    return [StoredCase.open(folder) for folder in folders.values() if folder.is_dir()]
 
 
-def _write_case(case: Case, folder: Path, preprocess: Preprocess) -> None:
-    image, label = read_case(case)
+def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int) -> Iterator[InputError]:
+    """Writes cases side by side, with a progress bar by bytes; yields what was wrong with those that cannot be."""
+    sizes = {case: sum(path.stat().st_size for path in _files(case)) for case in missing}
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices") as bar,
+    ):
+        written = pool.map(lambda case: _write_case(case, missing[case], preprocess), missing)
+        for number, (case, error) in enumerate(zip(missing, written, strict=True), start=1):
+            bar.set_postfix_str(f"{number} of {len(missing)} cases", refresh=False)
+            bar.update(sizes[case])
+            if error is not None:
+                yield error
+
+
+def _write_case(case: Case, folder: Path, preprocess: Preprocess) -> InputError | None:
+    try:
+        image, label = read_case(case)
+    except InputError as error:
+        return error
     labels = preprocess.labels(label.slices)
+    arrays = {
+        "image": preprocess.images(image.slices),
+        "label": labels,
+        "truth": np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)]),
+    }
+    description = {
+        "name": case.name,
+        "shape": label.slices.shape,
+        "spacing": image.spacing,
+        "liver_pixels": np.count_nonzero(labels, axis=(1, 2)).tolist(),
+        "lesion_pixels": np.count_nonzero(labels > 1, axis=(1, 2)).tolist(),
+        "check": check_case(case, image, label),
+    }
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        np.save(temporary / "image.npy", preprocess.images(image.slices))
-        np.save(temporary / "label.npy", labels)
-        np.save(temporary / "truth.npy", np.packbits(np.stack([label.slices > 0, label.slices > 1]), axis=-1))
-        description = {
-            "name": case.name,
-            "shape": label.slices.shape,
-            "spacing": image.spacing,
-            "liver_pixels": (labels > 0).sum(axis=(1, 2)).tolist(),
-            "lesion_pixels": (labels > 1).sum(axis=(1, 2)).tolist(),
-            "warnings": header_warnings(case),
-        }
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
         (temporary / "case.json").write_text(json.dumps(description))
         temporary.chmod(0o755)
         if not folder.is_dir():  # else another process was faster
             temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        size = sum(array.nbytes for array in arrays.values())
+        raise InputError(folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", error.strerror) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return None
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Half-written cases of processes that were killed; younger ones may be another process's work."""
+    for folder in root.glob(".*"):
+        if time.time() - folder.stat().st_mtime > 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(case: Case) -> list[Path]:
+    return [file for path in (case.image, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
 
 
 def _sources(case: Case) -> str:
-    stats = [(str(path.resolve()), path.stat()) for path in (case.image, case.label)]
+    stats = [(str(path.resolve()), path.stat()) for path in _files(case)]
     return json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
 
 

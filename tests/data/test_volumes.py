@@ -8,7 +8,7 @@ from conftest import AFFINES, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.data.cases import Case, find_cases
-from lits_seg.data.volumes import from_slices, header_warnings, read_case, read_volume, to_slices
+from lits_seg.data.volumes import from_slices, read_case, read_volume, to_slices
 from lits_seg.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -17,26 +17,6 @@ ORDERS = [
     for axes in permutations(range(3))
     for flips in product((1, -1), repeat=3)
 ]
-
-
-def test_find_cases_lits_in_split_folders_in_order_of_numbers(tmp_path: Path) -> None:
-    for number in (10, 9, 2):
-        write_case(tmp_path / f"part{number % 2}", str(number), *anatomy(number))
-    assert [case.name for case in find_cases(tmp_path)] == ["2", "9", "10"]
-
-
-def test_find_cases_msd(tmp_path: Path) -> None:
-    image, label = (nib.Nifti1Image(array, np.eye(4)) for array in anatomy(0))
-    for folder in ("imagesTr", "labelsTr", "imagesTs"):
-        (tmp_path / folder).mkdir()
-    for number in (12, 3):
-        nib.save(image, tmp_path / "imagesTr" / f"liver_{number}.nii.gz")
-        nib.save(label, tmp_path / "labelsTr" / f"liver_{number}.nii.gz")
-    (tmp_path / "imagesTr" / "._liver_3.nii.gz").write_bytes(b"left by an archiver")
-    assert find_cases(tmp_path) == [
-        Case(name, tmp_path / "imagesTr" / f"{name}.nii.gz", tmp_path / "labelsTr" / f"{name}.nii.gz")
-        for name in ("liver_3", "liver_12")
-    ]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
@@ -100,31 +80,12 @@ def test_labels_stored_in_another_orientation_of_the_same_place_are_turned(tmp_p
     assert image.slices[label.slices == 2].mean() == pytest.approx(60, abs=3)
 
 
-def test_headers_that_disagree_are_told_and_voxels_are_kept_together(tmp_path: Path) -> None:
-    hu, labels = anatomy(2)
-    write_case(tmp_path, "0", hu, labels)
-    nib.save(nib.Nifti1Image(labels, np.diag([1.0, 1.0, 1.0, 1.0])), tmp_path / "segmentation-0.nii.gz")
-    case = find_cases(tmp_path)[0]
-    image, label = read_case(case)
-    assert image.slices[label.slices == 2].mean() == pytest.approx(60, abs=3)
-    assert image.spacing == label.spacing == (1.5, 1.5, 3.0)
-    (warning,) = header_warnings(case)
-    assert "1.5×1.5×3" in warning
-    assert "RAS 1×1×1" in warning
-
-
 def test_real_ct_is_oriented_right() -> None:
     if not (REAL / "volume-0.nii.gz").exists():
         pytest.skip("the real CT is not here")
     image, label = read_case(Case("0", REAL / "volume-0.nii.gz", REAL / "segmentation-0.nii.gz"))
     assert image.slices[label.slices == 1].mean() == pytest.approx(45, abs=3)
     assert np.argwhere(label.slices == 1)[:, 2].mean() < image.slices.shape[2] / 2  # the patient's right
-
-
-def test_identity_affine_is_told(tmp_path: Path) -> None:
-    write_case(tmp_path, "0", *anatomy(0), np.eye(4))
-    (warning,) = header_warnings(find_cases(tmp_path)[0])
-    assert "volume-0.nii.gz: identity affine" in warning
 
 
 @pytest.mark.parametrize("what", ["cut in the voxels", "cut in the header", "text"])
@@ -232,15 +193,3 @@ def test_bad_input_is_named(what: str, expected: str, found: str, tmp_path: Path
     assert str(error.value).startswith(f"{file}: expected ")
     assert expected in str(error.value)
     assert f"found {found}" in str(error.value) or found in str(error.value).split("; found ")[1]
-
-
-@pytest.mark.parametrize("content", ["missing", "empty", "twice"])
-def test_bad_folders_are_named(content: str, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    if content != "missing":
-        root.mkdir()
-    if content == "twice":
-        for folder in ("a", "b"):
-            write_case(root / folder, "0", *anatomy(0))
-    with pytest.raises(InputError, match=r"root.*expected.*found"):
-        find_cases(root)

@@ -1,15 +1,11 @@
-"""``python -m lits_seg.benchmark``: what the networks cost. So far: the parameter audit."""
+"""The parameter audit: what each network costs, by reading of the paper and by decoder."""
 
-from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
-from lits_seg.cli import entry
 from lits_seg.complexity import count_macs, count_parameters
-from lits_seg.runs import write_text
 
 # The paper's section V.A can be read in several ways; each is a config, or overrides of one.
 READINGS: tuple[tuple[str, list[str]], ...] = (
@@ -22,16 +18,6 @@ READINGS: tuple[tuple[str, list[str]], ...] = (
     ("shortcuts without parameters, 512 innermost", ["model=dsc_unet_pad"]),
 )
 DECODERS = ("subpixel", "bilinear", "nearest", "bicubic", "subpixel_all", "deconv", "espcn", "maxunpool")
-
-
-@entry("benchmark")
-def main(cfg: DictConfig) -> None:
-    """Writes the audit below ``output`` and prints it."""
-    text = parameter_audit(cfg.size)
-    folder = Path(cfg.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "parameters.md", text)
-    print(text)
 
 
 def parameter_audit(size: int) -> str:
@@ -51,7 +37,7 @@ def parameter_audit(size: int) -> str:
         + _table("reading", readings, baseline)
         + "\n# Every model with every decoder\n\n"
         + _table("model, decoder", pairs, baseline)
-        + f"\nGMAC: one slice of {size} x {size}. Written by `python -m lits_seg.benchmark`.\n"
+        + f"\nGMAC: one slice of {size} x {size}. Written by `python -m lits_seg.benchmark parameters`.\n"
     )
 
 
@@ -66,7 +52,3 @@ def _table(title: str, rows: list[tuple[str, tuple[int, int]]], baseline: tuple[
         ratio, macs_ratio = baseline[0] / parameters, baseline[1] / macs
         lines.append(f"| {name} | {parameters:,} | {ratio:.2f} x | {macs / 1e9:.2f} | {macs_ratio:.2f} x |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

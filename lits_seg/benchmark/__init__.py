@@ -1,0 +1,1 @@
+"""What the networks and the data side cost, measured."""

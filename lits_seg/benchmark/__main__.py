@@ -1,0 +1,35 @@
+"""``python -m lits_seg.benchmark [parameters|data]``."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lits_seg.benchmark.data import data_speed
+from lits_seg.benchmark.parameters import parameter_audit
+from lits_seg.cli import entry
+from lits_seg.errors import InputError
+from lits_seg.runs import write_text
+
+WHAT = ("parameters", "data")
+
+
+@entry("benchmark")
+def main(cfg: DictConfig) -> None:
+    """Measures, prints the table and writes it below ``output``."""
+    if cfg.what not in WHAT:
+        raise InputError("what to measure", f"one of {', '.join(WHAT)}", cfg.what)
+    if cfg.what == "parameters":
+        name, text = "parameter_audit", parameter_audit(cfg.size)
+    else:
+        name, text = "data_speed", data_speed(cfg.size, cfg.slices, cfg.batches)
+    folder = Path(cfg.output) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{cfg.what}.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and "=" not in sys.argv[1] and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"what={sys.argv[1]}"
+    main()

@@ -1,0 +1,91 @@
+"""What a person should know about a case before trusting it. What makes a case unusable, reading it refuses."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from scipy import ndimage
+
+from lits_seg.data.cases import Case
+from lits_seg.data.volumes import Volume, same_place
+
+# Beyond these, liver is not what the labels mark, or the numbers are not HU (fat: -100, contrasted liver: 60 to 200).
+LIVER_HU = (-20, 250)
+SPACING_MM = (0.3, 10.0)
+
+
+def check_case(case: Case, image: Volume, label: Volume) -> dict[str, Any]:
+    """Facts and warnings of a case that was read, for JSON.
+
+    Returns ``orientation`` (of the image's file), ``hu`` (lowest, highest), ``liver_hu`` (median, of every eighth
+    voxel), ``voxels`` (background, liver, lesion), ``lesion_outside`` (share of the lesion's voxels in pieces that
+    touch no liver) and ``warnings``, each of which names its file.
+    """
+    counts = [int(np.count_nonzero(label.slices == value)) for value in (1, 2)]
+    liver = image.slices[::2, ::2, ::2][label.slices[::2, ::2, ::2] == 1]
+    facts = {
+        "orientation": "".join(nib.aff2axcodes(image.affine)),
+        "hu": [float(image.slices.min()), float(image.slices.max())],
+        "liver_hu": float(np.median(liver)) if liver.size else None,
+        "voxels": [label.slices.size - sum(counts), *counts],
+        "lesion_outside": _outside(label.slices) / counts[1] if counts[1] else 0.0,
+    }
+    return {**facts, "warnings": [*_header_warnings(case, image, label), *_voxel_warnings(case, facts)]}
+
+
+def _header_warnings(case: Case, image: Volume, label: Volume) -> list[str]:
+    found = []
+    if np.array_equal(image.affine, np.eye(4)):
+        found.append(f"{case.image}: identity affine; orientation and spacing are unknown (mm and mL mean nothing)")
+    elif image.spacing == (1, 1, 1):
+        found.append(f"{case.image}: spacing 1×1×1 mm, which no scanner gives: it is probably missing")
+    elif not all(SPACING_MM[0] <= size <= SPACING_MM[1] for size in image.spacing):
+        sizes = "×".join(f"{size:.3g}" for size in image.spacing)
+        found.append(f"{case.image}: spacing {sizes} mm; expected {SPACING_MM[0]} to {SPACING_MM[1]} mm")
+    if not same_place(image, label):
+        found.append(
+            f"{case.label}: affine differs from the image's (image {_short(image.affine)}, labels "
+            f"{_short(label.affine)}); the labels are taken on the image's grid"
+        )
+    return found
+
+
+def _voxel_warnings(case: Case, facts: dict[str, Any]) -> list[str]:
+    found = []
+    lowest, highest = facts["hu"]
+    if lowest >= 0 and highest > 255:
+        found.append(f"{case.image}: HU from {lowest:g}: an offset of 1024 was probably not applied")
+    elif lowest > -200:
+        found.append(f"{case.image}: HU {lowest:g} to {highest:g}: no air; cropped, windowed, or no CT")
+    median = facts["liver_hu"]
+    if median is None:
+        found.append(f"{case.label}: no liver")
+    elif not LIVER_HU[0] <= median <= LIVER_HU[1]:
+        found.append(
+            f"{case.image}: the liver's median is {median:g} HU, expected {LIVER_HU[0]} to {LIVER_HU[1]}: an offset, "
+            "or labels that do not lie on the liver"
+        )
+    if facts["lesion_outside"] > 0:
+        found.append(f"{case.label}: {facts['lesion_outside']:.2%} of the lesion's voxels lie apart from the liver")
+    return found
+
+
+def _outside(label: np.ndarray) -> int:
+    """Lesion voxels in connected pieces without a liver voxel beside them."""
+    lesion_box = ndimage.find_objects(label, max_label=2)[1:]
+    if not lesion_box or lesion_box[0] is None:
+        return 0
+    near = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in lesion_box[0])
+    lesion = label[near] == 2
+    pieces, count = ndimage.label(lesion, ndimage.generate_binary_structure(3, 3))
+    touched = np.unique(pieces[ndimage.binary_dilation(label[near] == 1) & lesion])
+    apart = np.ones(count + 1, bool)
+    apart[[0, *touched]] = False
+    return int(np.count_nonzero(apart[pieces]))
+
+
+def _short(affine: np.ndarray) -> str:
+    codes = "".join(nib.aff2axcodes(affine))
+    sizes = "×".join(f"{size:.3g}" for size in voxel_sizes(affine))
+    return f"{codes} {sizes} mm at {', '.join(f'{x:.4g}' for x in affine[:3, 3])}"

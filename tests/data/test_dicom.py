@@ -1,0 +1,153 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import anatomy
+
+from lits_seg.data.dicom import read_series
+from lits_seg.data.volumes import read_volume
+from lits_seg.errors import InputError
+
+pydicom = pytest.importorskip("pydicom")
+REAL = Path(__file__).parents[3] / "shared" / "data"
+
+
+def write_series(
+    folder: Path, hu: np.ndarray, change: Callable[[int, Any], None] = lambda i, dataset: None, turn: float = 0.0
+) -> None:
+    """HU ``(x, y, z)`` on the patient's axes (left, posterior, superior), 1.5 x 1.2 x 3 mm; files in random order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cos, sin = float(np.cos(turn)), float(np.sin(turn))
+    names = np.random.default_rng(0).permutation(hu.shape[2])
+    for i in range(hu.shape[2]):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        meta.MediaStorageSOPInstanceUID = f"1.2.3.{i + 1}"
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset = pydicom.Dataset()
+        dataset.file_meta = meta
+        dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        dataset.Modality, dataset.SeriesInstanceUID = "CT", "1.2.3"
+        dataset.ImageOrientationPatient = [cos, sin, 0, -sin, cos, 0]
+        dataset.ImagePositionPatient = [10, 20, 3 * i - 50]
+        dataset.PixelSpacing = [1.2, 1.5]  # rows, columns
+        dataset.Rows, dataset.Columns = hu.shape[1], hu.shape[0]
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, -2048 - i  # each slice by its own
+        dataset.PixelData = (hu[:, :, i].T.astype(int) + 2048 + i).astype("<u2").tobytes()
+        change(i, dataset)
+        dataset.save_as(folder / f"IM{names[i]:04d}", enforce_file_format=True)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.05])
+def test_slices_are_sorted_rescaled_and_placed(turn: float, tmp_path: Path) -> None:
+    hu, _ = anatomy(0)
+    write_series(tmp_path / "series", hu, turn=turn)
+    (tmp_path / "series" / "README.txt").write_text("no DICOM")
+    array, affine = read_series(tmp_path / "series")
+    assert array.dtype == np.int16
+    np.testing.assert_array_equal(array, hu)
+    # Voxel (2, 1, 3) by the standard's equation C.7.6.2.1-1, its first two axes turned round.
+    x = 10 + 2 * 1.5 * np.cos(turn) - 1 * 1.2 * np.sin(turn)
+    y = 20 + 2 * 1.5 * np.sin(turn) + 1 * 1.2 * np.cos(turn)
+    np.testing.assert_allclose(affine @ (2, 1, 3, 1), (-x, -y, 3 * 3 - 50, 1), atol=1e-6)
+
+
+def test_a_series_and_the_same_volume_as_nifti_give_the_same_slices(tmp_path: Path) -> None:
+    hu, _ = anatomy(1)
+    write_series(tmp_path / "series", hu)
+    nib.save(nib.Nifti1Image(hu, np.diag([-1.5, -1.2, 3.0, 1.0])), tmp_path / "volume.nii")
+    series, nifti = read_volume(tmp_path / "series"), read_volume(tmp_path / "volume.nii")
+    np.testing.assert_array_equal(series.slices, nifti.slices)
+    assert series.spacing == pytest.approx(nifti.spacing)
+
+
+def test_fractions_of_hu_are_kept(tmp_path: Path) -> None:
+    hu, _ = anatomy(0)
+
+    def halve(i: int, dataset: Any) -> None:
+        dataset.RescaleSlope = 0.5
+
+    write_series(tmp_path, hu, halve)
+    array, _ = read_series(tmp_path)
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array[..., 0], (hu[..., 0] + 2048) / 2 - 2048)
+
+
+def set_on(index: int, **values: object) -> Callable[[int, Any], None]:
+    def change(i: int, dataset: Any) -> None:
+        if i == index:
+            for name, value in values.items():
+                setattr(dataset, name, value)
+
+    return change
+
+
+def tilt(i: int, dataset: Any) -> None:
+    dataset.ImagePositionPatient = [10, 20 + 0.3 * i, 3 * i - 50]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (set_on(4, SeriesInstanceUID="1.2.4"), "expected one series; found SeriesInstanceUID"),
+        (set_on(4, Modality="MR"), "expected CT images; found Modality CT in 9 files, Modality MR in 1"),
+        (set_on(4, PixelSpacing=[1, 1]), "one pixel spacing"),
+        (set_on(4, ImageOrientationPatient=[0, 1, 0, 1, 0, 0]), "one orientation"),
+        (set_on(4, ImagePositionPatient=[10, 20, -41]), "each slice once"),
+        (set_on(4, ImagePositionPatient=[10, 20, 400]), "slices 3 mm apart, none missing; found 6 mm between"),
+        (set_on(4, NumberOfFrames=3), "one slice a file; found 3 frames"),
+        (tilt, "a gantry tilt of 5.71 degrees"),
+    ],
+)
+def test_what_is_no_stack_of_ct_slices_is_refused(change: Callable, told: str, tmp_path: Path) -> None:
+    write_series(tmp_path / "series", anatomy(0)[0], change)
+    with pytest.raises(InputError) as error:
+        read_volume(tmp_path / "series")
+    assert str(error.value).startswith(str(tmp_path / "series"))
+    assert told in str(error.value)
+
+
+def test_a_slice_without_its_place_is_named(tmp_path: Path) -> None:
+    def forget(i: int, dataset: Any) -> None:
+        if i == 2:
+            del dataset.ImagePositionPatient
+
+    write_series(tmp_path, anatomy(0)[0], forget)
+    with pytest.raises(InputError, match=r"IM\d+: expected a CT slice with its place.*no ImagePositionPatient"):
+        read_series(tmp_path)
+
+
+def test_missing_or_damaged_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: expected a DICOM series; found no DICOM file"):
+        read_series(tmp_path / "empty")
+    write_series(tmp_path / "series", anatomy(0)[0])
+    (tmp_path / "series" / "IM0003").rename(tmp_path / "series" / "IM0003.dcm")
+    (tmp_path / "series" / "IM0003.dcm").write_bytes(b"cut" * 100)
+    with pytest.raises(InputError, match=r"IM0003.dcm: expected a DICOM file"):
+        read_series(tmp_path / "series")
+
+
+def test_cut_pixels_are_named(tmp_path: Path) -> None:
+    write_series(tmp_path, anatomy(0)[0])
+    file = tmp_path / "IM0004"
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(InputError, match="IM0004"):
+        read_series(tmp_path)
+
+
+def test_real_series_lies_under_its_labels() -> None:
+    if not (REAL / "dicom_20slices").exists():
+        pytest.skip("the real CT is not here")
+    volume = read_volume(REAL / "dicom_20slices")
+    label = read_volume(REAL / "dicom_20slices_liver.nii.gz")
+    assert volume.slices.shape == label.slices.shape == (20, 512, 512)
+    assert volume.spacing == pytest.approx((0.977, 0.977, 2), abs=1e-3)
+    np.testing.assert_allclose(volume.affine @ (0, 0, 0, 1), label.affine @ (0, 0, 0, 1), atol=300)
+    assert volume.slices[label.slices == 1].mean() == pytest.approx(89, abs=1)
+    assert (volume.slices.min(), volume.slices.max()) == (-1024, 1839)
