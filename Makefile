@@ -24,9 +24,10 @@ demo: setup  ## train the paper's network on synthetic CT, score it on held-out 
 	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
 
 COMPARE := experiment=demo data.slices_per_epoch=640 optimizer.lr=0.001 ckpt_path=last
-compare: setup  ## both networks by one short schedule, and the table of both (ten minutes)
+compare: setup  ## the network and the UNet, with batch norm and without, by one short schedule, and the table of all (twenty minutes)
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=dsc_unet decoder=subpixel name=compare/dsc_unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet decoder=deconv name=compare/unet
+	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet_bn decoder=deconv name=compare/unet_bn
 	$(BIN)/python -m lits_seg.report runs=runs/compare
 
 real-data: setup  ## fetch one real LiTS case from PyPI into data/real
