@@ -153,10 +153,13 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess) -> InputError 
         if not folder.is_dir():  # else another process was faster
             temporary.rename(folder)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # numpy, where it could not write all, gives no number.
+        if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         size = sum(array.nbytes for array in arrays.values())
-        raise InputError(folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", error.strerror) from error
+        raise InputError(
+            folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", error.strerror or error
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return None
