@@ -72,7 +72,7 @@ def _preparing(root: Path, store: Path, size: int) -> list[tuple[str, str, str]]
         with tempfile.TemporaryDirectory(dir=store.parent) as fresh:
             store_cases(cases[:count], preprocess, fresh, workers)
 
-    with_zlib, with_isal = (_best(lambda opener=opener: decompress(opener)) for opener in (gzip.open, igzip.open))
+    with_zlib, with_isal = _best(lambda: decompress(gzip.open)), _best(lambda: decompress(igzip.open))
     alone = _best(lambda: prepare(1, 1))
     together = _best(lambda: prepare(CASES, 2)) / CASES
     store_cases(cases, preprocess, store)
