@@ -1,5 +1,6 @@
 """A small LiTS-layout data set of plain shapes, and what else several tests need."""
 
+from itertools import permutations, product
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +16,13 @@ AFFINES = {
     "permuted": np.array([[0, 0, 1.5, 0], [3.0, 0, 0, 0], [0, -1.5, 0, 0], [0, 0, 0, 1.0]]),
     "oblique": np.array([[-1.5, 0.1, 0, 5], [0.1, -1.49, 0.2, 7], [0, 0.1, 2.99, 9], [0, 0, 0, 1.0]]),
 }
+
+# All 48 orders and directions of three axes.
+ORDERS = [
+    np.array([[axis, flip] for axis, flip in zip(axes, flips, strict=True)], float)
+    for axes in permutations(range(3))
+    for flips in product((1, -1), repeat=3)
+]
 
 
 def write_case(root: Path, name: str, hu: np.ndarray, labels: np.ndarray, affine: np.ndarray | None = None) -> None:

@@ -157,9 +157,8 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess) -> InputError 
         if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         size = sum(array.nbytes for array in arrays.values())
-        raise InputError(
-            folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", error.strerror or error
-        ) from error
+        found = f"a full disk ({error.strerror or error})"
+        raise InputError(folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", found) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return None

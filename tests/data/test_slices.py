@@ -1,15 +1,22 @@
 import os
 import pickle
 import shutil
+import tempfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from conftest import ORDERS, anatomy, write_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+from scipy.spatial.transform import Rotation
 
 from lits_seg.data.cases import find_cases
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.slices import store_cases
-from lits_seg.data.volumes import read_case
+from lits_seg.data.volumes import read_case, read_volume
 from lits_seg.errors import InputError
 
 PREPROCESS = Preprocess(size=32)
@@ -75,3 +82,70 @@ def test_opened_case_travels_to_workers_without_its_arrays(lits: Path, tmp_path:
     travelled = pickle.dumps(stored)
     assert len(travelled) < 3000
     np.testing.assert_array_equal(pickle.loads(travelled).images, stored.images)
+
+
+def save_as(file: Path, array: np.ndarray, affine: np.ndarray, kind: str) -> None:
+    """Even numbers from -1024 on, in one of the ways in which files hold HU."""
+    if kind == "scaled":
+        image = nib.Nifti1Image(((array + 1024) // 2).astype(np.int16), affine)
+        image.header.set_slope_inter(2, -1024)
+    elif kind == "uint16":
+        image = nib.Nifti1Image((array + 1024).astype(np.uint16), affine)
+        image.header.set_slope_inter(1, -1024)
+    else:
+        image = nib.Nifti1Image(array.astype(kind), affine)
+    nib.save(image, file)
+
+
+ANATOMY = anatomy(3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    axes=st.permutations(range(3)),
+    flips=st.tuples(*[st.sampled_from([1, -1])] * 3),
+    turn=st.tuples(*[st.floats(-0.4, 0.4)] * 3),
+    kind=st.sampled_from(["int16", "uint16", "float32", "float64", "scaled"]),
+    suffix=st.sampled_from([".nii", ".nii.gz"]),
+)
+def test_the_store_does_not_depend_on_how_the_anatomy_is_saved(
+    axes: list[int], flips: tuple, turn: tuple, kind: str, suffix: str
+) -> None:
+    hu, labels = ANATOMY[0].clip(-1024) // 2 * 2, ANATOMY[1]
+    order = np.array([[axis, flip] for axis, flip in zip(axes, flips, strict=True)], float)
+    straight = np.diag([-1.5, -1.5, 3.0, 1.0])
+    oblique = np.eye(4)
+    oblique[:3, :3] = Rotation.from_euler("xyz", turn).as_matrix()
+    affine = oblique @ straight @ inv_ornt_aff(order, hu.shape)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_case(root, "0", hu, labels, straight)
+        save_as(root / f"volume-1{suffix}", apply_orientation(hu, order), affine, kind)
+        nib.save(nib.Nifti1Image(apply_orientation(labels, order), affine), root / f"segmentation-1{suffix}")
+        straight_case, turned_case = store_cases(find_cases(root), PREPROCESS, root / "store")
+        np.testing.assert_array_equal(turned_case.images, straight_case.images)
+        np.testing.assert_array_equal(turned_case.labels, straight_case.labels)
+        truth, expected = ([case.truth(i) for i in range(len(case))] for case in (turned_case, straight_case))
+        np.testing.assert_array_equal(truth, expected)
+        assert turned_case.spacing == pytest.approx(straight_case.spacing)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_every_order_and_direction_of_axes_gives_the_same_store(order: np.ndarray, tmp_path: Path) -> None:
+    hu, labels = ANATOMY
+    straight = np.diag([-1.5, -1.5, 3.0, 1.0])
+    write_case(tmp_path, "0", hu, labels, straight)
+    affine = straight @ inv_ornt_aff(order, hu.shape)
+    write_case(tmp_path, "1", apply_orientation(hu, order), apply_orientation(labels, order), affine)
+    one, other = store_cases(find_cases(tmp_path), PREPROCESS, tmp_path / "store")
+    np.testing.assert_array_equal(one.images, other.images)
+    np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_a_slice_from_the_store_is_the_slice_pre_processed_on_the_fly(lits: Path, tmp_path: Path) -> None:
+    """One slice alone, as prediction meets it, and the store's."""
+    cases = find_cases(lits)
+    for case, stored in zip(cases, store_cases(cases, PREPROCESS, tmp_path), strict=True):
+        hu = read_volume(case.image).slices
+        for i in (0, len(stored) // 2):
+            np.testing.assert_array_equal(PREPROCESS.images(hu[i : i + 1])[0], stored.images[i])

@@ -1,10 +1,9 @@
-from itertools import permutations, product
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import AFFINES, SHAPE, anatomy, write_case
+from conftest import AFFINES, ORDERS, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.data.cases import Case, find_cases
@@ -12,11 +11,6 @@ from lits_seg.data.volumes import from_slices, read_case, read_volume, to_slices
 from lits_seg.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
-ORDERS = [
-    np.array([[axis, flip] for axis, flip in zip(axes, flips, strict=True)], float)
-    for axes in permutations(range(3))
-    for flips in product((1, -1), repeat=3)
-]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
