@@ -47,8 +47,9 @@ lint: setup  ## format, lint and types
 smoke: setup  ## a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
-bench: setup  ## the parameter audit, into experiments/
+bench: setup  ## the parameter audit and the speed of the data side, into experiments/
 	$(BIN)/python -m lits_seg.benchmark parameters
+	$(BIN)/python -m lits_seg.benchmark data
 
 clean:  ## remove the environment, generated data and runs
 	rm -rf $(VENV) data runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

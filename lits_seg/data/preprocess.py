@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from lits_seg.errors import InputError
 
+BLOCK = 16
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -46,7 +48,8 @@ class Preprocess:
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """HU slices ``(S, H, W)`` to images ``(S, size, size)``, uint8."""
-        return np.stack([self._image(hu) for hu in slices])
+        # In blocks: torch shares out a block's slices among its threads, and the memory stays small.
+        return np.concatenate([self._images(slices[i : i + BLOCK]) for i in range(0, len(slices), BLOCK)])
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """Labels ``(S, H, W)`` to ``(S, size, size)``, uint8, by nearest neighbour."""
@@ -55,7 +58,7 @@ class Preprocess:
         nearest = ((np.arange(self.size) + 0.5) * (side / self.size)).astype(int)
         rows, columns = nearest[nearest < height], nearest[nearest < width]
         out = np.zeros((len(labels), self.size, self.size), np.uint8)
-        out[:, : len(rows), : len(columns)] = labels[:, rows[:, None], columns]
+        out[:, : len(rows), : len(columns)] = labels.take(rows, axis=1).take(columns, axis=2)
         return out
 
     def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
@@ -64,41 +67,47 @@ class Preprocess:
         full = functional.interpolate(logits, side, mode="bilinear", align_corners=False)
         return full[..., :height, :width]
 
-    def _image(self, hu: np.ndarray) -> np.ndarray:
+    def _images(self, hu: np.ndarray) -> np.ndarray:
         lower, upper = self.window
-        image = (torch.from_numpy(hu.astype(np.float32)).clamp(lower, upper) - lower) / (upper - lower)
+        image = torch.from_numpy(hu).clamp(lower, upper).float()
         if self.equalize_first:
-            image = torch.from_numpy(self._equalize(_to_uint8(image))).float() / 255
-        square = _pad_to_square(image[None, None], value=0.0)
+            image = self._hu(self._equalize(self._grey(image)))
+        square = _pad_to_square(image[:, None], value=lower)
         resized = functional.interpolate(square, self.size, mode="bilinear", align_corners=False, antialias=True)
-        grey = _to_uint8(resized[0, 0])
+        grey = self._grey(resized[:, 0])
         return grey if self.equalize_first else self._equalize(grey)
 
-    def _equalize(self, grey: np.ndarray) -> np.ndarray:
+    def _grey(self, hu: Tensor) -> np.ndarray:
+        """The window as 8 bits."""
+        lower, upper = self.window
+        return ((hu - lower) * (255 / (upper - lower))).round_().clamp_(0, 255).byte().numpy()
+
+    def _hu(self, grey: np.ndarray) -> Tensor:
+        lower, upper = self.window
+        return torch.from_numpy(grey) * ((upper - lower) / 255) + lower
+
+    def _equalize(self, slices: np.ndarray) -> np.ndarray:
+        """Each 8-bit slice of ``(S, H, W)`` by its own histogram."""
+        return np.stack([self._spread(grey) for grey in slices]) if self.equalize else slices
+
+    def _spread(self, grey: np.ndarray) -> np.ndarray:
         """Histogram equalization of one 8-bit slice by a look-up table.
 
         The lowest level present stays 0, and the rest is spread by the cumulative histogram without it, so
         that the amount of air around the patient does not change the tissue's grey values. A slice of one
         level has nothing to spread and stays as it is.
         """
-        if not self.equalize:
-            return grey
         level = np.arange(256) * self.bins // 256
-        counts = np.bincount(level[grey.ravel()], minlength=self.bins)
-        cumulative = counts.cumsum()
+        counts = np.bincount(level, np.bincount(grey.ravel(), minlength=256), minlength=self.bins)
         lowest = counts[counts > 0][0]
         if lowest == grey.size:
             return grey
-        spread = np.clip(cumulative - lowest, 0, None) / (grey.size - lowest)
-        return np.rint(255 * spread[level]).astype(np.uint8)[grey]
+        spread = np.clip(counts.cumsum() - lowest, 0, None) / (grey.size - lowest)
+        return np.take(np.rint(255 * spread[level]).astype(np.uint8), grey)
 
 
 def _finite(values: np.ndarray) -> bool:
     return np.issubdtype(values.dtype, np.number) and bool(np.isfinite(values).all())
-
-
-def _to_uint8(image: Tensor) -> np.ndarray:
-    return (image.clamp(0, 1) * 255).round().byte().numpy()
 
 
 def _pad_to_square(images: Tensor, value: float) -> Tensor:

@@ -4,6 +4,7 @@ Arrays leave this module as axial slices ``(S, H, W)`` in one orientation, whate
 first slice is the lowest, row 0 is anterior, column 0 is the patient's right (as a radiologist sees it).
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
     such pairs, and their voxels fit), the labels are taken voxel by voxel onto the image's grid, and
     ``verify`` says so. Raises ``InputError`` where the shapes then differ.
     """
-    image, label = read_volume(case.image), read_labels(case.label)
+    with ThreadPoolExecutor(1) as beside:  # decompressing lets other threads run
+        reading = beside.submit(read_labels, case.label)
+        image, label = read_volume(case.image), reading.result()
     if not same_place(image, label):
         stored = from_slices(label.slices, label.affine)
         label = replace(label, slices=to_slices(stored, image.affine), spacing=image.spacing)
