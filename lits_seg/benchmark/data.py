@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra import compose
@@ -77,9 +78,7 @@ def _preparing(root: Path, store: Path, size: int) -> list[tuple[str, str, str]]
     together = _best(lambda: prepare(CASES, 2)) / CASES
     store_cases(cases, preprocess, store)
     again = _best(lambda: store_cases(cases, preprocess, store))
-    unpacked = sum(
-        nib.load(path).dataobj.size * nib.load(path).get_data_dtype().itemsize for path in (one.image, one.label)
-    )
+    unpacked = sum(np.asanyarray(nib.load(path).dataobj).nbytes for path in _pair(one))
     peak = _peak_memory(root, size)
     return [
         ("decompressing a pair with zlib (nibabel's way)", f"{with_zlib:.2f} s", f"{with_zlib / with_isal:.2f} x"),
@@ -140,7 +139,7 @@ def _training_rate(root: Path, store: Path, size: int, batches: int, precision: 
     module = instantiate(cfg.module)
     datamodule = _datamodule(root, store, size, RotateZoomBend(), cfg.data.workers)
     datamodule.setup()
-    profiler = SimpleProfiler()
+    profiler = SimpleProfiler(dirpath=root.parent, filename="profile")  # else it prints all it knows
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,
