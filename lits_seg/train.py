@@ -81,6 +81,11 @@ def _test(
     timer, cases = (_callback(trainer, kind) for kind in (Timer, CaseScores))
     # Before the test, which brings back the best checkpoint's own clock.
     done = {"steps": trainer.global_step, "train_seconds": timer.time_elapsed("train")}
+    if not checkpoint.best_model_path:  # max_steps came before the first validation
+        trainer.validate(module, datamodule, verbose=False)
+        checkpoint.best_model_score = trainer.callback_metrics[checkpoint.monitor]
+        checkpoint.best_model_path = str(folder / runs.LAST.parent / "best.ckpt")
+        trainer.save_checkpoint(checkpoint.best_model_path)
     trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
         return None
@@ -90,7 +95,7 @@ def _test(
         "synthetic": datamodule.synthetic,
         **done,
         "val_dice": float(checkpoint.best_model_score),
-        "best_checkpoint": str(Path(checkpoint.best_model_path).relative_to(folder.absolute())),
+        "best_checkpoint": str(Path(checkpoint.best_model_path).absolute().relative_to(folder.absolute())),
         "scores": summary(counts),
         "cases": cases.rows,
     }

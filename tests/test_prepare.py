@@ -19,6 +19,8 @@ from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.slices import store_cases
 from lits_seg.errors import InputError
 
+REAL = Path(__file__).parents[2] / "shared" / "data"
+
 
 @pytest.fixture
 def volumes(lits: Path, tmp_path: Path) -> Path:
@@ -145,3 +147,28 @@ def test_a_full_disk_is_told_and_the_store_stays_valid(volumes: Path) -> None:
 def test_wrong_choices_are_named(volumes: Path) -> None:
     told = failed_command("prepare", *settings(volumes), "prepare.on_error=ask", cwd=volumes.parent)
     assert told == "error: prepare.on_error: expected stop or skip; found ask"
+
+
+@pytest.mark.slow
+def test_real_ct_from_files_to_training_steps(tmp_path: Path) -> None:
+    """A NIfTI pair, a DICOM series with its labels, and the LiTS crop of ``make real-data``."""
+    crop = Path(__file__).parents[1] / "data" / "real"
+    if not (REAL.exists() and crop.exists()):
+        pytest.skip("the real CT is not here (make real-data)")
+    volumes = Path(shutil.copytree(crop, tmp_path / "volumes"))
+    for name in ("volume-0", "segmentation-0"):
+        shutil.copy(REAL / f"{name}.nii.gz", volumes)
+    shutil.copytree(REAL / "dicom_20slices", volumes / "volume-1")
+    shutil.copy(REAL / "dicom_20slices_liver.nii.gz", volumes / "segmentation-1.nii.gz")
+    run_command("prepare", *settings(volumes), cwd=tmp_path)
+    cases = {case["case"]: case for case in report(volumes)["cases"]}
+    assert cases["0"]["liver_hu"] == pytest.approx(45, abs=3)
+    assert cases["1"]["liver_hu"] == pytest.approx(89, abs=5)
+    assert cases["1"]["voxels"][1:] == [366_708, 0]
+    assert cases["117"]["voxels"][1:] == [485_268, 130_083]
+    assert [len(cases[name]["warnings"]) for name in ("0", "1", "117")] == [0, 0, 1]
+    arguments = ("data=lits", *settings(volumes), "data.folds=3", "data.val_share=0", "data.workers=0", "trainer=cpu")
+    run_command("train", *arguments, *SMOKE[3:], "trainer.max_steps=3", "name=real", cwd=tmp_path)
+    result = json.loads((tmp_path / "runs" / "real" / "result.json").read_text())
+    assert result["steps"] == 3
+    assert not result["synthetic"]

@@ -263,3 +263,13 @@ def test_errors_and_help_in_a_shell(smoke_folder: Path) -> None:
     shown = run_process("train", "--help", cwd=smoke_folder)
     for text in ("Research use only", "decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last"):
         assert text in shown
+
+
+def test_steps_that_end_before_the_first_validation_are_scored_all_the_same(smoke_folder: Path) -> None:
+    run_command("train", *SMOKE, "trainer.max_steps=2", "name=short", cwd=smoke_folder)
+    result = json.loads((smoke_folder / "runs" / "short" / "result.json").read_text())
+    assert result["steps"] == 2
+    assert result["best_checkpoint"] == "checkpoints/best.ckpt"
+    assert equal_weights(
+        *(smoke_folder / "runs" / "short" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    )
