@@ -177,17 +177,18 @@ def _best(task: Callable[[], object], times: int = 3) -> float:
 
 
 def _peak_memory(root: Path, size: int) -> int:
-    """Bytes that a fresh process needs at most to prepare one case at a time, beyond those for its start."""
+    """Bytes that a fresh process needs at most to prepare one case at a time, beyond those for its start (Linux)."""
     code = (
-        "import resource, sys, tempfile; from lits_seg.data.cases import find_cases;"
+        "import sys, tempfile; from pathlib import Path; from lits_seg.data.cases import find_cases;"
         "from lits_seg.data.slices import store_cases; from lits_seg.data.preprocess import Preprocess;"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = peak();"
+        "status = lambda key: int(Path('/proc/self/status').read_text().split(key + ':')[1].split()[0]);"
+        "before = status('VmRSS');"
         "store_cases(find_cases(sys.argv[1]), Preprocess(size=int(sys.argv[2])), tempfile.mkdtemp(dir=sys.argv[3]), 1);"
-        "print(peak() - before)"
+        "print(status('VmHWM') - before)"
     )
     command = [sys.executable, "-c", code, str(root), str(size), str(root.parent)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    return int(done.stdout) * 1024
 
 
 def _pair(case: Case) -> tuple[Path, Path]:
