@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lits_seg.errors import InputError
@@ -52,6 +52,8 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, InputError):
             return str(cause)
     for cause in chain:
+        if isinstance(cause, MissingMandatoryValue):
+            return f"{cause.full_key}: expected a value ({cause.full_key}=…); found none"
         if isinstance(cause, OmegaConfBaseException):
             return str(error).splitlines()[0] + _choices(cause)
         if isinstance(cause, (PermissionError, NotADirectoryError, FileExistsError)) and cause.filename:
