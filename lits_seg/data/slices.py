@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,16 +126,20 @@ def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int
 
 
 def _write_case(case: Case, folder: Path, preprocess: Preprocess) -> InputError | None:
-    try:
-        image, label = read_case(case)
-    except InputError as error:
-        return error
-    with ThreadPoolExecutor(1) as beside:  # the images take about as long as the rest together
-        images = beside.submit(preprocess.images, image.slices)
+    blocks: dict[int, Future[np.ndarray]] = {}
+    with ThreadPoolExecutor(1) as beside:  # makes images of slices while the next are being decompressed
+        try:
+            image, label = read_case(
+                case, lambda first, hu: blocks.update({first: beside.submit(preprocess.images, hu)})
+            )
+        except InputError as error:
+            beside.shutdown(cancel_futures=True)
+            return error
         check = check_case(case, image, label)
         labels = preprocess.labels(label.slices)
         truth = np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)])
-        arrays = {"image": images.result(), "label": labels, "truth": truth}
+        images = np.concatenate([blocks[first].result() for first in sorted(blocks)])
+    arrays = {"image": images, "label": labels, "truth": truth}
     description = {
         "name": case.name,
         "shape": label.slices.shape,

@@ -4,6 +4,7 @@ Arrays leave this module as axial slices ``(S, H, W)`` in one orientation, whate
 first slice is the lowest, row 0 is anterior, column 0 is the patient's right (as a radiologist sees it).
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,9 @@ from lits_seg.data.cases import Case
 from lits_seg.data.dicom import read_series
 from lits_seg.errors import InputError
 
+Watch = Callable[[int, np.ndarray], object]
+
+BLOCK = 16
 SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 LABELS = {0: "background", 1: "liver", 2: "lesion"}
 
@@ -43,18 +47,19 @@ class Volume:
     spacing: tuple[float, float, float]
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
     """A CT volume in HU, int16 where the file stores such without scaling, else float32.
 
-    ``path`` is a NIfTI file, or a folder with one DICOM series. Raises ``InputError`` for a file that is no NIfTI,
-    is cut off, is not 3-D, or holds NaN or infinity, and for what ``read_series`` refuses.
+    ``path`` is a NIfTI file, or a folder with one DICOM series. ``watch`` is called with the number of a block's
+    first slice and the block, in any order, while others are still being decompressed.
+
+    Raises ``InputError`` for a file that is no NIfTI, is cut off, is not 3-D, or holds NaN or infinity, and for
+    what ``read_series`` refuses.
     """
-    volume = _read(Path(path))
-    slices = volume.slices
-    if slices.dtype != np.int16:
-        slices = slices.astype(np.float32, copy=False)
-        if not np.isfinite(slices).all():
-            raise InputError(path, "finite HU values", f"{int((~np.isfinite(slices)).sum())} NaN or infinite")
+    volume = _read(Path(path), watch and (lambda first, block: watch(first, _hu(block))))
+    slices = _hu(volume.slices)
+    if slices.dtype != np.int16 and not np.isfinite(slices).all():
+        raise InputError(path, "finite HU values", f"{int((~np.isfinite(slices)).sum())} NaN or infinite")
     return replace(volume, slices=slices)
 
 
@@ -70,8 +75,10 @@ def read_labels(path: str | Path) -> Volume:
     return replace(volume, slices=slices.astype(np.uint8, copy=False))
 
 
-def read_case(case: Case) -> tuple[Volume, Volume]:
+def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
     """Image and labels of a case as slices on the same grid, verified against each other.
+
+    ``watch``: see ``read_volume``.
 
     Where both headers tell the same place, each file is oriented by its own. Where they disagree (LiTS has
     such pairs, and their voxels fit), the labels are taken voxel by voxel onto the image's grid, and
@@ -79,7 +86,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
     """
     with ThreadPoolExecutor(1) as beside:  # decompressing lets other threads run
         reading = beside.submit(read_labels, case.label)
-        image, label = read_volume(case.image), reading.result()
+        image, label = read_volume(case.image, watch), reading.result()
     if not same_place(image, label):
         stored = from_slices(label.slices, label.affine)
         label = replace(label, slices=to_slices(stored, image.affine), spacing=image.spacing)
@@ -104,8 +111,15 @@ def from_slices(slices: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(apply_orientation(slices.transpose(2, 1, 0), back))
 
 
-def _read(path: Path) -> Volume:
-    array, affine = read_series(path) if path.is_dir() else _read_nifti(path)
+def _read(path: Path, watch: Watch | None = None) -> Volume:
+    watched: list[int] = []
+
+    def note(first: int, block: np.ndarray) -> None:
+        if watch is not None:
+            watched.append(first)
+            watch(first, block)
+
+    array, affine = read_series(path) if path.is_dir() else _read_nifti(path, watch and note)
     if array.ndim != 3:
         raise InputError(path, "a 3-D volume", f"{array.ndim} dimensions, shape {array.shape}")
     if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
@@ -115,19 +129,31 @@ def _read(path: Path) -> Volume:
     order = _reorientation(affine)[:, 0].argsort()
     sizes = voxel_sizes(affine)[order]
     spacing = (float(sizes[0]), float(sizes[1]), float(sizes[2]))
-    return Volume(to_slices(array, affine), affine, array.shape, spacing)
+    slices = to_slices(array, affine)
+    if not watched:
+        note(0, slices)
+    return Volume(slices, affine, array.shape, spacing)
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_nifti(path: Path, watch: Watch | None) -> tuple[np.ndarray, np.ndarray]:
     """Voxels as stored where no scaling applies, else scaled, float32; and the affine."""
     try:
         image = nib.load(path)
-        if path.suffix == ".gz":
-            # nibabel decompresses with zlib; ISA-L gives the same bytes in a third of the time.
+        compressed = path.suffix == ".gz"
+        if compressed:
+            # nibabel decompresses with zlib; ISA-L gives the same bytes in half the time.
             image = type(image).from_stream(igzip.open(path))
-        proxy = image.dataobj
-        unscaled = (proxy.slope, proxy.inter) == (1, 0)
-        return (np.asanyarray(proxy) if unscaled else np.asarray(proxy, dtype=np.float32)), image.affine
+        proxy, affine = image.dataobj, image.affine
+        dtype = proxy.dtype if (proxy.slope, proxy.inter) == (1, 0) else np.float32
+        if watch is None or not compressed or not _stored_by_slices(proxy, affine):
+            return np.asarray(proxy, dtype), affine
+        array, depth = np.empty(proxy.shape, dtype, order="F"), proxy.shape[2]
+        upwards = _reorientation(affine)[2, 1] > 0
+        for start in range(0, depth, BLOCK):
+            stop = min(start + BLOCK, depth)
+            array[..., start:stop] = proxy[..., start:stop]
+            watch(start if upwards else depth - stop, to_slices(array[..., start:stop], affine))
+        return array, affine
     except FileNotFoundError:
         raise InputError(path, "a NIfTI volume", "no such file") from None
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
@@ -137,6 +163,16 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if type(error).__module__.split(".")[0] not in ("zlib", "gzip", "isal"):
             raise
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
+
+
+def _stored_by_slices(proxy: nib.arrayproxy.ArrayProxy, affine: np.ndarray) -> bool:
+    """Whether the file's last, slowest axis is the patient's: one axial slice lies after the other."""
+    plain = len(proxy.shape) == 3 and proxy.dtype.kind in "iuf" and np.isfinite(affine).all()
+    return bool(plain and _reorientation(affine)[2, 0] == 2)
+
+
+def _hu(slices: np.ndarray) -> np.ndarray:
+    return slices if slices.dtype == np.int16 else slices.astype(np.float32, copy=False)
 
 
 def _slices_affine(volume: Volume) -> np.ndarray:

@@ -187,3 +187,29 @@ def test_bad_input_is_named(what: str, expected: str, found: str, tmp_path: Path
     assert str(error.value).startswith(f"{file}: expected ")
     assert expected in str(error.value)
     assert f"found {found}" in str(error.value) or found in str(error.value).split("; found ")[1]
+
+
+@pytest.mark.parametrize("order", ORDERS[::5], ids=str)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [np.int16, np.float32, "scaled"])
+def test_blocks_that_are_seen_while_reading_make_up_the_volume(
+    kind: object, suffix: str, order: np.ndarray, tmp_path: Path
+) -> None:
+    hu = np.random.default_rng(0).integers(-500, 500, (6, 7, 37)).astype(np.int16) * 2
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0]) @ inv_ornt_aff(order, hu.shape)
+    stored = apply_orientation(hu, order)
+    if kind == "scaled":
+        image = nib.Nifti1Image(stored // 2, affine)
+        image.header.set_slope_inter(2, 0)
+    else:
+        image = nib.Nifti1Image(stored.astype(kind), affine)
+    nib.save(image, tmp_path / f"v{suffix}")
+    blocks: dict[int, np.ndarray] = {}
+    volume = read_volume(tmp_path / f"v{suffix}", blocks.__setitem__)
+    seen = np.concatenate([blocks[first] for first in sorted(blocks)])
+    np.testing.assert_array_equal(volume.slices, hu.transpose(2, 1, 0))
+    np.testing.assert_array_equal(seen, volume.slices)
+    assert seen.dtype == volume.slices.dtype == (np.int16 if kind is np.int16 else np.float32)
+    assert all((hu.transpose(2, 1, 0)[first : first + len(block)] == block).all() for first, block in blocks.items())
+    by_slices = order[2, 0] == 2 and suffix == ".nii.gz"
+    assert len(blocks) == (3 if by_slices else 1)
