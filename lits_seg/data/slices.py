@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +90,7 @@ def store_cases(
 ) -> list[StoredCase]:
     """Writes the cases that the store lacks, and opens them all, in the order given.
 
-    A case takes about twice the memory of its unpacked files while it is written; ``workers`` are written at once.
+    A case takes about 1.5 times the memory of its unpacked files while it is written; ``workers`` are at once.
 
     Raises ``InputError`` for the first case that cannot be used, and when the disk is full; those written before
     stay. Where a list ``errors`` is given, unusable cases are added to it and left out.
@@ -114,10 +114,13 @@ def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int
     """Writes cases side by side, with a progress bar by bytes; yields what was wrong with those that cannot be."""
     sizes = {case: sum(path.stat().st_size for path in _files(case)) for case in missing}
     with (
+        # For each case a second thread, which makes images of slices while the next are being decompressed. Shared,
+        # since each new thread would keep some of its memory.
+        ThreadPoolExecutor(max(1, workers)) as beside,
         ThreadPoolExecutor(max(1, workers)) as pool,
         tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices") as bar,
     ):
-        written = pool.map(lambda case: _write_case(case, missing[case], preprocess), missing)
+        written = pool.map(lambda case: _write_case(case, missing[case], preprocess, beside), missing)
         for number, (case, error) in enumerate(zip(missing, written, strict=True), start=1):
             bar.set_postfix_str(f"{number} of {len(missing)} cases", refresh=False)
             bar.update(sizes[case])
@@ -125,20 +128,18 @@ def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int
                 yield error
 
 
-def _write_case(case: Case, folder: Path, preprocess: Preprocess) -> InputError | None:
+def _write_case(case: Case, folder: Path, preprocess: Preprocess, beside: Executor) -> InputError | None:
     blocks: dict[int, Future[np.ndarray]] = {}
-    with ThreadPoolExecutor(1) as beside:  # makes images of slices while the next are being decompressed
-        try:
-            image, label = read_case(
-                case, lambda first, hu: blocks.update({first: beside.submit(preprocess.images, hu)})
-            )
-        except InputError as error:
-            beside.shutdown(cancel_futures=True)
-            return error
-        check = check_case(case, image, label)
-        labels = preprocess.labels(label.slices)
-        truth = np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)])
-        images = np.concatenate([blocks[first].result() for first in sorted(blocks)])
+    try:
+        image, label = read_case(case, lambda first, hu: blocks.update({first: beside.submit(preprocess.images, hu)}))
+    except InputError as error:
+        for block in blocks.values():
+            block.cancel()
+        return error
+    check = check_case(case, image, label)
+    labels = preprocess.labels(label.slices)
+    truth = np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)])
+    images = np.concatenate([blocks[first].result() for first in sorted(blocks)])
     arrays = {"image": images, "label": labels, "truth": truth}
     description = {
         "name": case.name,

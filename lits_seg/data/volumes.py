@@ -5,7 +5,6 @@ first slice is the lowest, row 0 is anterior, column 0 is the patient's right (a
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,9 +83,7 @@ def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
     such pairs, and their voxels fit), the labels are taken voxel by voxel onto the image's grid, and
     ``verify`` says so. Raises ``InputError`` where the shapes then differ.
     """
-    with ThreadPoolExecutor(1) as beside:  # decompressing lets other threads run
-        reading = beside.submit(read_labels, case.label)
-        image, label = read_volume(case.image, watch), reading.result()
+    image, label = read_volume(case.image, watch), read_labels(case.label)
     if not same_place(image, label):
         stored = from_slices(label.slices, label.affine)
         label = replace(label, slices=to_slices(stored, image.affine), spacing=image.spacing)
