@@ -13,6 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from lits_seg.errors import InputError
+
 
 class RotateZoomBend:
     """Rotation, zoom and elastic deformation in one interpolation (paper, V.B); outside is air.
@@ -43,6 +45,8 @@ class RotateZoomBend:
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Images ``(B, C, H, W)``, labels ``(B, H, W)`` of the given type; with ``crop``, H = W = crop."""
+        if self.crop and self.crop > min(labels.shape[1:]):
+            raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[1:])} px", self.crop)
         grid = self._grid(labels, _Draws(len(images), generator))
         moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         # In single precision label values stay exact.

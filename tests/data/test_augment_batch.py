@@ -5,6 +5,7 @@ from monai.transforms import Compose
 from scipy import stats
 
 from lits_seg.data import augment, augment_batch
+from lits_seg.errors import InputError
 
 SIZE, SAMPLES = 64, 400
 
@@ -132,3 +133,9 @@ def test_a_still_piece_is_cut_from_the_slice_as_it_is() -> None:
     assert torch.allclose(inner.diff(dim=-1)[:, 1], torch.ones(()), atol=1e-3)
     assert inner.min() >= 0
     assert inner.max() <= SIZE
+
+
+def test_a_piece_larger_than_the_slice_is_refused() -> None:
+    images, labels = torch.rand(2, 1, SIZE, SIZE), torch.zeros(2, SIZE, SIZE)
+    with pytest.raises(InputError, match=r"augment.crop: expected at most the images' side, 64 px; found 80"):
+        augment_batch.RotateZoomBend(crop=80)(images, labels, torch.Generator().manual_seed(0))
