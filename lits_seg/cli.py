@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,15 @@ def explain(error: BaseException) -> str | None:
             return str(error).splitlines()[0] + _choices(cause)
         if isinstance(cause, (PermissionError, NotADirectoryError, FileExistsError)) and cause.filename:
             return f"{cause.filename}: expected a place to write to; found: {cause.strerror}"
+        if isinstance(cause, FileNotFoundError) and cause.filename and _while_making_a_folder(cause):
+            return f"{cause.filename}: expected a place to write to; found: {cause.strerror}"
     if isinstance(error, (HydraException, MisconfigurationException)):
         return str(error)
     return None
+
+
+def _while_making_a_folder(error: OSError) -> bool:
+    return any(frame.name in ("mkdir", "makedirs") for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
