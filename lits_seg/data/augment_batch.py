@@ -8,6 +8,7 @@ and gives images and labels.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -99,7 +100,7 @@ class RotateZoomBend:
 class ScannerVariety(RotateZoomBend):
     """``RotateZoomBend``, then what differs between scanners: contrast, offset, sharpness, noise.
 
-    Arguments: see ``augment.scanner_variety``.
+    Arguments: see ``augment.scanner_variety``; ``geometry`` is for ``RotateZoomBend``.
     """
 
     def __init__(
@@ -109,15 +110,9 @@ class ScannerVariety(RotateZoomBend):
         noise: float = 0.2,
         blur: tuple[float, float] = (0.3, 1.0),
         intensity_probability: float = 0.4,
-        rotate: float = 180.0,
-        zoom: float = 0.2,
-        bend_spacing: float = 0.125,
-        bend_magnitude: tuple[float, float] = (0.0, 0.02),
-        probability: float = 1.0,
-        crop: int | None = None,
-        crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3),
+        **geometry: Any,
     ) -> None:
-        super().__init__(rotate, zoom, bend_spacing, bend_magnitude, probability, crop, crop_on)
+        super().__init__(**geometry)
         self.gamma, self.shift, self.noise, self.blur = gamma, shift, noise, blur
         self.intensity_probability = intensity_probability
 
