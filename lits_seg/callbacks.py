@@ -1,7 +1,5 @@
 """What a run leaves behind beside its weights: scores, curves, overlays."""
 
-import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from lits_seg import figures, metrics
 from lits_seg.runs import SPLIT, write_text
+from lits_seg.tables import csv_text
 
 CASES, CURVES, OVERLAYS = "test_cases.csv", "curves.png", "overlays.png"
 
@@ -45,11 +44,7 @@ class CaseScores(Callback):
         self.rows = case_rows(trainer.datamodule.split["test"], pl_module.overlap.compute().cpu())
         if not trainer.is_global_zero:
             return
-        text = io.StringIO()
-        table = csv.DictWriter(text, self.rows[0].keys())
-        table.writeheader()
-        table.writerows(self.rows)
-        write_text(self.folder / CASES, text.getvalue())
+        write_text(self.folder / CASES, csv_text(self.rows))
         for logger in _wandb(trainer):
             logger.log_table("test/cases", columns=list(self.rows[0]), data=[list(row.values()) for row in self.rows])
 

@@ -1,4 +1,4 @@
-"""``python -m lits_seg.evaluate``: score a checkpoint on whole volumes."""
+"""``python -m lits_seg.evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,43 @@ from lits_seg.cli import entry
 from lits_seg.complexity import count_macs, count_parameters
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
+from lits_seg.masks import score_masks
 from lits_seg.module import LesionSegmenter
 from lits_seg.report import summary, table
+from lits_seg.scores import is_synthetic, write_comparison, write_scores
 
 
 @entry("evaluate")
 def main(cfg: DictConfig) -> None:
-    """Scores, writes ``evaluation.json``, ``test_cases.csv`` and ``overlays.png``, and prints the table."""
+    """Prints the tables and writes them into ``output``."""
+    given = tuple(name for name in ("ckpt", "predictions", "a", "b") if cfg[name] is not None)
+    if given == ("predictions",):
+        print(evaluate_masks(cfg))
+    elif given == ("a", "b"):
+        print(compare_masks(cfg))
+    elif given == ("ckpt",):
+        print(evaluate_checkpoint(cfg))
+    else:
+        found = ", ".join(f"{name}=" for name in given) or "none of them"
+        raise InputError("evaluate", "predictions=, or a= and b=, or ckpt=", found)
+    print(f"written to: {cfg.output}")
+
+
+def evaluate_masks(cfg: DictConfig) -> str:
+    """Scores a folder of masks."""
+    cases = score_masks(cfg.predictions, _references(cfg), cfg.grid, cfg.workers)
+    facts = {"predictions": str(cfg.predictions), **_reference_facts(cfg)}
+    return write_scores(Path(cfg.output), cases, facts)
+
+
+def compare_masks(cfg: DictConfig) -> str:
+    """Scores two folders of masks and compares them patient by patient."""
+    a, b = (score_masks(folder, _references(cfg), cfg.grid, cfg.workers) for folder in (cfg.a, cfg.b))
+    return write_comparison(Path(cfg.output), a, b, {"a": str(cfg.a), "b": str(cfg.b), **_reference_facts(cfg)})
+
+
+def evaluate_checkpoint(cfg: DictConfig) -> str:
+    """Scores a checkpoint; writes ``evaluation.json``, ``test_cases.csv`` and ``overlays.png``."""
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = _volumes(cfg, segmenter)
     output = Path(cfg.output)
@@ -38,7 +68,24 @@ def main(cfg: DictConfig) -> None:
     trainer.test(segmenter, datamodule, verbose=False)
     result = {**_facts(cfg, segmenter, datamodule), "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
     runs.write_text(output / "evaluation.json", json.dumps({**result, "cases": cases.rows}, indent=2))
-    print(table([result]), f"\nwritten to: {output}", sep="\n")
+    return table([result])
+
+
+def _references(cfg: DictConfig) -> str:
+    if cfg.references is None:
+        raise InputError("references", "a folder with reference masks (references=…)", "none")
+    return cfg.references
+
+
+def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
+    return {
+        "references": str(cfg.references),
+        "synthetic": is_synthetic(cfg.references),
+        "grid": cfg.grid,
+        "definitions": "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null",
+        "research_use_only": True,
+        "lits_seg": runs.versions()["lits-seg"],
+    }
 
 
 def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:

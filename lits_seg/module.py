@@ -133,12 +133,13 @@ class LesionSegmenter(pl.LightningModule):
         return predicted
 
     def _log_scores(self, part: str) -> None:
-        counts = self.overlap.compute()
-        for number, structure in enumerate(self.structures):
-            prefix = part if structure == "lesion" else f"{part}/{structure}"
-            for name, value in metrics.summarise(counts[:, number]).items():
-                # The counts are summed over the ranks already: sync_dist averages equal values.
-                self.log(f"{prefix}/{name}", value, sync_dist=True, prog_bar=name == "dice")
+        # The counts are summed over the ranks already: sync_dist averages equal values.
+        lesion, *liver = self.overlap.compute().unbind(dim=1)
+        for name, value in metrics.summarise(lesion).items():
+            self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
+        for counts in liver:
+            for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
+                self.log(f"{part}/liver/{name}", value, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and, if wanted, scheduler from their configs."""

@@ -11,6 +11,7 @@ from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.metrics import bootstrap_interval, case_scores, summarise
 from lits_seg.runs import RESULT
+from lits_seg.tables import markdown
 
 HEADER = (
     "network",
@@ -51,21 +52,11 @@ def table(results: list[dict[str, Any]]) -> str:
     for result in results:
         groups.setdefault(_tested_on(result), []).append(result)
     for title, group in groups.items():
-        rows = [HEADER, ("---",) * len(HEADER)]
-        rows += [_row(result) for result in sorted(group, key=lambda result: result["parameters"])]
+        rows = [_row(result) for result in sorted(group, key=lambda result: result["parameters"])]
         baseline = next((result["baseline"] for result in group if "baseline" in result), None)
         if baseline:
             rows.append((baseline["name"], "–", "–", *_scores(baseline["scores"]), "–"))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-        lines = [
-            "| "
-            + " | ".join(
-                cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths, strict=True)
-            )
-            + " |"
-            for row in rows
-        ]
-        blocks.append("\n".join([f"Lesions, {title}:", "", *lines]))
+        blocks.append(f"Lesions, {title}:\n\n{markdown(HEADER, rows)}")
     return "\n\n".join(blocks) + "\n\nResearch use only."
 
 

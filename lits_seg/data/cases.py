@@ -40,7 +40,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     else:
         images = _by_name(filter(_is_volume, root.rglob("volume-*")), _LITS, group=2)
         labels = _by_name(filter(Path.is_file, root.rglob("segmentation-*.nii*")), _LITS, group=2)
-    for name in sorted(images.keys() ^ labels.keys(), key=_natural):
+    for name in sorted(images.keys() ^ labels.keys(), key=natural):
         present, missing = (images, "segmentation") if name in images else (labels, "volume")
         error = InputError(present[name], f"a {missing} of the same name beside it", "none")
         if unpaired is None:
@@ -52,7 +52,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
             "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD)",
             f"{sum(1 for _ in root.iterdir())} entries, none of them such a pair",
         )
-    names = sorted(images.keys() & labels.keys(), key=_natural)
+    names = sorted(images.keys() & labels.keys(), key=natural)
     return [Case(name, images[name], labels[name]) for name in names]
 
 
@@ -76,5 +76,6 @@ def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str
     return found
 
 
-def _natural(name: str) -> list:
+def natural(name: str) -> list:
+    """A sorting key that counts: ``case-9`` before ``case-10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]

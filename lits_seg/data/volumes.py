@@ -6,12 +6,13 @@ first slice is the lowest, row 0 is anterior, column 0 is the patient's right (a
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.affines import voxel_sizes
+from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import (
     apply_orientation,
@@ -93,8 +94,13 @@ def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
 
 
 def same_place(one: Volume, other: Volume) -> bool:
-    """Whether both headers put the first slice's first pixel, and its neighbours, at the same place (0.01 mm)."""
-    return np.allclose(_slices_affine(one), _slices_affine(other), atol=1e-2)
+    """Whether both headers put the corners of the slices at the same places, to a tenth of a voxel."""
+    return np.allclose(_corners(one), _corners(other), rtol=0, atol=0.1 * min(one.spacing))
+
+
+def slices_affine(volume: Volume) -> np.ndarray:
+    """Brings ``(column, row, slice)`` to mm, as the volume's own affine brings its voxels."""
+    return volume.affine @ inv_ornt_aff(_reorientation(volume.affine), volume.shape)
 
 
 def to_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -172,8 +178,11 @@ def _hu(slices: np.ndarray) -> np.ndarray:
     return slices if slices.dtype == np.int16 else slices.astype(np.float32, copy=False)
 
 
-def _slices_affine(volume: Volume) -> np.ndarray:
-    return volume.affine @ inv_ornt_aff(_reorientation(volume.affine), volume.shape)
+def _corners(volume: Volume) -> np.ndarray:
+    """The eight corner voxels' places in mm, in the order of the slices' axes."""
+    depth, height, width = volume.slices.shape
+    corners = np.array(list(product((0, width - 1), (0, height - 1), (0, depth - 1))))
+    return apply_affine(slices_affine(volume), corners)
 
 
 def _reorientation(affine: np.ndarray) -> np.ndarray:

@@ -1,14 +1,11 @@
-"""The score: overlap of whole volumes at the labels' own resolution, per patient.
+"""Overlap of voxels, per patient and of all patients together.
 
-Lesion is label 2; liver is label 1 or 2 (lesions are liver), as the LiTS challenge has it. Definitions and
-edge cases: where truth and prediction are both empty, a patient scores 1; where exactly one is, 0.
+Edge cases: where truth and prediction are both empty, a patient scores 1; where exactly one is, 0.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -50,49 +47,45 @@ class VolumeOverlap(Metric):
         return self.counts.clone()
 
 
-def case_scores(counts: Tensor) -> dict[str, Tensor]:
+def liver_predicted(lesion: Tensor, liver: Tensor) -> Tensor:
+    """Whether each patient's prediction has a voxel of value 1, ``(patients,)``, from counts ``(patients, 3)``.
+
+    LiTS scores a liver 0 where the prediction holds none: lesions alone are no liver.
+    """
+    return liver[:, 1] > lesion[:, 1]
+
+
+def case_scores(counts: Tensor, predicted: Tensor | None = None) -> dict[str, Tensor]:
     """Scores of each patient from counts ``(patients, 3)``, as float64 ``(patients,)``, all in [0, 1].
 
     - ``dice``: 2|A∩B| / (|A| + |B|).
     - ``jaccard``: |A∩B| / |A∪B|; what the paper's text (V.B) defines and calls Dice.
     - ``paper_symbols``: |A∩B| / (|A| + |B| - |A|) = |A∩B| / |B|, A the truth and B the prediction; what its
       formula (VI) says. It is the precision: a prediction of one true voxel scores 1.
+
+    ``predicted`` ``(patients,)``: False scores 0 throughout; for the liver, see ``liver_predicted``.
     """
-    both, predicted, true = counts.double().unbind(-1)
-    empty = (predicted + true) == 0
+    both, inside, true = counts.double().unbind(-1)
+    empty = (inside + true) == 0
 
     def ratio(over: Tensor, under: Tensor) -> Tensor:
-        return torch.where(empty, 1.0, over / under.clamp(min=1))
+        value = torch.where(empty, 1.0, over / under.clamp(min=1))
+        return value if predicted is None else torch.where(predicted, value, 0.0)
 
     return {
-        "dice": ratio(2 * both, predicted + true),
-        "jaccard": ratio(both, predicted + true - both),
-        "paper_symbols": ratio(both, predicted),
+        "dice": ratio(2 * both, inside + true),
+        "jaccard": ratio(both, inside + true - both),
+        "paper_symbols": ratio(both, inside),
     }
 
 
 def global_dice(counts: Tensor) -> Tensor:
     """Dice of all patients' voxels together, from counts ``(patients, 3)``; 0 where everything is empty."""
-    both, predicted, true = counts.double().sum(dim=0)
-    return 2 * both / (predicted + true).clamp(min=1)
+    both, inside, true = counts.double().sum(dim=0)
+    return 2 * both / (inside + true).clamp(min=1)
 
 
-def summarise(counts: Tensor) -> dict[str, float]:
+def summarise(counts: Tensor, predicted: Tensor | None = None) -> dict[str, float]:
     """Means of ``case_scores`` over patients, and ``dice_global``, from counts ``(patients, 3)``."""
-    means = {name: float(values.mean()) for name, values in case_scores(counts).items()}
+    means = {name: float(values.mean()) for name, values in case_scores(counts, predicted).items()}
     return {**means, "dice_global": float(global_dice(counts))}
-
-
-def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean over patients (10,000 resamples); None for a single patient."""
-    if len(values) < 2:
-        return None
-    interval = stats.bootstrap(
-        (np.asarray(values, dtype=float),),
-        np.mean,
-        n_resamples=10_000,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return (float(interval.low), float(interval.high))

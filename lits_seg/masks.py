@@ -1,0 +1,123 @@
+"""Folders of masks, from any program: found, paired by file name, brought onto the same grid, scored."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from tqdm import tqdm
+
+from lits_seg.data.cases import natural
+from lits_seg.data.volumes import Volume, from_slices, read_labels, same_place, to_slices
+from lits_seg.errors import InputError
+from lits_seg.metrics.case import score_case
+
+ENDINGS = (".nii", ".nii.gz")
+GRIDS = ("affine", "voxels")
+
+
+def find_masks(folder: str | Path) -> dict[str, Path]:
+    """The masks in a folder by file name without ending, or a single file's.
+
+    ``segmentation-*`` (LiTS) anywhere below the folder where there are such, else those in ``labelsTr/`` (MSD), else
+    every NIfTI file in the folder itself.
+
+    Raises ``InputError`` where there is none, or a name twice.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return {stem(folder): folder}
+    if not folder.is_dir():
+        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
+    paths = [path for path in folder.rglob("segmentation-*") if _is_nifti(path)]
+    if not paths:
+        labels = folder / "labelsTr"
+        paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_nifti(path)]
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        if stem(path) in found:
+            raise InputError(path, "each mask once", f"it is also {found[stem(path)]}")
+        found[stem(path)] = path
+    if not found:
+        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
+    return found
+
+
+def stem(path: Path) -> str:
+    """A file's name without ``.nii`` or ``.nii.gz``."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tuple[Path, Path]]:
+    """Prediction and reference of each name, in the order of their numbers. Two single files are a pair as they are.
+
+    Raises ``InputError``, naming all of them, where a reference has no prediction or a prediction no reference.
+    """
+    found, expected = find_masks(predictions), find_masks(references)
+    if Path(predictions).is_file() and Path(references).is_file():
+        return {stem(Path(references)): (Path(predictions), Path(references))}
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or extra:
+        told = [f"none for {', '.join(missing)}"] * bool(missing) + [f"too many: {', '.join(extra)}"] * bool(extra)
+        raise InputError(predictions, f"one mask for each in {references}, by file name", "; ".join(told))
+    return {name: (found[name], expected[name]) for name in sorted(expected, key=natural)}
+
+
+def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[Volume, Volume]:
+    """Both masks as slices on the reference's grid.
+
+    ``grid``: how they belong together. ``affine``: by their headers; axes may be in another order or direction, and
+    are brought to the same. ``voxels``: as stored, whatever the prediction's header says; the challenge's way.
+
+    Raises ``InputError`` where the grids are not the same then; nothing is resampled.
+    """
+    true, found = read_labels(reference), read_labels(prediction)
+    if grid == "voxels" and found.shape == true.shape:
+        stored = from_slices(found.slices, found.affine)
+        found = replace(true, slices=to_slices(stored, true.affine))
+    if found.slices.shape != true.slices.shape or not same_place(found, true):
+        hint = "; grid=voxels compares them as stored" if found.shape == true.shape else ""
+        raise InputError(prediction, f"the grid of {reference} ({_grid(true)})", f"{_grid(found)}{hint}")
+    return found, true
+
+
+def score_masks(
+    predictions: str | Path, references: str | Path, grid: str = "affine", workers: int = 2
+) -> list[dict[str, Any]]:
+    """``score_case`` of each pair, with its ``case`` and ``spacing`` (x, y, z) in mm.
+
+    Raises ``InputError`` for a folder that cannot be paired, else one that tells of every pair that cannot be scored.
+    """
+    if grid not in GRIDS:
+        raise InputError("grid", " or ".join(GRIDS), grid)
+    pairs = pair_masks(predictions, references)
+
+    def score(name: str) -> dict[str, Any] | InputError:
+        try:
+            found, true = read_pair(*pairs[name], grid)
+        except InputError as error:
+            return error
+        return {"case": name, "spacing": true.spacing, **score_case(found.slices, true.slices, true.spacing)}
+
+    with ThreadPoolExecutor(max(1, workers)) as threads:
+        scored = list(tqdm(threads.map(score, pairs), "scoring", len(pairs), unit="case", disable=None))
+    errors = [str(case) for case in scored if isinstance(case, InputError)]
+    if errors:
+        raise InputError(
+            predictions,
+            f"{len(pairs)} masks that can be scored",
+            "\n".join([str(len(errors)) + " that cannot:", *errors]),
+        )
+    return [case for case in scored if not isinstance(case, InputError)]
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.endswith(ENDINGS) and not path.name.startswith((".", "volume-")) and path.is_file()
+
+
+def _grid(volume: Volume) -> str:
+    shape = "×".join(str(n) for n in volume.shape)
+    spacing = "×".join(f"{size:.4g}" for size in volume.spacing)
+    origin = ", ".join(f"{x:.4g}" for x in volume.affine[:3, 3])
+    return f"{shape} voxels, {''.join(nib.aff2axcodes(volume.affine))}, {spacing} mm, first voxel at {origin} mm"

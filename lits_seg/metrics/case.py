@@ -1,0 +1,106 @@
+"""All scores of one patient."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lits_seg.lesions import Box, bounding_box, boxes, components
+from lits_seg.metrics.lesions import OVERLAPS, Pair, detection, match_lesions
+from lits_seg.metrics.overlap import VolumeOverlap, case_scores, liver_predicted
+from lits_seg.metrics.surface import distance_scores
+
+NAN = float("nan")
+BLOCK = 16  # slices counted at a time, so that the comparisons take little memory
+QUALITY = ("dice", "jaccard", "voe", "rvd", "assd", "rmsd", "msd")
+
+
+def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, Any]:
+    """Scores of LiTS labels ``(S, H, W)`` uint8 against the reference's, voxels of ``spacing`` (x, y, z) in mm.
+
+    Returns, with NaN for what has no meaning:
+
+    - ``voxels``: of ``lesion`` and ``liver``, those in both, in the prediction, in the reference.
+    - ``lesion``: ``dice``, ``jaccard``, ``paper_symbols``, ``voe``.
+    - ``detection``: for overlaps 0.5 and 0, ``tp``, ``fp``, ``fn``; ``references`` and ``predictions``.
+    - ``lesions``: each reference lesion (or several merged ones) with ``iou`` and mL, and ``QUALITY`` where detected.
+    - ``liver``: ``dice``, ``jaccard``, ``paper_symbols`` and the rest of ``QUALITY``. Without a voxel of value 1 in
+      the prediction: Dice 0, and NaN for ``rvd`` and distances.
+    - ``tumour_burden``: lesion voxels / liver voxels, ``reference``, ``predicted``, ``error`` (their difference).
+    """
+    overlap = VolumeOverlap(1, ("lesion", "liver"))
+    for start in range(0, len(reference), BLOCK):
+        one, other = (torch.from_numpy(labels[start : start + BLOCK]) for labels in (predicted, reference))
+        overlap.update(one, other, torch.zeros(len(one), dtype=torch.long))
+    counts = overlap.compute()
+    lesion, liver = counts[:, 0], counts[:, 1]
+    exists = liver_predicted(lesion, liver)
+    lesion_scores = _first(case_scores(lesion))
+    return {
+        "voxels": {"lesion": lesion[0].tolist(), "liver": liver[0].tolist()},
+        "lesion": {**lesion_scores, "voe": 1 - lesion_scores["jaccard"]},
+        **_lesions(predicted == 2, reference == 2, spacing),
+        "liver": {
+            **_first(case_scores(liver, exists)),
+            **_liver(predicted >= 1, reference >= 1, spacing, bool(exists)),
+        },
+        "tumour_burden": _burden(lesion[0].tolist(), liver[0].tolist(), bool(exists)),
+    }
+
+
+def quality(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, float]:
+    """Dice, Jaccard, VOE = 1 - Jaccard, RVD = (|P| - |R|) / |R|, and distances, of masks that are not empty."""
+    both, inside, true = (int(np.count_nonzero(mask)) for mask in (predicted & reference, predicted, reference))
+    jaccard = both / (inside + true - both)
+    overlap = {"dice": 2 * both / (inside + true), "jaccard": jaccard, "voe": 1 - jaccard}
+    return {**overlap, "rvd": (inside - true) / true, **distance_scores(predicted, reference, spacing)}
+
+
+def _lesions(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, Any]:
+    around = bounding_box(predicted | reference) or (slice(0, 1),) * 3
+    (references, true_count), (predictions, count) = components(reference[around]), components(predicted[around])
+    pairs = match_lesions(references, predictions)
+    places = boxes(references), boxes(predictions)
+    voxel_ml = float(np.prod(spacing)) / 1000
+    rows = []
+    for pair in pairs:
+        box = _around([*(places[0][i - 1] for i in pair.reference), *(places[1][i - 1] for i in pair.predicted)])
+        true, found = np.isin(references[box], pair.reference), np.isin(predictions[box], pair.predicted)
+        scores = quality(found, true, spacing) if pair.iou > OVERLAPS[0] else dict.fromkeys(QUALITY, NAN)
+        rows.append({**_facts(pair), **_volumes(found, true, voxel_ml), **scores})
+    found_by = {f"iou>{overlap:g}": detection(pairs, count, overlap) for overlap in OVERLAPS}
+    return {"detection": {"references": true_count, "predictions": count, **found_by}, "lesions": rows}
+
+
+def _facts(pair: Pair) -> dict[str, Any]:
+    return {"merged_references": len(pair.reference), "merged_predictions": len(pair.predicted), "iou": pair.iou}
+
+
+def _volumes(found: np.ndarray, true: np.ndarray, voxel_ml: float) -> dict[str, float]:
+    return {"reference_ml": float(true.sum() * voxel_ml), "predicted_ml": float(found.sum() * voxel_ml)}
+
+
+def _liver(
+    predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float], exists: bool
+) -> dict[str, float]:
+    if not exists or not reference.any():
+        return {"voe": 1.0, **dict.fromkeys(("rvd", "assd", "rmsd", "msd"), NAN)}
+    box = bounding_box(predicted | reference)
+    return {
+        name: value for name, value in quality(predicted[box], reference[box], spacing).items() if name in QUALITY[2:]
+    }
+
+
+def _burden(lesion: list[int], liver: list[int], exists: bool) -> dict[str, float]:
+    reference = lesion[2] / liver[2] if liver[2] else NAN
+    predicted = lesion[1] / liver[1] if exists else NAN
+    return {"reference": reference, "predicted": predicted, "error": predicted - reference}
+
+
+def _around(parts: list[Box]) -> Box:
+    """The box around several."""
+    return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*parts, strict=True))
+
+
+def _first(scores: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: float(values[0]) for name, values in scores.items()}

@@ -1,0 +1,38 @@
+"""Distances between the surfaces of two masks, in mm."""
+
+import edt
+import numpy as np
+from scipy import ndimage
+
+NEIGHBOURS = ndimage.generate_binary_structure(3, 2)
+
+
+def surface(mask: np.ndarray) -> np.ndarray:
+    """The voxels of a mask ``(S, H, W)`` with one of their 18 neighbours outside it; beyond the array is outside."""
+    return mask & ~ndimage.binary_erosion(mask, NEIGHBOURS)
+
+
+def surface_distances(one: np.ndarray, other: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """From each surface voxel of a mask to the nearest of the other's, both ways, in mm: one flat array.
+
+    Masks ``(S, H, W)``, neither empty; ``spacing`` in mm along x (W), y (H), z (S).
+    """
+    surfaces = surface(one), surface(other)
+    both = [edt.edt(~target, anisotropy=spacing[::-1])[source] for source, target in (surfaces, surfaces[::-1])]
+    return np.concatenate(both).astype(np.float64)
+
+
+def distance_scores(one: np.ndarray, other: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, float]:
+    """``assd``, ``rmsd`` and ``msd`` in mm: mean, root mean square and maximum of ``surface_distances``.
+
+    NaN where a mask is empty: there is no distance then. The sums run over both surfaces together, so that each
+    surface voxel counts once.
+    """
+    if not (one.any() and other.any()):
+        return dict.fromkeys(("assd", "rmsd", "msd"), float("nan"))
+    distances = surface_distances(one, other, spacing)
+    return {
+        "assd": float(distances.mean()),
+        "rmsd": float(np.sqrt(np.square(distances).mean())),
+        "msd": float(distances.max()),
+    }

@@ -1,0 +1,55 @@
+"""Rows of values as text: Markdown for people, CSV and JSON for programs."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns also line up as plain text."""
+    lines = [header, ("---",) * len(header), *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    )
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with a header. Rows may have different columns: those of all are written, in the order of their coming."""
+    text = io.StringIO()
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = csv.DictWriter(text, columns)
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def json_text(value: Any) -> str:
+    """JSON with full precision. What is not defined (NaN) is null, since JSON has no other word for it."""
+    return json.dumps(_without_nan(value), indent=2, allow_nan=False)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure for a table; a dash where it is not defined."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def with_interval(value: float, interval: Sequence[float] | None, digits: int = 3) -> str:
+    """A figure and its interval."""
+    if interval is None:
+        return number(value, digits)
+    return f"{number(value, digits)} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
