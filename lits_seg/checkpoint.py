@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lits_seg.complexity import count_parameters
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
@@ -65,6 +66,16 @@ def load_segmenter(path: str | Path) -> LesionSegmenter:
     except RuntimeError as error:
         raise InputError(path, "weights that fit its own settings", str(error).splitlines()[0]) from error
     return segmenter.eval()
+
+
+def describe_network(segmenter: LesionSegmenter) -> dict[str, Any]:
+    """The network's class, its decoder by level, and the number of its parameters."""
+    model = segmenter.hparams["model"]
+    return {
+        "network": model["_target_"].rsplit(".", 1)[-1],
+        "decoder": "-".join(model.get("upsample", [])) or "own",
+        "parameters": count_parameters(segmenter.network),
+    }
 
 
 def require_same_model(path: str | Path, model: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from lits_seg import runs
 from lits_seg.callbacks import CaseScores, Overlays, progress
-from lits_seg.checkpoint import load_segmenter
+from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.cli import entry
-from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.complexity import count_macs
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
 from lits_seg.masks import score_masks
@@ -106,16 +106,16 @@ def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
 
 
 def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
-    model = segmenter.hparams["model"]
+    network = describe_network(segmenter)
     return {
         "checkpoint": str(cfg.ckpt),
-        "model": model["_target_"].rsplit(".", 1)[-1],
-        "decoder": "-".join(model.get("upsample", [])) or "own",
+        "model": network["network"],
+        "decoder": network["decoder"],
+        "parameters": network["parameters"],
         "data": str(datamodule.test_root or datamodule.root),
         "synthetic": datamodule.synthetic,
         "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
         "size": datamodule.preprocess.size,
-        "parameters": count_parameters(segmenter.network),
         "macs": count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),
     }
 

@@ -1,6 +1,6 @@
 """Lesions as things: the connected pieces of a mask, their volumes and diameters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -30,15 +30,24 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return cc3d.connected_components(mask, connectivity=6, return_N=True, binary_image=True)
 
 
-def bounding_box(mask: np.ndarray) -> Box | None:
-    """The smallest box around a mask's voxels; None where it has none."""
-    box = []
-    for axis in range(mask.ndim):
-        inside = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not len(inside):
-            return None
-        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return tuple(box)
+def label_box(labels: np.ndarray, lowest: int) -> Box | None:
+    """The smallest box around the voxels ``(S, H, W)`` of at least ``lowest``; None where there is none."""
+    inside = [np.zeros(size, bool) for size in labels.shape]
+    for number, labels_of_slice in enumerate(labels):  # one by one, since a whole volume's comparison takes memory
+        mask = labels_of_slice >= lowest
+        rows = mask.any(axis=1)
+        if rows.any():
+            inside[0][number] = True
+            inside[1] |= rows
+            inside[2] |= mask.any(axis=0)
+    if not inside[0].any():
+        return None
+    return tuple(slice(int(side.argmax()), len(side) - int(side[::-1].argmax())) for side in inside)
+
+
+def box_around(parts: Iterable[Box]) -> Box:
+    """The smallest box around several."""
+    return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*parts, strict=True))
 
 
 def boxes(numbered: np.ndarray) -> Sequence[Box]:
@@ -46,17 +55,17 @@ def boxes(numbered: np.ndarray) -> Sequence[Box]:
     return cc3d.statistics(numbered)["bounding_boxes"][1:]
 
 
-def measure(mask: np.ndarray, affine: np.ndarray) -> list[Lesion]:
-    """Each lesion of a mask ``(S, H, W)``, the largest first.
+def measure(labels: np.ndarray, affine: np.ndarray) -> list[Lesion]:
+    """Each lesion of LiTS labels ``(S, H, W)``, the largest first.
 
     ``affine`` brings ``(column, row, slice)`` to mm. Volumes count voxels. The diameter is the largest distance, in
     any direction, between two points on the lesion's surface, taken where faces of its outermost voxels have their
     centres: a single voxel is as long as its longest edge.
     """
-    around = bounding_box(mask)
+    around = label_box(labels, 2)
     if around is None:
         return []
-    numbered, _ = components(mask[around])
+    numbered, _ = components(labels[around] == 2)
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     found = []
     for number, box in enumerate(boxes(numbered), start=1):

@@ -1,15 +1,14 @@
 """Folders of masks, from any program: found, paired by file name, brought onto the same grid, scored."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 from tqdm import tqdm
 
 from lits_seg.data.cases import natural
-from lits_seg.data.volumes import Volume, from_slices, read_labels, same_place, to_slices
+from lits_seg.data.grid import from_slices, same_place, to_slices
+from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.errors import InputError
 from lits_seg.metrics.case import score_case
 
@@ -75,10 +74,10 @@ def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[
     true, found = read_labels(reference), read_labels(prediction)
     if grid == "voxels" and found.shape == true.shape:
         stored = from_slices(found.slices, found.affine)
-        found = replace(true, slices=to_slices(stored, true.affine))
+        found = Volume(true.affine, true.shape, to_slices(stored, true.affine))
     if found.slices.shape != true.slices.shape or not same_place(found, true):
         hint = "; grid=voxels compares them as stored" if found.shape == true.shape else ""
-        raise InputError(prediction, f"the grid of {reference} ({_grid(true)})", f"{_grid(found)}{hint}")
+        raise InputError(prediction, f"the grid of {reference} ({true})", f"{found}{hint}")
     return found, true
 
 
@@ -114,10 +113,3 @@ def score_masks(
 
 def _is_nifti(path: Path) -> bool:
     return path.name.endswith(ENDINGS) and not path.name.startswith((".", "volume-")) and path.is_file()
-
-
-def _grid(volume: Volume) -> str:
-    shape = "×".join(str(n) for n in volume.shape)
-    spacing = "×".join(f"{size:.4g}" for size in volume.spacing)
-    origin = ", ".join(f"{x:.4g}" for x in volume.affine[:3, 3])
-    return f"{shape} voxels, {''.join(nib.aff2axcodes(volume.affine))}, {spacing} mm, first voxel at {origin} mm"

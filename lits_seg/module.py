@@ -57,14 +57,11 @@ class LesionSegmenter(pl.LightningModule):
         """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
-    def predict_labels(self, images: Tensor, height: int, width: int) -> Tensor:
-        """Images ``(B, context, size, size)`` to LiTS labels ``(B, height, width)`` uint8 on the volume's own grid."""
-        return self._labels(self(images).float(), height, width)
-
     def _labels(self, logits: Tensor, height: int, width: int) -> Tensor:
-        return self._lits(self.preprocess.restore(logits, height, width).argmax(dim=1)).byte()
+        return self.to_lits(self.preprocess.restore(logits, height, width).argmax(dim=1)).byte()
 
-    def _lits(self, classes: Tensor) -> Tensor:
+    def to_lits(self, classes: Tensor) -> Tensor:
+        """The network's classes as LiTS labels."""
         return classes * 2 if self.classes == 2 else classes
 
     def _target(self, label: Tensor) -> Tensor:
@@ -87,7 +84,7 @@ class LesionSegmenter(pl.LightningModule):
         loss = self.loss(logits.float(), self._target(batch["label"]))
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
-        self.train_overlap.update(self._lits(logits.detach().argmax(dim=1)), batch["label"], everyone)
+        self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), batch["label"], everyone)
         return loss
 
     def on_train_epoch_end(self) -> None:

@@ -25,7 +25,7 @@ TITLES = {
     "dice_global": "Dice global",
     "dice": "Dice",
     "jaccard": "Jaccard",
-    "paper_symbols": "|A∩B|/|B|",
+    "paper_symbols": "paper's formula",
     "voe": "VOE",
     "rvd": "RVD",
     "assd": "ASSD mm",

@@ -15,11 +15,20 @@ GAP_SHARE = 0.1
 def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """HU ``(X, Y, Z)``, int16 where they are whole numbers, else float32, and the NIfTI affine (RAS+, mm).
 
-    Slices are sorted by their position along the normal (DICOM PS3.3 C.7.6.2), whatever the files' names, and
-    each is rescaled by its own slope and intercept (C.11.1).
+    Raises ``InputError`` for what ``find_series`` refuses, and for pixels that cannot be decoded.
+    """
+    paths, affine = find_series(folder)
+    slices = np.stack([read_slice(path) for path in paths], axis=-1)
+    return slices.transpose(1, 0, 2), affine
+
+
+def find_series(folder: str | Path) -> tuple[list[Path], np.ndarray]:
+    """The files of a folder's one series, in the order of their place, and the NIfTI affine of its voxels (X, Y, Z).
+
+    Slices are sorted by their position along the normal (DICOM PS3.3 C.7.6.2), whatever the files' names.
 
     Raises ``InputError`` where the slices are no single stack of CT images: several series or shapes, a slice
-    missing or twice, a tilted gantry, several frames in a file, or pixels that cannot be decoded.
+    missing or twice, a tilted gantry, or several frames in a file.
     """
     folder = Path(folder)
     headers = _headers(folder)
@@ -35,9 +44,7 @@ def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
         if len(values) > 1 or (name == "Modality" and "CT" not in values):
             found = ", ".join(f"{name} {value or 'empty'} in {count} files" for value, count in values.items())
             raise InputError(folder, expected, found)
-    paths, affine = _stack(folder, headers)
-    slices = np.stack([_hu(path) for path in paths], axis=-1)
-    return slices.transpose(1, 0, 2), affine
+    return _stack(folder, headers)
 
 
 def _headers(folder: Path) -> dict[Path, Any]:
@@ -100,8 +107,8 @@ def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarr
     return paths, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def _hu(path: Path) -> np.ndarray:
-    """One slice ``(H, W)``."""
+def read_slice(path: Path) -> np.ndarray:
+    """One slice ``(H, W)`` in HU, by its own slope and intercept (DICOM PS3.3 C.11.1)."""
     import pydicom
 
     dataset = pydicom.dcmread(path)

@@ -1,5 +1,6 @@
 """What a person should know about a case before trusting it. What makes a case unusable, reading it refuses."""
 
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -8,7 +9,8 @@ from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from lits_seg.data.cases import Case
-from lits_seg.data.volumes import Volume, same_place
+from lits_seg.data.grid import Grid
+from lits_seg.data.volumes import Volume
 
 # Beyond these, liver is not what the labels mark, or the numbers are not HU (fat: -100, contrasted liver: 60 to 200).
 LIVER_HU = (-20, 250)
@@ -34,30 +36,39 @@ def check_case(case: Case, image: Volume, label: Volume) -> dict[str, Any]:
     return {**facts, "warnings": [*_header_warnings(case, image, label), *_voxel_warnings(case, facts)]}
 
 
+def grid_warnings(path: Path, grid: Grid) -> list[str]:
+    """Where a CT's header does not tell its voxels' size and place, or tells an unlikely one."""
+    if np.array_equal(grid.affine, np.eye(4)):
+        return [f"{path}: identity affine; orientation and spacing are unknown (mm and mL mean nothing)"]
+    if np.allclose(grid.spacing, 1, rtol=0, atol=1e-6):
+        return [f"{path}: spacing 1×1×1 mm, which no scanner gives: it is probably missing (mm and mL mean nothing)"]
+    if not all(SPACING_MM[0] <= size <= SPACING_MM[1] for size in grid.spacing):
+        sizes = "×".join(f"{size:.3g}" for size in grid.spacing)
+        return [f"{path}: spacing {sizes} mm; expected {SPACING_MM[0]} to {SPACING_MM[1]} mm"]
+    return []
+
+
+def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
+    """Where the voxels' range is not a CT's."""
+    if lowest >= 0 and highest > 255:
+        return [f"{path}: HU from {lowest:g}: an offset of 1024 was probably not applied"]
+    if lowest > -200:
+        return [f"{path}: HU {lowest:g} to {highest:g}: no air; cropped, windowed, or no CT"]
+    return []
+
+
 def _header_warnings(case: Case, image: Volume, label: Volume) -> list[str]:
-    found = []
-    if np.array_equal(image.affine, np.eye(4)):
-        found.append(f"{case.image}: identity affine; orientation and spacing are unknown (mm and mL mean nothing)")
-    elif image.spacing == (1, 1, 1):
-        found.append(f"{case.image}: spacing 1×1×1 mm, which no scanner gives: it is probably missing")
-    elif not all(SPACING_MM[0] <= size <= SPACING_MM[1] for size in image.spacing):
-        sizes = "×".join(f"{size:.3g}" for size in image.spacing)
-        found.append(f"{case.image}: spacing {sizes} mm; expected {SPACING_MM[0]} to {SPACING_MM[1]} mm")
-    if not same_place(image, label):
+    found = grid_warnings(case.image, image)
+    if label.told is not None:
         found.append(
             f"{case.label}: affine differs from the image's (image {_short(image.affine)}, labels "
-            f"{_short(label.affine)}); the labels are taken on the image's grid"
+            f"{_short(label.told.affine)}); the labels are taken on the image's grid"
         )
     return found
 
 
 def _voxel_warnings(case: Case, facts: dict[str, Any]) -> list[str]:
-    found = []
-    lowest, highest = facts["hu"]
-    if lowest >= 0 and highest > 255:
-        found.append(f"{case.image}: HU from {lowest:g}: an offset of 1024 was probably not applied")
-    elif lowest > -200:
-        found.append(f"{case.image}: HU {lowest:g} to {highest:g}: no air; cropped, windowed, or no CT")
+    found = hu_warnings(case.image, *facts["hu"])
     median = facts["liver_hu"]
     if median is None:
         found.append(f"{case.label}: no liver")

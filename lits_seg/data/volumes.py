@@ -1,50 +1,37 @@
 """CT volumes and their labels: read from disk and verified.
 
-Arrays leave this module as axial slices ``(S, H, W)`` in one orientation, whatever the file's affine: the
-first slice is the lowest, row 0 is anterior, column 0 is the patient's right (as a radiologist sees it).
+Arrays leave this module as axial slices ``(S, H, W)`` in one orientation (see ``grid``), whatever the file's affine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
+from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 
 from lits_seg.data.cases import Case
 from lits_seg.data.dicom import read_series
+from lits_seg.data.grid import Grid, from_slices, reorientation, same_place, to_slices
 from lits_seg.errors import InputError
 
 Watch = Callable[[int, np.ndarray], object]
 
 BLOCK = 16
-SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 LABELS = {0: "background", 1: "liver", 2: "lesion"}
 
 
 @dataclass(frozen=True)
-class Volume:
-    """Axial slices ``(S, H, W)``, the file's own affine and shape, and the voxel size ``(x, y, z)`` in mm.
-
-    The spacing is that of the slices' axes: ``spacing[0]`` along W, ``[1]`` along H, ``[2]`` along S.
-    """
+class Volume(Grid):
+    """Axial slices ``(S, H, W)`` of a file. ``told``: where its own header puts it, if that was not believed."""
 
     slices: np.ndarray
-    affine: np.ndarray
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    told: Grid | None = None
 
 
 def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
@@ -87,31 +74,20 @@ def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
     image, label = read_volume(case.image, watch), read_labels(case.label)
     if not same_place(image, label):
         stored = from_slices(label.slices, label.affine)
-        label = replace(label, slices=to_slices(stored, image.affine), spacing=image.spacing)
+        label = Volume(image.affine, label.shape, to_slices(stored, image.affine), told=label)
     if image.slices.shape != label.slices.shape:
         raise InputError(case.label, f"the shape of {case.image.name}, {image.shape}", label.shape)
     return image, label
 
 
-def same_place(one: Volume, other: Volume) -> bool:
-    """Whether both headers put the corners of the slices at the same places, to a tenth of a voxel."""
-    return np.allclose(_corners(one), _corners(other), rtol=0, atol=0.1 * min(one.spacing))
-
-
-def slices_affine(volume: Volume) -> np.ndarray:
-    """Brings ``(column, row, slice)`` to mm, as the volume's own affine brings its voxels."""
-    return volume.affine @ inv_ornt_aff(_reorientation(volume.affine), volume.shape)
-
-
-def to_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """A file's array ``(X, Y, Z)`` as axial slices ``(S, H, W)``: axes swapped and flipped, never resampled."""
-    return np.ascontiguousarray(apply_orientation(array, _reorientation(affine)).transpose(2, 1, 0))
-
-
-def from_slices(slices: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """The inverse of ``to_slices``: axial slices ``(S, H, W)`` back on the file's own grid, voxel for voxel."""
-    back = ornt_transform(SLICES_ORIENTATION, io_orientation(affine))
-    return np.ascontiguousarray(apply_orientation(slices.transpose(2, 1, 0), back))
+def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> None:
+    """Raises ``InputError`` for what is no 3-D volume of numbers, or has an affine that tells no axes."""
+    if len(shape) != 3:
+        raise InputError(path, "a 3-D volume", f"{len(shape)} dimensions, shape {shape}")
+    if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
+        raise InputError(path, "an affine that tells the axes apart", f"{affine.tolist()}")
+    if dtype.kind not in "iuf" or 0 in shape:
+        raise InputError(path, "voxels with one real number each", f"type {dtype}, shape {shape}")
 
 
 def _read(path: Path, watch: Watch | None = None) -> Volume:
@@ -123,24 +99,34 @@ def _read(path: Path, watch: Watch | None = None) -> Volume:
             watch(first, block)
 
     array, affine = read_series(path) if path.is_dir() else _read_nifti(path, watch and note)
-    if array.ndim != 3:
-        raise InputError(path, "a 3-D volume", f"{array.ndim} dimensions, shape {array.shape}")
-    if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
-        raise InputError(path, "an affine that tells the axes apart", f"{affine.tolist()}")
-    if array.dtype.kind not in "iuf" or not array.size:
-        raise InputError(path, "voxels with one real number each", f"type {array.dtype}, shape {array.shape}")
-    order = _reorientation(affine)[:, 0].argsort()
-    sizes = voxel_sizes(affine)[order]
-    spacing = (float(sizes[0]), float(sizes[1]), float(sizes[2]))
+    require_volume(path, array.shape, array.dtype, affine)
     slices = to_slices(array, affine)
     if not watched:
         note(0, slices)
-    return Volume(slices, affine, array.shape, spacing)
+    return Volume(affine, array.shape, slices)
+
+
+@contextmanager
+def nifti_errors(path: Path) -> Iterator[None]:
+    """Whatever reading a missing, damaged or foreign file raises, as an ``InputError``."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(path, "a NIfTI volume", "no such file") from None
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        # A damaged gzip stream ends in types of its decompressor.
+        if type(error).__module__.split(".")[0] not in ("zlib", "gzip", "isal"):
+            raise
+        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
 
 
 def _read_nifti(path: Path, watch: Watch | None) -> tuple[np.ndarray, np.ndarray]:
     """Voxels as stored where no scaling applies, else scaled, float32; and the affine."""
-    try:
+    with nifti_errors(path):
         image = nib.load(path)
         compressed = path.suffix == ".gz"
         if compressed:
@@ -151,39 +137,19 @@ def _read_nifti(path: Path, watch: Watch | None) -> tuple[np.ndarray, np.ndarray
         if watch is None or not compressed or not _stored_by_slices(proxy, affine):
             return np.asarray(proxy, dtype), affine
         array, depth = np.empty(proxy.shape, dtype, order="F"), proxy.shape[2]
-        upwards = _reorientation(affine)[2, 1] > 0
+        upwards = reorientation(affine)[2, 1] > 0
         for start in range(0, depth, BLOCK):
             stop = min(start + BLOCK, depth)
             array[..., start:stop] = proxy[..., start:stop]
             watch(start if upwards else depth - stop, to_slices(array[..., start:stop], affine))
         return array, affine
-    except FileNotFoundError:
-        raise InputError(path, "a NIfTI volume", "no such file") from None
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
-        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
-    except Exception as error:
-        # A damaged gzip stream ends in types of its decompressor.
-        if type(error).__module__.split(".")[0] not in ("zlib", "gzip", "isal"):
-            raise
-        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
 
 
 def _stored_by_slices(proxy: nib.arrayproxy.ArrayProxy, affine: np.ndarray) -> bool:
     """Whether the file's last, slowest axis is the patient's: one axial slice lies after the other."""
     plain = len(proxy.shape) == 3 and proxy.dtype.kind in "iuf" and np.isfinite(affine).all()
-    return bool(plain and _reorientation(affine)[2, 0] == 2)
+    return bool(plain and reorientation(affine)[2, 0] == 2)
 
 
 def _hu(slices: np.ndarray) -> np.ndarray:
     return slices if slices.dtype == np.int16 else slices.astype(np.float32, copy=False)
-
-
-def _corners(volume: Volume) -> np.ndarray:
-    """The eight corner voxels' places in mm, in the order of the slices' axes."""
-    depth, height, width = volume.slices.shape
-    corners = np.array(list(product((0, width - 1), (0, height - 1), (0, depth - 1))))
-    return apply_affine(slices_affine(volume), corners)
-
-
-def _reorientation(affine: np.ndarray) -> np.ndarray:
-    return ornt_transform(io_orientation(affine), SLICES_ORIENTATION)

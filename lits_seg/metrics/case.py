@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lits_seg.lesions import Box, bounding_box, boxes, components
+from lits_seg.lesions import Box, box_around, boxes, components, label_box
 from lits_seg.metrics.lesions import OVERLAPS, Pair, detection, match_lesions
 from lits_seg.metrics.overlap import VolumeOverlap, case_scores, liver_predicted
 from lits_seg.metrics.surface import distance_scores
@@ -39,10 +39,10 @@ def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[floa
     return {
         "voxels": {"lesion": lesion[0].tolist(), "liver": liver[0].tolist()},
         "lesion": {**lesion_scores, "voe": 1 - lesion_scores["jaccard"]},
-        **_lesions(predicted == 2, reference == 2, spacing),
+        **_lesions(predicted, reference, spacing),
         "liver": {
             **_first(case_scores(liver, exists)),
-            **_liver(predicted >= 1, reference >= 1, spacing, bool(exists)),
+            **_liver(predicted, reference, spacing, bool(exists)),
         },
         "tumour_burden": _burden(lesion[0].tolist(), liver[0].tolist(), bool(exists)),
     }
@@ -57,14 +57,15 @@ def quality(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, 
 
 
 def _lesions(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, Any]:
-    around = bounding_box(predicted | reference) or (slice(0, 1),) * 3
-    (references, true_count), (predictions, count) = components(reference[around]), components(predicted[around])
+    around = _box(predicted, reference, 2)
+    true, found = reference[around] == 2, predicted[around] == 2
+    (references, true_count), (predictions, count) = components(true), components(found)
     pairs = match_lesions(references, predictions)
     places = boxes(references), boxes(predictions)
     voxel_ml = float(np.prod(spacing)) / 1000
     rows = []
     for pair in pairs:
-        box = _around([*(places[0][i - 1] for i in pair.reference), *(places[1][i - 1] for i in pair.predicted)])
+        box = box_around([*(places[0][i - 1] for i in pair.reference), *(places[1][i - 1] for i in pair.predicted)])
         true, found = np.isin(references[box], pair.reference), np.isin(predictions[box], pair.predicted)
         scores = quality(found, true, spacing) if pair.iou > OVERLAPS[0] else dict.fromkeys(QUALITY, NAN)
         rows.append({**_facts(pair), **_volumes(found, true, voxel_ml), **scores})
@@ -83,12 +84,11 @@ def _volumes(found: np.ndarray, true: np.ndarray, voxel_ml: float) -> dict[str, 
 def _liver(
     predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float], exists: bool
 ) -> dict[str, float]:
-    if not exists or not reference.any():
+    if not exists or label_box(reference, 1) is None:
         return {"voe": 1.0, **dict.fromkeys(("rvd", "assd", "rmsd", "msd"), NAN)}
-    box = bounding_box(predicted | reference)
-    return {
-        name: value for name, value in quality(predicted[box], reference[box], spacing).items() if name in QUALITY[2:]
-    }
+    box = _box(predicted, reference, 1)
+    scores = quality(predicted[box] >= 1, reference[box] >= 1, spacing)
+    return {name: scores[name] for name in QUALITY[2:]}
 
 
 def _burden(lesion: list[int], liver: list[int], exists: bool) -> dict[str, float]:
@@ -97,9 +97,10 @@ def _burden(lesion: list[int], liver: list[int], exists: bool) -> dict[str, floa
     return {"reference": reference, "predicted": predicted, "error": predicted - reference}
 
 
-def _around(parts: list[Box]) -> Box:
-    """The box around several."""
-    return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*parts, strict=True))
+def _box(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> Box:
+    """Around a structure in both; of one voxel where neither has it."""
+    parts = [box for labels in (predicted, reference) if (box := label_box(labels, lowest)) is not None]
+    return box_around(parts or [(slice(0, 1),) * 3])
 
 
 def _first(scores: dict[str, torch.Tensor]) -> dict[str, float]:

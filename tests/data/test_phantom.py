@@ -7,8 +7,9 @@ import pytest
 from commands import run_process, start_command
 
 from lits_seg.data.cases import find_cases
+from lits_seg.data.grid import to_slices
 from lits_seg.data.phantom import DESCRIPTION, generate_volume, write_phantom
-from lits_seg.data.volumes import read_case, to_slices
+from lits_seg.data.volumes import read_case
 from lits_seg.errors import InputError
 
 TINY = {"size": 64, "slices": 12}

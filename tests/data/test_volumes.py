@@ -7,7 +7,8 @@ from conftest import AFFINES, ORDERS, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.data.cases import Case, find_cases
-from lits_seg.data.volumes import from_slices, read_case, read_volume, to_slices
+from lits_seg.data.grid import from_slices, to_slices
+from lits_seg.data.volumes import read_case, read_volume
 from lits_seg.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -1,0 +1,169 @@
+"""One CT, read a few slices at a time, so that its length does not matter to the memory."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+
+from lits_seg.data.dicom import find_series, read_slice
+from lits_seg.data.grid import Grid, view_slices
+from lits_seg.data.volumes import nifti_errors, require_volume
+from lits_seg.errors import InputError
+
+_LITS = re.compile(r"(test-)?volume-(\w+)")
+
+
+@dataclass(frozen=True)
+class Ct(Grid):
+    """A CT whose voxels lie uncompressed on the disk.
+
+    Args:
+        path: what the user named, a NIfTI file or a folder with a DICOM series.
+        voxels: the file that holds them, in Fortran order from ``offset``; HU = stored x ``slope`` + ``inter``.
+        header: of the NIfTI file; None for DICOM.
+        series: the DICOM files in the order of the last axis; empty for NIfTI.
+    """
+
+    path: Path
+    voxels: Path
+    dtype: np.dtype
+    offset: int = 0
+    slope: float = 1.0
+    inter: float = 0.0
+    header: nib.Nifti1Header | None = None
+    series: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of axial slices."""
+        return len(self._view())
+
+    def slices(self, start: int, stop: int) -> np.ndarray:
+        """Axial slices ``(stop - start, H, W)`` in HU. Raises ``InputError`` for NaN or infinity."""
+        # Mapped anew each time: what was read before does not stay in memory.
+        stored = np.array(self._view()[start:stop], order="C")
+        if (self.slope, self.inter) != (1.0, 0.0):
+            stored = stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.inter)
+        hu = stored.astype(np.int16 if self._whole else np.float32, copy=False)
+        if not self._whole and not np.isfinite(hu).all():
+            raise InputError(self.path, "finite HU values", f"{int((~np.isfinite(hu)).sum())} NaN or infinite")
+        return hu
+
+    @property
+    def _whole(self) -> bool:
+        return self.dtype.newbyteorder("=") == np.int16 and (self.slope, self.inter) == (1.0, 0.0)
+
+    def _view(self) -> np.ndarray:
+        voxels = np.memmap(self.voxels, self.dtype, "r", self.offset, self.shape, order="F")
+        return view_slices(voxels, self.affine)
+
+
+@contextmanager
+def open_ct(path: str | Path) -> Iterator[Ct]:
+    """A CT, from a NIfTI file or a folder with one DICOM series; compressed ones are unpacked for the time being.
+
+    Raises ``InputError`` for what cannot be read as ``read_volume`` does.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory(prefix="lits_seg-") as scratch:
+        yield _open_series(path, Path(scratch)) if path.is_dir() else _open_nifti(path, Path(scratch))
+
+
+def find_cts(path: str | Path) -> dict[str, Path]:
+    """The CT in a file or folder by the name that its mask gets: LiTS's ``volume-N`` is ``segmentation-N``.
+
+    A folder may hold NIfTI files (LiTS's ``volume-*`` at any depth, MSD's ``imagesTr/``, else every NIfTI file in it
+    but ``segmentation-*``), one DICOM series, or folders with a series each.
+
+    Raises ``InputError`` where there is no CT, or two of one name.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
+    found: dict[str, Path] = {}
+    for ct in [path] if path.is_file() else sorted(_cts(path)):
+        stem = ct.name if ct.is_dir() else ct.name.removesuffix(".gz").removesuffix(".nii")
+        lits = _LITS.fullmatch(stem)
+        name = f"{lits[1] or ''}segmentation-{lits[2]}" if lits else stem
+        if name in found:
+            raise InputError(ct, "CTs of different names", f"also {found[name]}, and {name} can be one mask only")
+        found[name] = ct
+    if not found:
+        raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", "none")
+    return found
+
+
+def _cts(folder: Path) -> list[Path]:
+    if (folder / "imagesTr").is_dir():
+        return _nifti(folder / "imagesTr")
+    lits = [path for path in folder.rglob("*volume-*") if _LITS.match(path.name) and (path.is_dir() or _is_nifti(path))]
+    lits = [path for path in lits if not path.is_dir() or _has_dicom(path)]
+    if lits:
+        return lits
+    nifti = [path for path in _nifti(folder) if not path.name.startswith("segmentation-")]
+    if nifti:
+        return nifti
+    if _has_dicom(folder):
+        return [folder]
+    return [path for path in folder.iterdir() if path.is_dir() and _has_dicom(path)]
+
+
+def _nifti(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if _is_nifti(path)]
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+
+
+def _has_dicom(folder: Path) -> bool:
+    for path in folder.iterdir():
+        if path.is_file() and path.name != "DICOMDIR":
+            with path.open("rb") as file:
+                if path.suffix.lower() in (".dcm", ".ima") or file.read(132)[128:] == b"DICM":
+                    return True
+    return False
+
+
+def _open_nifti(path: Path, scratch: Path) -> Ct:
+    with nifti_errors(path):
+        plain = path
+        if path.name.endswith(".gz"):
+            plain = scratch / "ct.nii"
+            with igzip.open(path) as packed, plain.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked, 2**22)
+        image = nib.load(plain)
+        proxy = image.dataobj
+        require_volume(path, proxy.shape, proxy.dtype, image.affine)
+        expected, found = proxy.offset + proxy.dtype.itemsize * int(np.prod(proxy.shape)), plain.stat().st_size
+        if found < expected:
+            raise InputError(path, f"{expected} bytes of header and voxels", f"{found}: the file is cut off")
+        return Ct(
+            image.affine,
+            proxy.shape,
+            path=path,
+            voxels=plain,
+            dtype=proxy.dtype,
+            offset=proxy.offset,
+            slope=float(proxy.slope),
+            inter=float(proxy.inter),
+            header=image.header,
+        )
+
+
+def _open_series(path: Path, scratch: Path) -> Ct:
+    series, affine = find_series(path)
+    voxels = scratch / "ct.raw"
+    with voxels.open("wb") as file:
+        for number in series:
+            hu = read_slice(number).astype(np.float32)
+            file.write(hu.tobytes())
+    shape = (hu.shape[1], hu.shape[0], len(series))
+    require_volume(path, shape, hu.dtype, affine)
+    return Ct(affine, shape, path=path, voxels=voxels, dtype=hu.dtype, series=tuple(series))

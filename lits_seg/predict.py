@@ -1,0 +1,93 @@
+"""``python -m lits_seg.predict``: a mask for every CT, on the CT's own grid, and a report beside it."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig
+
+from lits_seg import runs
+from lits_seg.checkpoint import describe_network
+from lits_seg.cli import entry
+from lits_seg.data.ct import find_cts
+from lits_seg.errors import InputError
+from lits_seg.findings import one_line
+from lits_seg.inference import Ensemble
+from lits_seg.masks import find_masks
+from lits_seg.postprocess import Rules
+from lits_seg.prediction import Prediction
+
+
+@entry("predict")
+def main(cfg: DictConfig) -> None:
+    """Predicts every CT. Those that cannot be read are told at the end; the others are done."""
+    checkpoints = [str(path) for path in (cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt])]
+    if not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
+        raise InputError("batch_size", "a number of slices, at least 1", cfg.batch_size)
+    rules: Rules = instantiate(cfg.rules)
+    cts = find_cts(cfg.input)
+    livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))
+    ensemble = Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision)
+    about = provenance(ensemble, checkpoints, cfg, rules)
+    predict = Prediction(ensemble, rules, cfg.batch_size, cfg.probability, cfg.page, about)
+    output = Path(cfg.output)
+    output.mkdir(parents=True, exist_ok=True)
+    errors = []
+    for name, path in cts.items():
+        try:
+            report = predict(name, path, output, None if livers is None else livers[name])
+        except InputError as error:
+            errors.append(error)
+            continue
+        print(one_line(name, report), *(f"warning: {text}" for text in report["warnings"]), sep="\n", flush=True)
+    if len(errors) < len(cts):
+        print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, into: {output}\nResearch use only.")
+    if errors and len(cts) == 1:
+        raise errors[0]
+    if errors:
+        told = "\n".join(str(error) for error in errors)
+        raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(errors)} that cannot be predicted:\n{told}")
+
+
+def provenance(ensemble: Ensemble, checkpoints: list[str], cfg: DictConfig, rules: Rules) -> dict[str, Any]:
+    """What made the mask, for the report."""
+    versions = runs.versions()
+    return {
+        "lits_seg": versions["lits-seg"],
+        "git_commit": versions["git_commit"],
+        "model": {
+            **describe_network(ensemble.first),
+            "classes": ensemble.first.classes,
+            "checkpoints": [{"path": path, "sha256": _sha256(path)} for path in checkpoints],
+            "preprocess": asdict(ensemble.first.preprocess),
+        },
+        "settings": {
+            "tta": cfg.tta,
+            "precision": str(cfg.precision),
+            "device": ensemble.device.type,
+            "rules": asdict(rules),
+            "liver": None if cfg.liver is None else str(cfg.liver),
+        },
+    }
+
+
+def _livers(path: str, names: list[str]) -> dict[str, Path]:
+    """The liver mask of each CT."""
+    found = find_masks(path)
+    if Path(path).is_file() and len(names) == 1:
+        return dict.fromkeys(names, Path(path))
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(path, "a liver mask for each CT, by file name", f"none for {', '.join(missing)}")
+    return found
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    main()

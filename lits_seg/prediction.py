@@ -1,0 +1,119 @@
+"""One CT from file to files: mask, report, page, and on request a probability map."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lits_seg.data.ct import Ct, open_ct
+from lits_seg.data.grid import same_place, view_slices
+from lits_seg.data.volumes import read_labels
+from lits_seg.data.write import write_dicom_seg, write_nifti
+from lits_seg.errors import InputError
+from lits_seg.findings import beside, findings
+from lits_seg.inference import Ensemble
+from lits_seg.page import Pictures, page
+from lits_seg.postprocess import Rules
+from lits_seg.tables import json_text
+
+PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How CTs are predicted.
+
+    Args:
+        ensemble: the network or networks.
+        rules: what may stay of the mask.
+        batch_size: slices at a time.
+        probability: write a map of the lesion's probability, too, into ``probability/``.
+        page: write a page to look at.
+        about: of the networks and settings, for the report.
+    """
+
+    ensemble: Ensemble
+    rules: Rules
+    batch_size: int = 16
+    probability: bool = False
+    page: bool = True
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> dict[str, Any]:
+        """Writes ``name.nii.gz``, ``.json``, ``.html`` and, of a DICOM series, ``.dcm`` into ``output``; all or none.
+
+        ``liver``: a mask; what it holds is the liver then, and lesions are kept within it.
+
+        Returns the report. Raises ``InputError`` for a CT or liver that cannot be used, or a mask of somebody else's
+        in the place of ours.
+        """
+        mask_path = output / f"{name}.nii.gz"
+        if mask_path.exists() and not beside(mask_path, ".json").exists():
+            raise InputError(mask_path, "a free name for the mask (output=…)", "a file that predict did not write")
+        with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path) as ct:
+            work = Path(scratch)
+            mask, probability = (_on_disk(work / part, ct) for part in ("mask", PROBABILITY))
+            labels = view_slices(mask, ct.affine)
+            pictures, hu = self._segment(name, ct, labels, view_slices(probability, ct.affine), liver)
+            self.rules(labels, abs(float(np.linalg.det(ct.affine[:3, :3]))) / 1000)
+            known = liver is not None or self.ensemble.first.classes == 3
+            report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
+            with _all_or_none(output, work / "done") as done:
+                (done / f"{name}.json").write_text(json_text(report))
+                write_nifti(done / f"{name}.nii.gz", mask, ct)
+                if ct.series:
+                    write_dicom_seg(done / f"{name}.dcm", mask, ct)
+                if self.page:
+                    (done / f"{name}.html").write_text(page(name, report, pictures, labels, ct))
+                if self.probability:
+                    (done / PROBABILITY).mkdir()
+                    write_nifti(done / PROBABILITY / f"{name}.nii.gz", probability, ct, slope=1 / 255)
+        return report
+
+    def _segment(
+        self, name: str, ct: Ct, labels: np.ndarray, probability: np.ndarray, liver: Path | None
+    ) -> tuple[Pictures, tuple[float, float]]:
+        """Fills labels and probability ``(S, H, W)``; the slices' pictures, and the lowest and highest HU."""
+        inside = None if liver is None else _liver(liver, ct)
+        pictures, lowest, highest = Pictures(), np.inf, -np.inf
+        with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
+            for start, hu, found, lesion in self.ensemble.segment(ct, self.batch_size):
+                block = slice(start, start + len(hu))
+                if inside is not None:
+                    found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)
+                labels[block], probability[block] = found, lesion
+                lowest, highest = min(lowest, float(hu.min())), max(highest, float(hu.max()))
+                if self.page:
+                    pictures.add(hu)
+                bar.update(len(hu))
+        if lowest >= 0 and highest <= 255:
+            raise InputError(ct.path, "a CT in HU (air is near -1000)", f"values {lowest:g} to {highest:g}: a picture")
+        return pictures, (lowest, highest)
+
+
+def _liver(path: Path, ct: Ct) -> np.ndarray:
+    liver = read_labels(path)
+    if not same_place(ct, liver):
+        raise InputError(path, f"the grid of {ct.path} ({ct})", liver)
+    return liver.slices
+
+
+def _on_disk(path: Path, ct: Ct) -> np.ndarray:
+    """A byte for each voxel, in a file, so that a long CT does not fill the memory."""
+    return np.memmap(path, np.uint8, "w+", shape=ct.shape, order="F")
+
+
+@contextmanager
+def _all_or_none(output: Path, done: Path) -> Iterator[Path]:
+    """A folder whose files are moved to ``output`` once all of them are written."""
+    done.mkdir()
+    yield done
+    for file in sorted(path for path in done.rglob("*") if path.is_file()):
+        target = output / file.relative_to(done)
+        target.parent.mkdir(exist_ok=True)
+        file.replace(target)
