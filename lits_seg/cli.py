@@ -1,5 +1,6 @@
 """What the entry points share: where ``conf/`` is, and how errors reach the user."""
 
+import functools
 import os
 import sys
 import traceback
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -31,19 +34,32 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
+        @functools.wraps(task)
+        def job(cfg: DictConfig) -> Any:
+            try:
+                return task(cfg)
+            except Exception as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                _exit(error)  # from within the job: Hydra would put a line of its own before the message
+
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of Hydra's own printing
             try:
-                return hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+                return hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
             except Exception as error:
-                message = explain(error)
-                if message is None:
-                    raise
-                sys.exit(f"error: {message}")
+                _exit(error)
 
         return main
 
     return decorate
+
+
+def _exit(error: Exception) -> None:
+    message = explain(error)
+    if message is None:
+        raise error
+    sys.exit(f"error: {message}")
 
 
 def explain(error: BaseException) -> str | None:

@@ -59,8 +59,8 @@ def measure(labels: np.ndarray, affine: np.ndarray) -> list[Lesion]:
     """Each lesion of LiTS labels ``(S, H, W)``, the largest first.
 
     ``affine`` brings ``(column, row, slice)`` to mm. Volumes count voxels. The diameter is the largest distance, in
-    any direction, between two points on the lesion's surface, taken where faces of its outermost voxels have their
-    centres: a single voxel is as long as its longest edge.
+    any direction, between two vertices of the surface mesh, which lie on the faces of the outermost voxels (the
+    maximum 3D diameter of the Image Biomarker Standardisation Initiative): a voxel is as long as its longest edge.
     """
     around = label_box(labels, 2)
     if around is None:

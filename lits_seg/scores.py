@@ -122,7 +122,8 @@ def summary_table(summary: dict[str, dict[str, Any]]) -> str:
 
 
 def _patients(count: int, facts: dict[str, Any]) -> str:
-    return f"{count} patients of {facts['references']} ({'synthetic' if facts['synthetic'] else 'real or unknown'} CT)"
+    kind = "synthetic" if facts["synthetic"] else "real or unknown"
+    return f"{count} patient{'s' * (count != 1)} of {facts['references']} ({kind} CT)"
 
 
 def _warnings(cases: Sequence[dict[str, Any]]) -> list[str]:

@@ -3,49 +3,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import SETTINGS, save_checkpoint
 
 from lits_seg.checkpoint import load_segmenter, read_checkpoint, require_same_model
 from lits_seg.errors import InputError
-from lits_seg.module import LesionSegmenter
-
-SETTINGS = {
-    "model": {
-        "_target_": "lits_seg.models.DSCUNet",
-        "upsample": ["bilinear"] * 4,
-        "out_channels": 2,
-        "encoder_widths": [4, 4, 8, 8],
-        "innermost_width": 8,
-        "decoder_widths": [8, 8, 4, 4],
-    },
-    "loss": {"_target_": "lits_seg.losses.WeightedCrossEntropy"},
-    "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.1},
-    "scheduler": None,
-    "preprocess": {"_target_": "lits_seg.data.preprocess.Preprocess", "window": [-100, 200], "size": 32},
-    "seed": 0,
-}
-
-
-def save(path: Path, **changes: object) -> LesionSegmenter:
-    module = LesionSegmenter(**SETTINGS)
-    module.loss.set_counts([90, 10])
-    content = {"state_dict": module.state_dict(), "hyper_parameters": {**SETTINGS, **changes}}
-    torch.save({key: value for key, value in content.items() if value is not None}, path)
-    return module.eval()
 
 
 def test_loaded_network_is_the_saved_one(tmp_path: Path) -> None:
-    module = save(tmp_path / "a.ckpt")
+    module = save_checkpoint(tmp_path / "a.ckpt")
     loaded = load_segmenter(tmp_path / "a.ckpt")
     images = torch.rand(2, 1, 32, 32)
     assert torch.equal(loaded(images), module(images))
     assert torch.equal(loaded.loss.weights, module.loss.weights)
     assert not loaded.training
-    assert loaded.predict_labels(images, 20, 30).shape == (2, 20, 30)
-    assert set(loaded.predict_labels(images, 20, 30).unique().tolist()) <= {0, 2}
 
 
 def test_other_architecture_is_named(tmp_path: Path) -> None:
-    save(tmp_path / "a.ckpt")
+    save_checkpoint(tmp_path / "a.ckpt")
     require_same_model(tmp_path / "a.ckpt", SETTINGS["model"])
     with pytest.raises(InputError, match=r"a\.ckpt: expected .*innermost_width=16.*found innermost_width=8"):
         require_same_model(tmp_path / "a.ckpt", {**SETTINGS["model"], "innermost_width": 16})
@@ -73,7 +47,7 @@ def test_code_in_a_file_is_never_run(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["os.system", "builtins.eval", "lits_segments.Net", "torch.hub.load"])
 def test_classes_from_elsewhere_are_never_called(target: str, tmp_path: Path) -> None:
-    save(tmp_path / "a.ckpt", loss={"nested": [{"_target_": target, "command": f"touch {tmp_path}/ran"}]})
+    save_checkpoint(tmp_path / "a.ckpt", loss={"nested": [{"_target_": target, "command": f"touch {tmp_path}/ran"}]})
     with pytest.raises(InputError, match=target):
         load_segmenter(tmp_path / "a.ckpt")
     assert not (tmp_path / "ran").exists()
@@ -88,7 +62,7 @@ def test_functions_of_others_are_not_reached_by_a_detour(kind: str, tmp_path: Pa
             "x": f"${{oc.create:{{_target_:pathlib.Path.touch,_args_:[{tmp_path}/ran]}}}}",
         },
     }[kind]
-    save(tmp_path / "a.ckpt", loss=loss)
+    save_checkpoint(tmp_path / "a.ckpt", loss=loss)
     with pytest.raises(InputError, match=r"a\.ckpt: expected"):
         load_segmenter(tmp_path / "a.ckpt")
     assert not (tmp_path / "ran").exists()
@@ -126,6 +100,6 @@ def test_missing_and_foreign_checkpoints(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_their_settings(tmp_path: Path) -> None:
-    save(tmp_path / "a.ckpt", model={**SETTINGS["model"], "innermost_width": 16})
+    save_checkpoint(tmp_path / "a.ckpt", model={**SETTINGS["model"], "innermost_width": 16})
     with pytest.raises(InputError, match="weights that fit"):
         load_segmenter(tmp_path / "a.ckpt")

@@ -58,7 +58,8 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    slices = [_source(file) for file in ct.series]
+    gap = float(np.linalg.norm(ct.affine[:3, 2]))
+    slices = [_source(file, gap) for file in ct.series]
     present = [value for value in (1, 2) if (mask == value).any()] or [2]
     names = {1: ("Liver", codes.SCT.AnatomicalStructure, codes.SCT.Liver), 2: ("Lesion", *_lesion_codes(codes))}
     algorithm = hd.AlgorithmIdentificationSequence(
@@ -106,10 +107,11 @@ def _lesion_codes(codes: Any) -> tuple[Any, Any]:
     return codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Lesion
 
 
-def _source(path: Path) -> Any:
-    """A slice's header. What a careless anonymiser emptied is taken from the file's preamble, or made up.
+def _source(path: Path, gap: float) -> Any:
+    """A slice's header, ``gap`` mm from the next.
 
-    An identifier that is made up follows from the series': the same for all its slices, and each time.
+    What a careless anonymiser emptied is taken from the file's preamble, or made up: identifiers from the series',
+    so that they are the same for all its slices, and each time.
     """
     import pydicom
 
@@ -122,6 +124,7 @@ def _source(path: Path) -> Any:
         if not header.get(name):
             made_up = pydicom.uid.generate_uid(entropy_srcs=[name, str(header.get("SeriesInstanceUID", ""))])
             setattr(header, name, made_up)
+    header.SliceThickness = header.get("SliceThickness") or gap
     for name in PATIENT_AND_STUDY:
         if name not in header:
             setattr(header, name, "")

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lits_seg.metrics import VolumeOverlap, bootstrap_interval, case_scores, global_dice, summarise
+from lits_seg.metrics import VolumeOverlap, case_scores, global_dice, liver_predicted, summarise
 
 VOLUMES = arrays(np.uint8, (2, 3, 4, 5), elements=st.integers(0, 2))  # patients, slices, rows, columns
 
@@ -77,12 +75,9 @@ def test_global_dice_pools_voxels_and_means_pool_patients() -> None:
     assert float(global_dice(torch.zeros(3, 3, dtype=torch.long))) == 0
 
 
-def test_bootstrap_interval() -> None:
-    values = np.random.default_rng(0).uniform(0, 1, 30)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / math.sqrt(30)
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
-    assert low < values.mean() < high
-    assert bootstrap_interval(values) == (low, high)
-    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
-    assert bootstrap_interval([0.5]) is None
+def test_a_liver_without_a_voxel_of_its_own_scores_nothing() -> None:
+    truth, predicted = np.array([[[[1, 1, 2, 2]]]], np.uint8), np.array([[[[0, 0, 2, 2]]]], np.uint8)
+    lesion, liver = count(predicted, truth, ("lesion", "liver")).unbind(dim=1)
+    assert float(case_scores(lesion)["dice"]) == 1
+    assert float(case_scores(liver, liver_predicted(lesion, liver))["dice"]) == 0
+    assert summarise(liver, liver_predicted(lesion, liver))["dice_global"] == pytest.approx(2 * 2 / 6)

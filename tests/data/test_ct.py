@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import AFFINES, ORDERS, anatomy
+from data.test_dicom import write_series
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+
+from lits_seg.data.ct import find_cts, open_ct
+from lits_seg.data.volumes import read_volume
+from lits_seg.errors import InputError
+
+HU = anatomy(0)[0]
+
+
+def blocks(path: Path, size: int = 3) -> np.ndarray:
+    with open_ct(path) as ct:
+        return np.concatenate([ct.slices(i, i + size) for i in range(0, len(ct), size)])
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_blocks_are_the_whole_volume(order: np.ndarray, tmp_path: Path) -> None:
+    affine = AFFINES["oblique"] @ inv_ornt_aff(order, HU.shape)
+    nib.save(nib.Nifti1Image(apply_orientation(HU, order), affine), tmp_path / "ct.nii.gz")
+    found, expected = blocks(tmp_path / "ct.nii.gz"), read_volume(tmp_path / "ct.nii.gz").slices
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype == np.int16
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [np.int16, ">i2", np.uint16, np.float32, np.float64, "scaled"])
+def test_storage_does_not_matter(kind: object, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"ct{suffix}"
+    if kind == "scaled":
+        image = nib.Nifti1Image(((HU + 1024) // 2).astype(np.int16), AFFINES["RAS"])
+        image.header.set_slope_inter(2, -1024)
+    elif kind == ">i2":
+        image = nib.Nifti1Image(HU, AFFINES["RAS"], nib.Nifti1Header(endianness=">"))
+    else:
+        image = nib.Nifti1Image(np.clip(HU, 0, None).astype(kind), AFFINES["RAS"])
+    nib.save(image, path)
+    np.testing.assert_array_equal(blocks(path), read_volume(path).slices)
+
+
+def test_nifti_2_and_series(tmp_path: Path) -> None:
+    nib.save(nib.Nifti2Image(HU, AFFINES["RAS"]), tmp_path / "ct.nii")
+    np.testing.assert_array_equal(blocks(tmp_path / "ct.nii"), read_volume(tmp_path / "ct.nii").slices)
+    write_series(tmp_path / "series", HU)
+    np.testing.assert_array_equal(blocks(tmp_path / "series"), read_volume(tmp_path / "series").slices)
+    with open_ct(tmp_path / "series") as ct:
+        assert len(ct.series) == len(ct) == HU.shape[2]
+        assert ct.spacing == pytest.approx((1.5, 1.2, 3))
+
+
+@pytest.mark.parametrize("what", ["missing", "cut", "text", "4-D", "nan", "cut gz"])
+def test_bad_files_are_named(what: str, tmp_path: Path) -> None:
+    path = tmp_path / ("ct.nii.gz" if what == "cut gz" else "ct.nii")
+    hu = np.where(HU.max() == HU, np.nan, HU).astype(np.float32) if what == "nan" else HU
+    image = nib.Nifti1Image(hu[..., None] if what == "4-D" else hu, AFFINES["LPS"])
+    if what == "text":
+        path.write_bytes(b"no " * 500)
+    elif what != "missing":
+        nib.save(image, path)
+    if what.startswith("cut"):
+        path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError) as error:
+        blocks(path)
+    assert str(error.value).startswith(f"{path}: expected ")
+
+
+def test_nothing_unpacked_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    nib.save(nib.Nifti1Image(HU, AFFINES["LPS"]), tmp_path / "ct.nii.gz")
+    blocks(tmp_path / "ct.nii.gz")
+    (tmp_path / "ct.nii.gz").write_bytes(b"\x1f\x8b cut")
+    with pytest.raises(InputError):
+        blocks(tmp_path / "ct.nii.gz")
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
+    for name in (
+        "lits/a/volume-1.nii",
+        "lits/b/test-volume-2.nii.gz",
+        "lits/b/segmentation-1.nii",
+        "msd/imagesTr/l.nii.gz",
+        "msd/labelsTr/l.nii.gz",
+        "plain/ct.nii.gz",
+        "plain/segmentation-0.nii",
+        "plain/.hidden.nii",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("lits/volume-3", "series", "several/one", "several/two"):
+        write_series(tmp_path / name, HU[:, :, :2])
+    assert find_cts(tmp_path / "lits") == {
+        "segmentation-1": tmp_path / "lits/a/volume-1.nii",
+        "test-segmentation-2": tmp_path / "lits/b/test-volume-2.nii.gz",
+        "segmentation-3": tmp_path / "lits/volume-3",
+    }
+    assert find_cts(tmp_path / "msd") == {"l": tmp_path / "msd/imagesTr/l.nii.gz"}
+    assert find_cts(tmp_path / "plain") == {"ct": tmp_path / "plain/ct.nii.gz"}
+    assert find_cts(tmp_path / "plain/ct.nii.gz") == {"ct": tmp_path / "plain/ct.nii.gz"}
+    assert find_cts(tmp_path / "series") == {"series": tmp_path / "series"}
+    assert find_cts(tmp_path / "several") == {"one": tmp_path / "several/one", "two": tmp_path / "several/two"}
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [([], "no such file or folder"), (["notes.txt"], "found none"), (["a.nii", "a.nii.gz"], "of different names")],
+)
+def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / "cts").mkdir(exist_ok=True)
+        (tmp_path / "cts" / name).touch()
+    with pytest.raises(InputError, match=told):
+        find_cts(tmp_path / "cts")

@@ -1,0 +1,158 @@
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from commands import failed_command, run_command
+from conftest import AFFINES, anatomy
+
+LABELS = [anatomy(number)[1] for number in range(3)]
+
+
+def write(path: Path, labels: np.ndarray, affine: np.ndarray = AFFINES["oblique"]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(labels, affine), path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """References; perfect masks in another orientation; shifted ones; and what LiTS folders hold besides."""
+    for number, labels in enumerate(LABELS):
+        write(tmp_path / "references" / f"segmentation-{number}.nii", labels)
+        write(tmp_path / "references" / f"volume-{number}.nii", labels.astype(np.int16))
+        perfect = nib.as_closest_canonical(nib.Nifti1Image(labels, AFFINES["oblique"]))
+        (tmp_path / "perfect").mkdir(exist_ok=True)
+        nib.save(perfect, tmp_path / "perfect" / f"segmentation-{number}.nii.gz")
+        write(tmp_path / "shifted" / f"segmentation-{number}.nii.gz", np.roll(labels, 2, axis=0))
+    return tmp_path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_and_files_say_the_same(folder: Path) -> None:
+    out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "cases.csv",
+        "lesions.csv",
+        "summary.csv",
+        "evaluation.json",
+    }
+    evaluation = json.loads((folder / "out" / "evaluation.json").read_text())
+    dice = [2 * (np.roll(a == 2, 2, 0) & (a == 2)).sum() / (2 * (a == 2).sum()) for a in LABELS]
+    assert [case["lesion"]["dice"] for case in evaluation["cases"]] == dice  # full precision
+    figure = evaluation["summary"]["lesion"]["dice_per_case"]
+    assert figure["value"] == pytest.approx(np.mean(dice))
+    assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
+    cases, summary = read_csv(folder / "out" / "cases.csv"), read_csv(folder / "out" / "summary.csv")
+    assert [float(row["lesion_dice"]) for row in cases] == dice
+    (row,) = (row for row in summary if row["score"] == "lesion/dice_per_case")
+    assert (float(row["value"]), float(row["low"])) == (figure["value"], figure["interval"][0])
+    assert len(read_csv(folder / "out" / "lesions.csv")) == 3
+    for shown in (f"{figure['value']:.3f} [{figure['interval'][0]:.3f}", "segmentation-2", "Research use only."):
+        assert shown in out
+    assert evaluation["synthetic"] is False
+    assert evaluation["research_use_only"] is True
+
+
+def test_perfect_masks_in_another_orientation(folder: Path) -> None:
+    run_command("evaluate", "predictions=perfect", "references=references", "output=out", cwd=folder)
+    summary = json.loads((folder / "out" / "evaluation.json").read_text())["summary"]
+    assert summary["lesion"]["dice_per_case"] == {"value": 1.0, "interval": [1.0, 1.0], "undefined": 0}
+    assert summary["detection"]["iou>0.5"]["recall"]["value"] == 1
+    assert summary["liver"]["assd"]["value"] == summary["tumour_burden"]["rmse"]["value"] == 0
+
+
+def test_two_programs_are_compared(folder: Path) -> None:
+    out = run_command("evaluate", "a=perfect", "b=shifted", "references=references", "output=out", cwd=folder)
+    compared = json.loads((folder / "out" / "comparison.json").read_text())["comparison"]["lesion"]["dice_per_case"]
+    assert (compared["wins_a"], compared["wins_b"], compared["ties"], compared["a"]) == (3, 0, 0, 1)
+    assert compared["difference"] == pytest.approx(1 - compared["b"])
+    assert compared["p"] == pytest.approx(2 / 8)  # all three signs alike: 2 of 8 ways
+    assert "| lesion Dice per case" in out
+    rows = read_csv(folder / "out" / "cases.csv")
+    assert [row["program"] for row in rows] == ["a"] * 3 + ["b"] * 3
+    (row,) = (r for r in read_csv(folder / "out" / "comparison.csv") if r["score"] == "lesion/dice_per_case")
+    assert float(row["difference"]) == compared["difference"]
+
+
+def test_undefined_values_are_null_and_counted(folder: Path) -> None:
+    for number in range(3):
+        write(folder / "nothing" / f"segmentation-{number}.nii", LABELS[0] * 0)
+    out = run_command("evaluate", "predictions=nothing", "references=references", "output=out", cwd=folder)
+    text = (folder / "out" / "evaluation.json").read_text()
+    assert "NaN" not in text
+    summary = json.loads(text)["summary"]
+    assert summary["liver"]["assd"] == {"value": None, "interval": None, "undefined": 3}
+    assert summary["detection"]["iou>0.5"]["precision"]["value"] is None
+    assert summary["lesion"]["dice_per_case"]["value"] == 0
+    assert read_csv(folder / "out" / "lesions.csv")[0]["dice"] == "nan"
+    assert "the liver was not predicted" in out
+
+
+def test_one_patient_has_no_interval(folder: Path) -> None:
+    out = run_command(
+        "evaluate",
+        "predictions=shifted/segmentation-1.nii.gz",
+        "references=references/segmentation-1.nii",
+        "output=out",
+        cwd=folder,
+    )
+    summary = json.loads((folder / "out" / "evaluation.json").read_text())["summary"]
+    assert summary["lesion"]["dice_per_case"]["interval"] is None
+    assert "1 patient of" in out
+
+
+def damage(folder: Path, what: str) -> None:
+    file = folder / "shifted" / "segmentation-1.nii.gz"
+    if what == "missing":
+        file.unlink()
+    elif what == "extra":
+        write(folder / "shifted" / "segmentation-7.nii", LABELS[0])
+    elif what == "other labels":
+        write(file, LABELS[1] * 2)
+    elif what == "corrupt":
+        file.write_bytes(file.read_bytes()[:300])
+    elif what == "empty folder":
+        for path in (folder / "shifted").iterdir():
+            path.unlink()
+    else:
+        write(file, LABELS[1], AFFINES["LPS"])
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("missing", "shifted: expected one mask for each in references, by file name; found none for segmentation-1"),
+        ("extra", "found too many: segmentation-7"),
+        ("other labels", "segmentation-1.nii.gz: expected labels 0 (background), 1 (liver), 2 (lesion) alone"),
+        ("corrupt", "segmentation-1.nii.gz: expected a readable NIfTI volume"),
+        ("empty folder", "shifted: expected a folder with masks (.nii, .nii.gz); found none"),
+        ("another grid", "segmentation-1.nii.gz: expected the grid of references/segmentation-1.nii"),
+    ],
+)
+@pytest.mark.parametrize("door", [("predictions=shifted",), ("a=perfect", "b=shifted")], ids=["score", "compare"])
+def test_bad_masks_are_named_and_nothing_is_written(what: str, told: str, door: tuple[str], folder: Path) -> None:
+    damage(folder, what)
+    assert told in failed_command("evaluate", *door, "references=references", "output=out", cwd=folder)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "expected predictions=, or a= and b=, or ckpt=; found none of them"),
+        (("a=perfect",), "found a="),
+        (("predictions=perfect", "ckpt=x"), "found ckpt=, predictions="),
+        (("predictions=perfect",), "references: expected a folder with reference masks"),
+        (("predictions=perfect", "references=nowhere"), "nowhere: expected a folder with masks"),
+        (("predictions=perfect", "references=references", "grid=any"), "grid: expected affine or voxels; found any"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: tuple[str, ...], told: str, folder: Path) -> None:
+    assert told in failed_command("evaluate", *arguments, cwd=folder)
+    assert not (folder / "evaluation").exists()

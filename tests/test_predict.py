@@ -1,0 +1,184 @@
+import json
+import pickle
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from checkpoints import save_checkpoint, with_model
+from commands import failed_command, run_command
+from conftest import AFFINES, anatomy
+from data.test_dicom import write_series
+
+HU, LABELS = anatomy(0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint for three classes, and three CTs."""
+    save_checkpoint(tmp_path / "net.ckpt", settings=with_model(out_channels=3))
+    (tmp_path / "cts").mkdir()
+    for number, axes in enumerate(("LPS", "flipped", "oblique")):
+        nib.save(nib.Nifti1Image(anatomy(number)[0], AFFINES[axes]), tmp_path / "cts" / f"volume-{number}.nii.gz")
+    return tmp_path
+
+
+def predict(folder: Path, *arguments: str) -> str:
+    return run_command("predict", "ckpt=net.ckpt", "output=out", "device=cpu", *arguments, cwd=folder)
+
+
+def fails(folder: Path, *arguments: str) -> str:
+    return failed_command("predict", "ckpt=net.ckpt", "output=out", "device=cpu", *arguments, cwd=folder)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def mask(folder: Path, name: str = "segmentation-0") -> np.ndarray:
+    return np.asanyarray(nib.load(folder / "out" / f"{name}.nii.gz").dataobj)
+
+
+def test_a_folder_of_cts(folder: Path) -> None:
+    out = predict(folder, "input=cts", "probability=true")
+    names = [f"segmentation-{number}" for number in range(3)]
+    expected = [f"{name}{ending}" for name in names for ending in (".html", ".json", ".nii.gz")]
+    assert files(folder / "out") == sorted([*expected, *(f"probability/{name}.nii.gz" for name in names)])
+    assert "3 of 3 CTs predicted, into: out" in out
+    assert "Research use only." in out
+    for number, name in enumerate(names):
+        ct, found = (nib.load(folder / path) for path in (f"cts/volume-{number}.nii.gz", f"out/{name}.nii.gz"))
+        assert found.shape == ct.shape
+        assert found.affine.tobytes() == ct.affine.tobytes()
+        assert found.get_data_dtype() == np.uint8
+        lesion = nib.load(folder / f"out/probability/{name}.nii.gz").get_fdata()
+        assert 0 <= lesion.min() <= lesion.max() <= 1
+        assert lesion[mask(folder, name) == 2].min() > lesion[mask(folder, name) != 2].min()
+        report = json.loads((folder / f"out/{name}.json").read_text())
+        assert report["lesion_count"] == len(report["lesions"])
+        voxel = abs(np.linalg.det(ct.affine)) / 1000
+        assert report["lesion_ml"] == pytest.approx((mask(folder, name) == 2).sum() * voxel)
+        assert report["liver_ml"] == pytest.approx((mask(folder, name) >= 1).sum() * voxel)
+        assert report["tumour_burden"] == pytest.approx(report["lesion_ml"] / report["liver_ml"])
+        assert len(report["model"]["checkpoints"][0]["sha256"]) == 64
+        assert report["model"]["preprocess"]["window"] == [-100, 200]
+        assert "Research use only" in report["research_use_only"]
+
+
+def test_the_slices_may_come_in_any_batches(folder: Path) -> None:
+    predict(folder, "input=cts/volume-1.nii.gz", "page=false")
+    first = mask(folder, "segmentation-1")
+    predict(folder, "input=cts/volume-1.nii.gz", "page=false", "batch_size=3")  # and again into the same folder
+    assert (mask(folder, "segmentation-1") != first).mean() < 0.001
+    assert files(folder / "out") == ["segmentation-1.json", "segmentation-1.nii.gz"]
+
+
+def test_a_dicom_series_gives_a_dicom_seg_too(folder: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_series(folder / "patient", HU)
+    predict(folder, "input=patient")
+    assert files(folder / "out") == [f"patient{ending}" for ending in (".dcm", ".html", ".json", ".nii.gz")]
+    predict(folder, "input=cts/volume-0.nii.gz")
+    # The same voxels but for the spacing, which the network does not see.
+    np.testing.assert_array_equal(mask(folder, "patient"), mask(folder))
+
+
+def test_several_networks_and_views(folder: Path) -> None:
+    save_checkpoint(folder / "b.ckpt", 1, with_model(out_channels=3))
+    predict(folder, "input=cts/volume-0.nii.gz")
+    one = mask(folder)
+    predict(folder, "input=cts/volume-0.nii.gz", "ckpt=[net.ckpt,b.ckpt]", "tta=all")
+    assert (mask(folder) != one).any()
+    report = json.loads((folder / "out/segmentation-0.json").read_text())
+    assert [checkpoint["path"] for checkpoint in report["model"]["checkpoints"]] == ["net.ckpt", "b.ckpt"]
+    assert report["settings"]["tta"] == "all"
+
+
+def test_a_liver_mask_holds_the_lesions(folder: Path) -> None:
+    turned = nib.as_closest_canonical(nib.Nifti1Image(np.minimum(LABELS, 1), AFFINES["LPS"]))
+    nib.save(turned, folder / "liver.nii.gz")
+    predict(folder, "input=cts/volume-0.nii.gz", "liver=liver.nii.gz")
+    np.testing.assert_array_equal(mask(folder) >= 1, LABELS >= 1)
+    nib.save(nib.Nifti1Image(LABELS, np.eye(4)), folder / "liver.nii.gz")
+    assert "liver.nii.gz: expected the grid of" in fails(folder, "input=cts/volume-0.nii.gz", "liver=liver.nii.gz")
+    (folder / "livers").mkdir()
+    nib.save(nib.Nifti1Image(LABELS, AFFINES["LPS"]), folder / "livers" / "segmentation-0.nii")
+    assert "none for segmentation-1, segmentation-2" in fails(folder, "input=cts", "liver=livers")
+
+
+def test_rules_are_applied(folder: Path) -> None:
+    predict(folder, "input=cts/volume-0.nii.gz", "rules.largest_lesion=true", "rules.min_lesion_ml=0.01")
+    report = json.loads((folder / "out/segmentation-0.json").read_text())
+    assert report["lesion_count"] == 1
+    assert report["settings"]["rules"]["largest_lesion"] is True
+    assert "rules.min_lesion_ml: expected" in fails(folder, "input=cts", "rules.min_lesion_ml=-1")
+
+
+def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
+    bad = folder / "cts" / "volume-1.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    told = fails(folder, "input=cts")
+    assert "cts: expected 3 usable CTs; found 1 that cannot be predicted:" in told
+    assert "cts/volume-1.nii.gz: expected a readable NIfTI volume" in told
+    assert {name.split(".")[0] for name in files(folder / "out")} == {"segmentation-0", "segmentation-2"}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.clip(2 * HU + 100, 0, 255), "expected a CT in HU (air is near -1000); found values 0 to 255: a picture"),
+        (np.where(HU > 100, np.nan, HU).astype(np.float32), "expected finite HU values"),
+        (HU[..., None], "expected a 3-D volume"),
+    ],
+    ids=["8-bit picture", "nan", "4-D"],
+)
+def test_what_is_no_ct_leaves_nothing_behind(values: np.ndarray, told: str, folder: Path) -> None:
+    nib.save(nib.Nifti1Image(values, AFFINES["LPS"]), folder / "picture.nii.gz")
+    assert fails(folder, "input=picture.nii.gz").startswith(f"error: picture.nii.gz: {told}")
+    assert files(folder / "out") == []
+
+
+def test_masks_of_others_are_never_overwritten(folder: Path) -> None:
+    (folder / "cts" / "segmentation-0.nii.gz").write_bytes(b"by hand")
+    told = fails(folder, "input=cts/volume-0.nii.gz", "output=cts")
+    assert "cts/segmentation-0.nii.gz: expected a free name for the mask" in told
+    assert (folder / "cts" / "segmentation-0.nii.gz").read_bytes() == b"by hand"
+    nib.save(nib.Nifti1Image(HU, AFFINES["LPS"]), folder / "cts" / "ct.nii.gz")
+    assert "ct.nii.gz: expected a free name" in fails(folder, "input=cts/ct.nii.gz", "output=cts")
+
+
+class Payload:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("ran"),))
+
+
+def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
+    (folder / "net.ckpt").write_bytes(pickle.dumps(Payload()))
+    assert "net.ckpt: expected a checkpoint of lits_seg" in fails(folder, "input=cts")
+    assert not (folder / "ran").exists()
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("input=nowhere", "nowhere: expected a CT"),
+        ("batch_size=0", "batch_size: expected a number of slices"),
+        ("tta=some", "tta: expected one of none, flips, rotations, all"),
+        ("ckpt=nowhere.ckpt", "nowhere.ckpt: expected a checkpoint"),
+        ("liver=nowhere", "nowhere: expected a folder with masks"),
+    ],
+)
+def test_bad_arguments_are_named_and_leave_nothing_behind(argument: str, told: str, folder: Path) -> None:
+    arguments = [argument] if argument.startswith("input") else ["input=cts", argument]
+    assert told in fails(folder, *arguments)
+    assert not (folder / "out").exists()
+
+
+def test_missing_spacing_is_warned_of(folder: Path) -> None:
+    nib.save(nib.Nifti1Image(HU, np.diag([-1.0, -1, 1, 1])), folder / "a.nii.gz")
+    nib.save(nib.Nifti1Image(HU, np.eye(4)), folder / "b.nii.gz")
+    assert "warning: a.nii.gz: spacing 1×1×1 mm" in predict(folder, "input=a.nii.gz")
+    assert "warning: b.nii.gz: identity affine" in predict(folder, "input=b.nii.gz")
+    assert "mm and mL mean nothing" in json.loads((folder / "out/a.json").read_text())["warnings"][0]
+    assert "identity affine" in (folder / "out/b.html").read_text()
