@@ -8,7 +8,7 @@ from lits_seg import runs
 from lits_seg.data import phantom
 from lits_seg.figures import RESEARCH_USE
 from lits_seg.metrics.case import QUALITY
-from lits_seg.metrics.lesions import OVERLAPS
+from lits_seg.metrics.detection import OVERLAPS
 from lits_seg.metrics.patients import compare_cases, summarise_cases
 from lits_seg.tables import csv_text, json_text, markdown, number, with_interval
 

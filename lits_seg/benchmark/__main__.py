@@ -1,4 +1,4 @@
-"""``python -m lits_seg.benchmark [parameters|data]``."""
+"""``python -m lits_seg.benchmark [parameters|data|masks]``."""
 
 import sys
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lits_seg.benchmark.data import data_speed
+from lits_seg.benchmark.masks import mask_speed
 from lits_seg.benchmark.parameters import parameter_audit
 from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.runs import write_text
 
-WHAT = ("parameters", "data")
+WHAT = ("parameters", "data", "masks")
 
 
 @entry("benchmark")
@@ -21,6 +22,8 @@ def main(cfg: DictConfig) -> None:
         raise InputError("what to measure", f"one of {', '.join(WHAT)}", cfg.what)
     if cfg.what == "parameters":
         name, text = "parameter_audit", parameter_audit(cfg.size)
+    elif cfg.what == "masks":
+        name, text = "mask_speed", mask_speed(cfg.size)
     else:
         name, text = "data_speed", data_speed(cfg.size, cfg.slices, cfg.batches)
     folder = Path(cfg.output) / name

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lits_seg.lesions import Box, box_around, boxes, components, label_box
-from lits_seg.metrics.lesions import OVERLAPS, Pair, detection, match_lesions
+from lits_seg.metrics.detection import OVERLAPS, Pair, detection, match_lesions
 from lits_seg.metrics.overlap import VolumeOverlap, case_scores, liver_predicted
 from lits_seg.metrics.surface import distance_scores
 

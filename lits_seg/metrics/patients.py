@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from lits_seg.metrics.case import QUALITY
-from lits_seg.metrics.lesions import OVERLAPS
+from lits_seg.metrics.detection import OVERLAPS
 
 RESAMPLES = 10_000
 

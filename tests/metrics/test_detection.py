@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from metrics import slow
 
 from lits_seg.lesions import components
-from lits_seg.metrics.lesions import detection, match_lesions
+from lits_seg.metrics.detection import detection, match_lesions
 
 
 def numbered(*rows: str) -> np.ndarray:
