@@ -55,30 +55,30 @@ class Prediction:
         mask_path = output / f"{name}.nii.gz"
         if mask_path.exists() and not beside(mask_path, ".json").exists():
             raise InputError(mask_path, "a free name for the mask (output=…)", "a file that predict did not write")
-        with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path) as ct:
+        with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path, scratch) as ct:
             work = Path(scratch)
-            mask, probability = (_on_disk(work / part, ct) for part in ("mask", PROBABILITY))
-            labels = view_slices(mask, ct.affine)
-            pictures, hu = self._segment(name, ct, labels, view_slices(probability, ct.affine), liver)
+            mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
+            pictures, hu = self._segment(name, ct, mask, probability, liver)
+            labels = mask.slices()
             self.rules(labels, abs(float(np.linalg.det(ct.affine[:3, :3]))) / 1000)
             known = liver is not None or self.ensemble.first.classes == 3
             report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
             with _all_or_none(output, work / "done") as done:
                 (done / f"{name}.json").write_text(json_text(report))
-                write_nifti(done / f"{name}.nii.gz", mask, ct)
+                write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
                 if ct.series:
-                    write_dicom_seg(done / f"{name}.dcm", mask, ct)
+                    write_dicom_seg(done / f"{name}.dcm", mask.array(), ct)
                 if self.page:
                     (done / f"{name}.html").write_text(page(name, report, pictures, labels, ct))
                 if self.probability:
                     (done / PROBABILITY).mkdir()
-                    write_nifti(done / PROBABILITY / f"{name}.nii.gz", probability, ct, slope=1 / 255)
+                    write_nifti(done / PROBABILITY / f"{name}.nii.gz", probability.array(), ct, slope=1 / 255)
         return report
 
     def _segment(
-        self, name: str, ct: Ct, labels: np.ndarray, probability: np.ndarray, liver: Path | None
+        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Path | None
     ) -> tuple[Pictures, tuple[float, float]]:
-        """Fills labels and probability ``(S, H, W)``; the slices' pictures, and the lowest and highest HU."""
+        """Fills mask and probability; gives the slices' pictures, and the lowest and highest HU."""
         inside = None if liver is None else _liver(liver, ct)
         pictures, lowest, highest = Pictures(), np.inf, -np.inf
         with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
@@ -86,7 +86,7 @@ class Prediction:
                 block = slice(start, start + len(hu))
                 if inside is not None:
                     found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)
-                labels[block], probability[block] = found, lesion
+                mask.slices()[block], probability.slices()[block] = found, lesion
                 lowest, highest = min(lowest, float(hu.min())), max(highest, float(hu.max()))
                 if self.page:
                     pictures.add(hu)
@@ -103,9 +103,21 @@ def _liver(path: Path, ct: Ct) -> np.ndarray:
     return liver.slices
 
 
-def _on_disk(path: Path, ct: Ct) -> np.ndarray:
-    """A byte for each voxel, in a file, so that a long CT does not fill the memory."""
-    return np.memmap(path, np.uint8, "w+", shape=ct.shape, order="F")
+class _OnDisk:
+    """A byte for each of a CT's voxels, in a file that is mapped anew for each use, so that no memory stays taken."""
+
+    def __init__(self, path: Path, ct: Ct) -> None:
+        self.path, self.shape, self.affine = path, ct.shape, ct.affine
+        with path.open("wb") as file:
+            file.truncate(int(np.prod(ct.shape)))
+
+    def array(self) -> np.ndarray:
+        """``(X, Y, Z)``, as the CT's file has it."""
+        return np.memmap(self.path, np.uint8, "r+", shape=self.shape, order="F")
+
+    def slices(self) -> np.ndarray:
+        """``(S, H, W)``, to be written into."""
+        return view_slices(self.array(), self.affine)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 from lits_seg import runs
 from lits_seg.data import phantom
 from lits_seg.figures import RESEARCH_USE
-from lits_seg.metrics.case import QUALITY
 from lits_seg.metrics.detection import OVERLAPS
 from lits_seg.metrics.patients import compare_cases, summarise_cases
 from lits_seg.tables import csv_text, json_text, markdown, number, with_interval
@@ -19,13 +18,14 @@ CASES, LESIONS, SUMMARY, EVALUATION, COMPARISON = (
     "evaluation.json",
     "comparison",
 )
+LESION_COLUMNS = ("case", "merged_references", "merged_predictions", "iou")
 IOU = tuple(f"iou>{overlap:g}" for overlap in OVERLAPS)
 TITLES = {
     "dice_per_case": "Dice per case",
     "dice_global": "Dice global",
     "dice": "Dice",
     "jaccard": "Jaccard",
-    "paper_symbols": "paper's formula",
+    "paper_symbols": "precision (the paper's formula)",
     "voe": "VOE",
     "rvd": "RVD",
     "assd": "ASSD mm",
@@ -41,12 +41,11 @@ def write_scores(output: Path, cases: list[dict[str, Any]], facts: dict[str, Any
     output.mkdir(parents=True, exist_ok=True)
     runs.write_text(output / CASES, csv_text([flat_case(case) for case in cases]))
     lesions = [{"case": case["case"], **lesion} for case in cases for lesion in case["lesions"]]
-    columns = ("case", "merged_references", "merged_predictions", "iou", "reference_ml", "predicted_ml", *QUALITY)
-    runs.write_text(output / LESIONS, csv_text(lesions) if lesions else ",".join(columns) + "\n")
+    runs.write_text(output / LESIONS, csv_text(lesions, LESION_COLUMNS))
     runs.write_text(output / SUMMARY, csv_text([_flat_figure(name, figure) for name, figure in summary.items()]))
     result = {**facts, "patients": len(cases), "summary": _nested(summary), "cases": cases}
     runs.write_text(output / EVALUATION, json_text(result))
-    missed = f"{counts['tp']} of {counts['tp'] + counts['fn']} lesions detected (IoU > 0.5), {counts['fp']} false ones"
+    missed = f"* {counts['tp']} of {counts['tp'] + counts['fn']} lesions found, {counts['fp']} false (IoU > 0.5)"
     lines = (_patients(len(cases), facts), "", case_table(cases), "", summary_table(summary), "", missed)
     return "\n".join((*lines, *_warnings(cases), RESEARCH_USE))
 
@@ -87,8 +86,8 @@ def case_table(cases: Sequence[dict[str, Any]]) -> str:
         "lesion Dice",
         "Jaccard",
         "lesions",
-        "found",
-        "false",
+        "found*",
+        "false*",
         "liver Dice",
         "liver ASSD mm",
         "burden error",
@@ -122,8 +121,8 @@ def summary_table(summary: dict[str, dict[str, Any]]) -> str:
 
 
 def _patients(count: int, facts: dict[str, Any]) -> str:
-    kind = "synthetic" if facts["synthetic"] else "real or unknown"
-    return f"{count} patient{'s' * (count != 1)} of {facts['references']} ({kind} CT)"
+    kind = " (synthetic CT)" if facts["synthetic"] else ""
+    return f"{count} patient{'s' * (count != 1)} of {facts['references']}{kind}"
 
 
 def _warnings(cases: Sequence[dict[str, Any]]) -> list[str]:
@@ -131,11 +130,19 @@ def _warnings(cases: Sequence[dict[str, Any]]) -> list[str]:
     found = []
     if unit:
         found.append(
-            f"warning: spacing of 1 mm in {len(unit)} references ({unit[0]}, …): mm and mL mean nothing if it was lost"
+            f"warning: spacing of 1 mm in {len(unit)} references ({_some(unit)}): mm and mL mean nothing if it was lost"
         )
-    if all(case["voxels"]["lesion"][1] == case["voxels"]["liver"][1] for case in cases):
-        found.append("warning: no mask holds a voxel of value 1: the liver was not predicted")
+    no_liver = [case["case"] for case in cases if case["voxels"]["lesion"][1] == case["voxels"]["liver"][1]]
+    if no_liver:
+        found.append(
+            f"warning: no voxel of value 1 in {len(no_liver)} masks ({_some(no_liver)}): no liver was predicted there "
+            "(Dice 0, no distances, no tumour burden)"
+        )
     return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + ", …" * (len(names) > 5)
 
 
 def _comparison_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:

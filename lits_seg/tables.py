@@ -20,11 +20,10 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with a header. Rows may have different columns: those of all are written, in the order of their coming."""
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """CSV with a header; ``columns``: of its first row where there may be none."""
     text = io.StringIO()
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = csv.DictWriter(text, columns)
+    table = csv.DictWriter(text, rows[0] if rows else columns or ())
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()

@@ -91,7 +91,7 @@ def test_undefined_values_are_null_and_counted(folder: Path) -> None:
     assert summary["detection"]["iou>0.5"]["precision"]["value"] is None
     assert summary["lesion"]["dice_per_case"]["value"] == 0
     assert read_csv(folder / "out" / "lesions.csv")[0]["dice"] == "nan"
-    assert "the liver was not predicted" in out
+    assert "no voxel of value 1 in 3 masks (segmentation-0, segmentation-1, segmentation-2)" in out
 
 
 def test_one_patient_has_no_interval(folder: Path) -> None:

@@ -38,7 +38,7 @@ def mask_speed(size: int) -> str:
             "",
             *_table(("scoring", "measured", "ratio"), scoring),
             "",
-            f"A gzipped CT of 512 x 512 pixels a slice through `dsc_unet` at {size} x {size}, page and probability too.",
+            f"A gzipped CT of 512 x 512 pixels a slice through `dsc_unet` at {size} x {size}, with page and map.",
             "",
             *_table(("predicting", "peak memory", "of it the CT, as stored"), predicting),
             "",

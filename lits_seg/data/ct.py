@@ -65,14 +65,16 @@ class Ct(Grid):
 
 
 @contextmanager
-def open_ct(path: str | Path) -> Iterator[Ct]:
+def open_ct(path: str | Path, scratch: str | Path | None = None) -> Iterator[Ct]:
     """A CT, from a NIfTI file or a folder with one DICOM series; compressed ones are unpacked for the time being.
+
+    ``scratch``: the folder for that; None: the system's.
 
     Raises ``InputError`` for what cannot be read as ``read_volume`` does.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(prefix="lits_seg-") as scratch:
-        yield _open_series(path, Path(scratch)) if path.is_dir() else _open_nifti(path, Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="ct-", dir=scratch) as folder:
+        yield _open_series(path, Path(folder)) if path.is_dir() else _open_nifti(path, Path(folder))
 
 
 def find_cts(path: str | Path) -> dict[str, Path]:

@@ -23,10 +23,12 @@ def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[floa
     - ``voxels``: of ``lesion`` and ``liver``, those in both, in the prediction, in the reference.
     - ``lesion``: ``dice``, ``jaccard``, ``paper_symbols``, ``voe``.
     - ``detection``: for overlaps 0.5 and 0, ``tp``, ``fp``, ``fn``; ``references`` and ``predictions``.
-    - ``lesions``: each reference lesion (or several merged ones) with ``iou`` and mL, and ``QUALITY`` where detected.
+    - ``lesions``: each reference lesion, or several merged ones, with the prediction that belongs to it: the axial
+      slices that show them (0: the lowest), mL, ``iou``, and ``QUALITY`` where detected (IoU > 0.5).
     - ``liver``: ``dice``, ``jaccard``, ``paper_symbols`` and the rest of ``QUALITY``. Without a voxel of value 1 in
-      the prediction: Dice 0, and NaN for ``rvd`` and distances.
-    - ``tumour_burden``: lesion voxels / liver voxels, ``reference``, ``predicted``, ``error`` (their difference).
+      the prediction: no liver was predicted; overlaps 0, VOE 1, and NaN for ``rvd`` and distances.
+    - ``tumour_burden``: lesion voxels / liver voxels, ``reference``, ``predicted``, ``error`` (their difference);
+      NaN without a liver.
     """
     overlap = VolumeOverlap(1, ("lesion", "liver"))
     for start in range(0, len(reference), BLOCK):
@@ -68,7 +70,8 @@ def _lesions(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float,
         box = box_around([*(places[0][i - 1] for i in pair.reference), *(places[1][i - 1] for i in pair.predicted)])
         true, found = np.isin(references[box], pair.reference), np.isin(predictions[box], pair.predicted)
         scores = quality(found, true, spacing) if pair.iou > OVERLAPS[0] else dict.fromkeys(QUALITY, NAN)
-        rows.append({**_facts(pair), **_volumes(found, true, voxel_ml), **scores})
+        slices = {"first_slice": around[0].start + box[0].start, "last_slice": around[0].start + box[0].stop - 1}
+        rows.append({**_facts(pair), **slices, **_volumes(found, true, voxel_ml), **scores})
     found_by = {f"iou>{overlap:g}": detection(pairs, count, overlap) for overlap in OVERLAPS}
     return {"detection": {"references": true_count, "predictions": count, **found_by}, "lesions": rows}
 

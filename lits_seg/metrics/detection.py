@@ -27,20 +27,17 @@ def match_lesions(reference: np.ndarray, predicted: np.ndarray) -> list[Pair]:
     """
     sizes, predicted_sizes = (cc3d.statistics(numbered)["voxel_counts"] for numbered in (reference, predicted))
     lesion, prediction, voxels = _overlaps(reference, predicted)
-    # A merged reference lesion goes by the number of the prediction that its parts share; 0: no prediction.
-    merged = _largest(lesion, prediction, voxels, len(sizes))
+    merged = _merged(_largest(lesion, prediction, voxels, len(sizes)))
     (prediction, target), inverse = np.unique([prediction, merged[lesion]], axis=1, return_inverse=True)
-    voxels = np.bincount(inverse.ravel(), voxels, minlength=len(prediction))
+    voxels = np.bincount(inverse.ravel(), voxels, len(prediction))
     goes_to = _largest(prediction, target, voxels, len(predicted_sizes))
-    shared = np.bincount(target, voxels * (goes_to[prediction] == target), minlength=len(predicted_sizes))
-    union = (
-        np.bincount(merged, sizes, minlength=len(shared)) + np.bincount(goes_to, predicted_sizes, len(shared)) - shared
-    )
-    lesions, predictions = _members(merged), _members(goes_to)
-    pairs = [Pair((number,), (), 0.0) for number in lesions.pop(0, [])]
-    for group, parts in lesions.items():
-        pairs.append(Pair(tuple(parts), tuple(predictions.get(group, [])), float(shared[group] / union[group])))
-    return sorted(pairs, key=lambda pair: pair.reference)
+    inside = np.bincount(target, voxels * (goes_to[prediction] == target), len(sizes))
+    union = np.bincount(merged, sizes, len(sizes)) + np.bincount(goes_to, predicted_sizes, len(sizes)) - inside
+    parts, predictions = _members(merged), _members(goes_to)
+    return [
+        Pair(tuple(parts[lesion]), tuple(predictions.get(lesion, [])), float(inside[lesion] / union[lesion]))
+        for lesion in sorted(parts)
+    ]
 
 
 def detection(pairs: Sequence[Pair], predictions: int, overlap: float) -> dict[str, int]:
@@ -63,6 +60,12 @@ def _overlaps(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray,
     inside = (reference > 0) & (predicted > 0)
     keys, voxels = np.unique(reference[inside].astype(np.int64) << 32 | predicted[inside], return_counts=True)
     return keys >> 32, keys & (2**32 - 1), voxels
+
+
+def _merged(owner: np.ndarray) -> np.ndarray:
+    """The lowest number among the lesions of the same owner, for each lesion; without an owner its own."""
+    first: dict[int, int] = {}
+    return np.array([first.setdefault(one, lesion) if one else lesion for lesion, one in enumerate(owner.tolist())])
 
 
 def _members(group_of: np.ndarray) -> dict[int, list[int]]:

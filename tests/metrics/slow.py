@@ -62,7 +62,7 @@ def pairs(reference: list[set[Voxel]], predicted: list[set[Voxel]]) -> list[tupl
         best = max(shared.values(), default=0)
         if best:
             tied = [key for key, count in shared.items() if count == best]
-            mine[min(tied)].append(i)
+            mine[min(tied, key=lambda key: min(groups[key]))].append(i)
     found = []
     for key, members in groups.items():
         union = set().union(*(predicted[i] for i in mine[key]))

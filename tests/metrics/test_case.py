@@ -181,4 +181,5 @@ def _ties(predicted: np.ndarray, reference: np.ndarray) -> bool:
 
 
 def _unordered(case: dict[str, Any]) -> dict[str, Any]:
-    return {**case, "lesions": sorted(case["lesions"], key=lambda row: [repr(round(x, 6)) for x in row.values()])}
+    rows = [{name: row[name] for name in row if not name.endswith("slice")} for row in case["lesions"]]
+    return {**case, "lesions": sorted(rows, key=lambda row: [repr(round(x, 6)) for x in row.values()])}

@@ -29,6 +29,16 @@ def numbered(*rows: str) -> np.ndarray:
         (["11...."], ["11..22"], [((1,), (1,), 1)], (1, 1, 0), (1, 1, 0)),
         # 1 spans both; it is the one that overlaps lesion 1 most, but in lesion 2 prediction 2 is larger.
         (["111...22222."], ["1111111.222."], [((1,), (1,), 3 / 7), ((2,), (2,), 3 / 5)], (1, 1, 1), (2, 0, 0)),
+        # Prediction 1 overlaps both equally and goes to lesion 1; prediction 2 has the larger part of it.
+        (
+            ["1.2.", "1.22", "11.2"],
+            ["111.", "....", "22.."],
+            [((1,), (1, 2), 0.5), ((2,), (), 0)],
+            (0, 2, 2),
+            (1, 0, 1),
+        ),
+        # Lesion 1 is overlapped, but the only prediction that does goes to lesion 2.
+        (["11.222222"], [".1111.222"], [((1,), (), 0), ((2,), (1, 2), 5 / 8)], (1, 0, 1), (1, 0, 1)),
         # Half of the union exactly is not more than half.
         (["11"], ["1."], [((1,), (1,), 0.5)], (0, 1, 1), (1, 0, 0)),
     ],
@@ -43,6 +53,8 @@ def numbered(*rows: str) -> np.ndarray:
         "one found, one missed, one false",
         "perfect and one false",
         "each lesion to its largest",
+        "equal overlaps",
+        "overlapped and missed",
         "half is not enough",
     ],
 )
