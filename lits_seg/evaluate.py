@@ -1,24 +1,30 @@
 """``python -m lits_seg.evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
 
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from lits_seg import runs
-from lits_seg.callbacks import CaseScores, Overlays, progress
+from lits_seg.callbacks import Overlays, progress
 from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.cli import entry
 from lits_seg.complexity import count_macs
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
 from lits_seg.masks import score_masks
+from lits_seg.metrics.case import score_case
 from lits_seg.module import LesionSegmenter
 from lits_seg.report import summary, table
 from lits_seg.scores import is_synthetic, write_comparison, write_scores
+
+DEFINITIONS = "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null"
 
 
 @entry("evaluate")
@@ -51,24 +57,56 @@ def compare_masks(cfg: DictConfig) -> str:
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
-    """Scores a checkpoint; writes ``evaluation.json``, ``test_cases.csv`` and ``overlays.png``."""
+    """Scores a checkpoint on whole volumes, without saving its masks; draws ``overlays.png``, too."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = _volumes(cfg, segmenter)
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
-    cases = CaseScores(output)
+    scores = VolumeScores()
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
         logger=False,
-        callbacks=[cases, Overlays(output), progress()],
+        callbacks=[scores, Overlays(output), progress()],
         use_distributed_sampler=False,
     )
     trainer.test(segmenter, datamodule, verbose=False)
-    result = {**_facts(cfg, segmenter, datamodule), "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
-    runs.write_text(output / "evaluation.json", json.dumps({**result, "cases": cases.rows}, indent=2))
-    return table([result])
+    facts = _facts(cfg, segmenter, datamodule)
+    result = {**facts, "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
+    about = {"references": facts["data"], "definitions": DEFINITIONS, "research_use_only": True}
+    return "\n\n".join((write_scores(output, scores.cases, {**result, **about}), table([result])))
+
+
+class VolumeScores(Callback):
+    """Puts the slices of a test together again, patient by patient, and scores each as ``score_case`` does."""
+
+    def __init__(self) -> None:
+        self.cases: list[dict[str, Any]] = []
+        self._slices: list[tuple[Tensor, Tensor]] = []
+        self._patient = 0
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Slices come in order, and a batch holds one patient's."""
+        if int(batch["case"][0]) != self._patient:
+            self._score(trainer)
+            self._patient = int(batch["case"][0])
+        self._slices.append((outputs.cpu(), batch["truth"].cpu()))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The last patient."""
+        self._score(trainer)
+
+    def _score(self, trainer: pl.Trainer) -> None:
+        case = trainer.datamodule.split["test"][self._patient]
+        predicted, true = (torch.cat(parts).numpy() for parts in zip(*self._slices, strict=True))
+        self._slices = []
+        self.cases.append(
+            {"case": case.name, "spacing": case.spacing, **score_case(predicted, true, tuple(case.spacing))}
+        )
 
 
 def _references(cfg: DictConfig) -> str:
@@ -82,7 +120,7 @@ def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
         "references": str(cfg.references),
         "synthetic": is_synthetic(cfg.references),
         "grid": cfg.grid,
-        "definitions": "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null",
+        "definitions": DEFINITIONS,
         "research_use_only": True,
         "lits_seg": runs.versions()["lits-seg"],
     }

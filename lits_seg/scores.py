@@ -31,6 +31,8 @@ TITLES = {
     "assd": "ASSD mm",
     "rmsd": "RMSD mm",
     "msd": "MSD mm",
+    "rmse": "RMSE",
+    "max_error": "largest error",
 }
 
 
@@ -153,7 +155,13 @@ def _comparison_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
 
 def _title(name: str) -> str:
     part, *middle, score = name.split("/")
-    return " ".join((part.replace("_", " "), *middle, TITLES.get(score, score.replace("_", " "))))
+    return " ".join(
+        (
+            part.replace("_", " "),
+            *(text.replace(">", " > ").replace("iou", "IoU") for text in middle),
+            TITLES.get(score, score),
+        )
+    )
 
 
 def _told(*values: float) -> bool:
