@@ -55,9 +55,12 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
 
     Raises ``InputError`` where the series lacks what a segmentation has to refer to.
     """
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
-
+    try:
+        import highdicom as hd
+        from pydicom.sr.codedict import codes
+    except ImportError as error:
+        needed = "highdicom to write DICOM-SEG (pip install 'lits_seg[dicom]')"
+        raise InputError(ct.path, needed, "not installed") from error
     gap = float(np.linalg.norm(ct.affine[:3, 2]))
     slices = [_source(file, gap) for file in ct.series]
     present = [value for value in (1, 2) if (mask == value).any()] or [2]
