@@ -17,12 +17,13 @@ from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.cli import entry
 from lits_seg.complexity import count_macs
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.phantom import is_phantom
 from lits_seg.errors import InputError
 from lits_seg.masks import score_masks
 from lits_seg.metrics.case import score_case
 from lits_seg.module import LesionSegmenter
 from lits_seg.report import summary, table
-from lits_seg.scores import is_synthetic, write_comparison, write_scores
+from lits_seg.scores import write_comparison, write_scores
 
 DEFINITIONS = "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null"
 
@@ -118,7 +119,7 @@ def _references(cfg: DictConfig) -> str:
 def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
     return {
         "references": str(cfg.references),
-        "synthetic": is_synthetic(cfg.references),
+        "synthetic": is_phantom(cfg.references),
         "grid": cfg.grid,
         "definitions": DEFINITIONS,
         "research_use_only": True,

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from lits_seg.data.ct import Ct
+from lits_seg.data.phantom import is_phantom
 from lits_seg.data.verify import grid_warnings, hu_warnings
 from lits_seg.lesions import measure
 
@@ -30,6 +31,7 @@ def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: b
     return {
         "research_use_only": RESEARCH_USE,
         "ct": str(ct.path),
+        "synthetic": is_phantom(ct.path.parent),
         "shape": list(ct.shape),
         "spacing_mm": list(ct.spacing),
         "axes": "".join(nib.aff2axcodes(ct.affine)),
@@ -65,7 +67,7 @@ def one_line(name: str, report: dict[str, Any]) -> str:
         parts.append(f"liver {report['liver_ml']:.0f} mL")
     if report["tumour_burden"] is not None:
         parts.append(f"burden {report['tumour_burden']:.1%}")
-    return f"{name}: {', '.join(parts)}"
+    return f"{name}{' (synthetic CT)' * report['synthetic']}: {', '.join(parts)}"
 
 
 def beside(mask: Path, ending: str) -> Path:

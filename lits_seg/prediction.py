@@ -63,7 +63,7 @@ class Prediction:
             self.rules(labels, abs(float(np.linalg.det(ct.affine[:3, :3]))) / 1000)
             known = liver is not None or self.ensemble.first.classes == 3
             report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
-            with _all_or_none(output, work / "done") as done:
+            with _all_or_none(name, output, work / "done") as done:
                 (done / f"{name}.json").write_text(json_text(report))
                 write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
                 if ct.series:
@@ -121,10 +121,13 @@ class _OnDisk:
 
 
 @contextmanager
-def _all_or_none(output: Path, done: Path) -> Iterator[Path]:
-    """A folder whose files are moved to ``output`` once all of them are written."""
+def _all_or_none(name: str, output: Path, done: Path) -> Iterator[Path]:
+    """A folder whose files go to ``output`` once all of them are written, in place of an earlier prediction's."""
     done.mkdir()
     yield done
+    for earlier in (f"{name}.html", f"{name}.dcm", f"{PROBABILITY}/{name}.nii.gz"):
+        if (output / f"{name}.json").exists() and not (done / earlier).exists():
+            (output / earlier).unlink(missing_ok=True)  # it would belong to another mask
     for file in sorted(path for path in done.rglob("*") if path.is_file()):
         target = output / file.relative_to(done)
         target.parent.mkdir(exist_ok=True)

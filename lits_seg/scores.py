@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lits_seg import runs
-from lits_seg.data import phantom
 from lits_seg.figures import RESEARCH_USE
 from lits_seg.metrics.detection import OVERLAPS
 from lits_seg.metrics.patients import compare_cases, summarise_cases
@@ -187,8 +186,3 @@ def _flat_figure(name: str, figure: dict[str, Any]) -> dict[str, Any]:
         "low": low,
         "high": high,
     }
-
-
-def is_synthetic(folder: str | Path) -> bool:
-    """Whether a folder is the phantom's."""
-    return (Path(folder) / phantom.DESCRIPTION).exists()

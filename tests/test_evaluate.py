@@ -80,6 +80,13 @@ def test_two_programs_are_compared(folder: Path) -> None:
     assert float(row["difference"]) == compared["difference"]
 
 
+def test_synthetic_truth_is_called_synthetic(folder: Path) -> None:
+    (folder / "references" / "phantom.json").write_text("{}")
+    out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
+    assert "3 patients of references (synthetic CT)" in out
+    assert json.loads((folder / "out" / "evaluation.json").read_text())["synthetic"] is True
+
+
 def test_undefined_values_are_null_and_counted(folder: Path) -> None:
     for number in range(3):
         write(folder / "nothing" / f"segmentation-{number}.nii", LABELS[0] * 0)

@@ -11,9 +11,9 @@ from monai.transforms import Compose
 from torch import Generator
 from torch.utils.data import DataLoader
 
-from lits_seg.data import phantom
 from lits_seg.data.augment_batch import RotateZoomBend
 from lits_seg.data.cases import find_cases
+from lits_seg.data.phantom import is_phantom
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.slices import StoredCase, store_cases
@@ -133,7 +133,7 @@ class SliceDataModule(pl.LightningDataModule):
     @property
     def synthetic(self) -> bool:
         """Whether the test patients are a phantom's."""
-        return ((self.test_root or self.root) / phantom.DESCRIPTION).exists()
+        return is_phantom(self.test_root or self.root)
 
     def label_counts(self) -> list[int]:
         """Pixels of background, liver and lesion in the training patients' slices."""

@@ -48,6 +48,11 @@ class PhantomVolume:
     affine: np.ndarray
 
 
+def is_phantom(root: str | Path) -> bool:
+    """Whether a folder's volumes are synthetic ones of ``write_phantom``."""
+    return (Path(root) / DESCRIPTION).exists()
+
+
 def write_phantom(
     root: str | Path,
     *,
