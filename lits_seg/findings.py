@@ -19,14 +19,14 @@ RESEARCH_USE = "Research use only. Not a medical device: nothing here may guide 
 
 
 def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: bool) -> dict[str, Any]:
-    """Lesions with volume (mL), largest diameter (mm) and place, liver volume and tumour burden where known.
+    """Lesions (the 1,000 largest) with volume (mL), largest diameter (mm) and place, liver volume and tumour burden where known.
 
     ``labels``: LiTS's, ``(S, H, W)`` on the CT's slices; ``hu``: the CT's lowest and highest value.
     """
     affine = ct.slices_affine
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    lesions = measure(labels, affine)
-    lesion_ml = sum(lesion.volume_ml for lesion in lesions)
+    count, lesions = measure(labels, affine)
+    lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * voxel_ml
     liver_ml = sum(int(np.count_nonzero(part)) for part in labels) * voxel_ml if liver_known else None
     return {
         "research_use_only": RESEARCH_USE,
@@ -37,7 +37,7 @@ def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: b
         "axes": "".join(nib.aff2axcodes(ct.affine)),
         "hu": list(hu),
         "warnings": [*grid_warnings(ct.path, ct), *hu_warnings(ct.path, *hu)],
-        "lesion_count": len(lesions),
+        "lesion_count": count,
         "lesion_ml": lesion_ml,
         "liver_ml": liver_ml,
         "tumour_burden": lesion_ml / liver_ml if liver_ml else None,

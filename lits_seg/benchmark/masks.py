@@ -42,8 +42,9 @@ def mask_speed(size: int) -> str:
             "",
             *_table(("predicting", "peak memory", "of it the CT, as stored"), predicting),
             "",
-            f"{platform.machine()}, {os.cpu_count()} cores. Ratios are of times in one run. Memory is that of",
-            "the whole process, with PyTorch. Synthetic shapes. Written by `python -m lits_seg.benchmark masks`.",
+            f"{platform.machine()}, {os.cpu_count()} cores. Ratios are of times in one run. Memory is the whole process's,",
+            "with PyTorch; the network was never trained, so that its masks are full of lesions. Synthetic shapes.",
+            "Written by `python -m lits_seg.benchmark masks`.",
             "",
         ]
     )
@@ -86,6 +87,7 @@ def _with_scipy(found: np.ndarray, true: np.ndarray, spacing: tuple[float, float
 def _predicting(folder: Path, size: int) -> list[tuple[str, str, str]]:
     checkpoint = folder / "network.ckpt"
     cfg = compose("train", [f"data.preprocess.size={size}", "model.out_channels=3"])
+    torch.manual_seed(0)  # untrained: a mask full of lesions, the worst case
     module = instantiate(cfg.module)
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, checkpoint)
     rows = []
