@@ -42,7 +42,7 @@ def mask_speed(size: int) -> str:
             "",
             *_table(("predicting", "peak memory", "of it the CT, as stored"), predicting),
             "",
-            f"{platform.machine()}, {os.cpu_count()} cores. Ratios are of times in one run. Memory: all of the process,",
+            f"{platform.machine()}, {os.cpu_count()} cores. Ratios: of times in one run. Memory: the whole process,",
             "with PyTorch; the network was never trained, so that its masks are full of lesions. Synthetic shapes.",
             "Written by `python -m lits_seg.benchmark masks`.",
             "",
