@@ -19,7 +19,7 @@ RESEARCH_USE = "Research use only. Not a medical device: nothing here may guide 
 
 
 def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: bool) -> dict[str, Any]:
-    """Lesions (the 1,000 largest) with volume (mL), largest diameter (mm) and place, liver volume and tumour burden where known.
+    """Lesions with volume (mL), largest diameter (mm) and place, the 1,000 largest; liver and burden where known.
 
     ``labels``: LiTS's, ``(S, H, W)`` on the CT's slices; ``hu``: the CT's lowest and highest value.
     """
