@@ -205,7 +205,10 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
         "evaluate", "ckpt=runs/ranks/checkpoints/best.ckpt", "output=one_rank", "accelerator=cpu", cwd=smoke_folder
     )
     alone = json.loads((smoke_folder / "one_rank" / "evaluation.json").read_text())
-    assert [case["predicted_ml"] for case in alone["cases"]] == [case["predicted_ml"] for case in result["cases"]]
+    for one, other in zip(alone["cases"], result["cases"], strict=True):
+        assert (one["case"], one["lesion"]["dice"]) == (other["case"], other["dice"])
+        x, y, z = one["spacing"]
+        assert one["voxels"]["lesion"][1] * x * y * z / 1000 == pytest.approx(other["predicted_ml"], abs=1e-4)
     assert alone["scores"] == result["scores"]
 
 
