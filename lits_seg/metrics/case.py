@@ -7,11 +7,10 @@ import torch
 
 from lits_seg.lesions import Box, box_around, boxes, components, label_box
 from lits_seg.metrics.detection import OVERLAPS, Pair, detection, match_lesions
-from lits_seg.metrics.overlap import VolumeOverlap, case_scores, liver_predicted
+from lits_seg.metrics.overlap import LOWEST_LABEL, case_scores, liver_predicted
 from lits_seg.metrics.surface import distance_scores
 
 NAN = float("nan")
-BLOCK = 16  # slices counted at a time, so that the comparisons take little memory
 QUALITY = ("dice", "jaccard", "voe", "rvd", "assd", "rmsd", "msd")
 
 
@@ -30,12 +29,7 @@ def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[floa
     - ``tumour_burden``: lesion voxels / liver voxels, ``reference``, ``predicted``, ``error`` (their difference);
       NaN without a liver.
     """
-    overlap = VolumeOverlap(1, ("lesion", "liver"))
-    for start in range(0, len(reference), BLOCK):
-        one, other = (torch.from_numpy(labels[start : start + BLOCK]) for labels in (predicted, reference))
-        overlap.update(one, other, torch.zeros(len(one), dtype=torch.long))
-    counts = overlap.compute()
-    lesion, liver = counts[:, 0], counts[:, 1]
+    lesion, liver = (count_voxels(predicted, reference, LOWEST_LABEL[structure]) for structure in ("lesion", "liver"))
     exists = liver_predicted(lesion, liver)
     lesion_scores = _first(case_scores(lesion))
     return {
@@ -48,6 +42,15 @@ def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[floa
         },
         "tumour_burden": _burden(lesion[0].tolist(), liver[0].tolist(), bool(exists)),
     }
+
+
+def count_voxels(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> torch.Tensor:
+    """Voxels of at least ``lowest`` in both, in the prediction, in the reference, ``(1, 3)``: as ``VolumeOverlap``."""
+    counts = np.zeros(3, np.int64)
+    for one, other in zip(predicted, reference, strict=True):  # a slice at a time, and NumPy counts fastest
+        inside, true = one >= lowest, other >= lowest
+        counts += [np.count_nonzero(mask) for mask in (inside & true, inside, true)]
+    return torch.from_numpy(counts)[None]
 
 
 def quality(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ import edt
 import numpy as np
 from scipy import ndimage
 
+THREADS = 0  # as many as there are cores
 NEIGHBOURS = ndimage.generate_binary_structure(3, 2)
 
 
@@ -18,7 +19,10 @@ def surface_distances(one: np.ndarray, other: np.ndarray, spacing: tuple[float, 
     Masks ``(S, H, W)``, neither empty; ``spacing`` in mm along x (W), y (H), z (S).
     """
     surfaces = surface(one), surface(other)
-    both = [edt.edt(~target, anisotropy=spacing[::-1])[source] for source, target in (surfaces, surfaces[::-1])]
+    both = [
+        edt.edt(~target, anisotropy=spacing[::-1], parallel=THREADS)[source]
+        for source, target in (surfaces, surfaces[::-1])
+    ]
     return np.concatenate(both).astype(np.float64)
 
 
