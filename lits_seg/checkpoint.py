@@ -35,6 +35,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises ``InputError`` for a file that is missing, damaged, not ours, or names what it may not name.
     """
+    if Path(path).is_dir():
+        inside = Path(path, "checkpoints", "best.ckpt")
+        raise InputError(path, "a checkpoint", f"a folder{f'; there is {inside}' if inside.exists() else ''}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

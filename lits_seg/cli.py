@@ -96,5 +96,5 @@ def _choices(error: OmegaConfBaseException) -> str:
     parent = getattr(error, "parent_node", None)
     if not isinstance(parent, DictConfig):
         return ""
-    keys = ", ".join(str(key) for key in parent if key != "_target_")
+    keys = ", ".join(str(key) for key in parent if key not in ("_target_", "hydra"))
     return f"\n{error.full_key or 'the key'}: expected one of {keys}"

@@ -24,8 +24,8 @@ from lits_seg.prediction import Prediction
 def main(cfg: DictConfig) -> None:
     """Predicts every CT. Those that cannot be read are told at the end; the others are done."""
     checkpoints = [str(path) for path in (cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt])]
-    if not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
-        raise InputError("batch_size", "a number of slices, at least 1", cfg.batch_size)
+    if not checkpoints:
+        raise InputError("ckpt", "a checkpoint, or several", "none")
     rules: Rules = instantiate(cfg.rules)
     cts = find_cts(cfg.input)
     livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))

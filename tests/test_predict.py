@@ -165,6 +165,11 @@ def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
     [
         ("input=nowhere", "nowhere: expected a CT"),
         ("batch_size=0", "batch_size: expected a number of slices"),
+        ("page=maybe", "page: expected true or false; found maybe"),
+        ("probability=1", "probability: expected true or false; found 1"),
+        ("ckpt=[]", "ckpt: expected a checkpoint, or several; found none"),
+        ("ckpt=cts", "cts: expected a checkpoint; found a folder"),
+        ("pages=true", "pages: expected one of ckpt, input, output"),
         ("tta=some", "tta: expected one of none, flips, rotations, all"),
         ("ckpt=nowhere.ckpt", "nowhere.ckpt: expected a checkpoint"),
         ("liver=nowhere", "nowhere: expected a folder with masks"),
