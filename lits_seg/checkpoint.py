@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(path, "a checkpoint", "no such file") from None
     except Exception as error:  # a damaged file fails in the reader in any way
         raise InputError(
-            path, "a checkpoint of lits_seg", f"a file that does not load safely ({type(error).__name__})"
+            path, "a checkpoint of lits_seg", f"something else, or a file that is cut off ({type(error).__name__})"
         ) from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if (

@@ -1,5 +1,6 @@
 """What the entry points share: where ``conf/`` is, and how errors reach the user."""
 
+import errno
 import functools
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -74,16 +75,35 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, OmegaConfBaseException):
             return str(error).splitlines()[0] + _choices(cause)
         if isinstance(cause, (PermissionError, NotADirectoryError, FileExistsError)) and cause.filename:
-            return f"{cause.filename}: expected a place to write to; found: {cause.strerror}"
-        if isinstance(cause, FileNotFoundError) and cause.filename and _while_making_a_folder(cause):
-            return f"{cause.filename}: expected a place to write to; found: {cause.strerror}"
+            return f"{_place(cause)}: expected a place to write to; found: {cause.strerror}"
+        if isinstance(cause, FileNotFoundError) and cause.filename and _while_making_it(cause):
+            return f"{_place(cause)}: expected a place to write to; found: {cause.strerror}"
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            return f"{cause.filename or 'output'}: expected room to write; found: {cause.strerror}"
+        if isinstance(cause, OverrideParseException):
+            hint = "one with spaces, = or brackets in quotes of its own: 'input=\"my CT.nii\"'"
+            return f"{cause.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
     if isinstance(error, (HydraException, MisconfigurationException)):
         return str(error)
     return None
 
 
-def _while_making_a_folder(error: OSError) -> bool:
-    return any(frame.name in ("mkdir", "makedirs") for frame in traceback.extract_tb(error.__traceback__))
+def _while_making_it(error: OSError) -> bool:
+    making = ("mkdir", "makedirs", "mkdtemp", "write_text")
+    return any(frame.name in making for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _place(error: OSError) -> Path:
+    """What the user named: not the temporary name in it."""
+    path = Path(os.fsdecode(error.filename))
+    return path.parent if path.name.startswith(".") else path
+
+
+def require_paths(cfg: DictConfig, *names: str) -> None:
+    """Raises ``InputError`` where a setting is a list or a mapping instead of one path."""
+    for name in names:
+        if OmegaConf.is_config(cfg[name]):
+            raise InputError(name, "one file or folder", cfg[name])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

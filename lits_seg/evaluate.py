@@ -1,5 +1,6 @@
 """``python -m lits_seg.evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from lits_seg import runs
 from lits_seg.callbacks import Overlays, progress
 from lits_seg.checkpoint import describe_network, load_segmenter
-from lits_seg.cli import entry
+from lits_seg.cli import entry, require_paths
 from lits_seg.complexity import count_macs
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.phantom import is_phantom
@@ -31,6 +32,7 @@ DEFINITIONS = "LiTS challenge (2018 correction); lesions connect by faces; undef
 @entry("evaluate")
 def main(cfg: DictConfig) -> None:
     """Prints the tables and writes them into ``output``."""
+    require_paths(cfg, "ckpt", "predictions", "a", "b", "references", "output")
     given = tuple(name for name in ("ckpt", "predictions", "a", "b") if cfg[name] is not None)
     if given == ("predictions",):
         print(evaluate_masks(cfg))
@@ -77,7 +79,22 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     facts = _facts(cfg, segmenter, datamodule)
     result = {**facts, "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
     about = {"references": facts["data"], "definitions": DEFINITIONS, "research_use_only": True}
-    return "\n\n".join((write_scores(output, scores.cases, {**result, **about}), table([result])))
+    warnings = _known_patients(cfg, [case["case"] for case in scores.cases])
+    return "\n\n".join((write_scores(output, scores.cases, {**result, **about}), table([result]), *warnings))
+
+
+def _known_patients(cfg: DictConfig, names: list[str]) -> list[str]:
+    """A warning where patients have the names of such that the checkpoint's own run trained or was chosen on."""
+    split = Path(cfg.ckpt).absolute().parent.parent / runs.SPLIT
+    if cfg.references is None or not split.exists():
+        return []
+    known = json.loads(split.read_text())
+    same = [name for name in names if name in known["train"] + known["val"]]
+    if not same:
+        return []
+    return [
+        f"warning: the run of this checkpoint trained or was chosen on patients of the same name: {', '.join(same)}"
+    ]
 
 
 class VolumeScores(Callback):
@@ -119,7 +136,7 @@ def _references(cfg: DictConfig) -> str:
 def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
     return {
         "references": str(cfg.references),
-        "synthetic": is_phantom(cfg.references),
+        "synthetic": is_phantom(cfg.references) or None,  # None: not known
         "grid": cfg.grid,
         "definitions": DEFINITIONS,
         "research_use_only": True,
@@ -152,7 +169,7 @@ def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataMod
         "decoder": network["decoder"],
         "parameters": network["parameters"],
         "data": str(datamodule.test_root or datamodule.root),
-        "synthetic": datamodule.synthetic,
+        "synthetic": datamodule.synthetic or None,
         "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
         "size": datamodule.preprocess.size,
         "macs": count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),

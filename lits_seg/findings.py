@@ -31,7 +31,7 @@ def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: b
     return {
         "research_use_only": RESEARCH_USE,
         "ct": str(ct.path),
-        "synthetic": is_phantom(ct.path.parent),
+        "synthetic": is_phantom(ct.path.parent) or None,  # None: not known
         "shape": list(ct.shape),
         "spacing_mm": list(ct.spacing),
         "axes": "".join(nib.aff2axcodes(ct.affine)),
@@ -67,7 +67,7 @@ def one_line(name: str, report: dict[str, Any]) -> str:
         parts.append(f"liver {report['liver_ml']:.0f} mL")
     if report["tumour_burden"] is not None:
         parts.append(f"burden {report['tumour_burden']:.1%}")
-    return f"{name}{' (synthetic CT)' * report['synthetic']}: {', '.join(parts)}"
+    return f"{name}{' (synthetic CT)' * bool(report['synthetic'])}: {', '.join(parts)}"
 
 
 def beside(mask: Path, ending: str) -> Path:

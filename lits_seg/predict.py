@@ -1,6 +1,8 @@
 """``python -m lits_seg.predict``: a mask for every CT, on the CT's own grid, and a report beside it."""
 
 import hashlib
+import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from lits_seg import runs
 from lits_seg.checkpoint import describe_network
-from lits_seg.cli import entry
+from lits_seg.cli import entry, require_paths
 from lits_seg.data.ct import find_cts
 from lits_seg.errors import InputError
 from lits_seg.findings import one_line
@@ -24,8 +26,10 @@ from lits_seg.prediction import Prediction
 def main(cfg: DictConfig) -> None:
     """Predicts every CT. Those that cannot be read are told at the end; the others are done."""
     checkpoints = [str(path) for path in (cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt])]
-    if not checkpoints:
-        raise InputError("ckpt", "a checkpoint, or several", "none")
+    if not checkpoints or len(set(checkpoints)) < len(checkpoints):
+        raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
+    require_paths(cfg, "input", "output", "liver")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing unfinished stays behind
     rules: Rules = instantiate(cfg.rules)
     cts = find_cts(cfg.input)
     livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))
@@ -33,6 +37,7 @@ def main(cfg: DictConfig) -> None:
     about = provenance(ensemble, checkpoints, cfg, rules)
     predict = Prediction(ensemble, rules, cfg.batch_size, cfg.probability, cfg.page, about)
     output = Path(cfg.output)
+    new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     errors = []
     for name, path in cts.items():
@@ -44,6 +49,8 @@ def main(cfg: DictConfig) -> None:
         print(one_line(name, report), *(f"warning: {text}" for text in report["warnings"]), sep="\n", flush=True)
     if len(errors) < len(cts):
         print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, into: {output}\nResearch use only.")
+    elif new:
+        output.rmdir()
     if errors and len(cts) == 1:
         raise errors[0]
     if errors:

@@ -99,7 +99,9 @@ class Prediction:
                     pictures.add(hu)
                 bar.update(len(hu))
         if lowest >= 0 and highest <= 255:
-            raise InputError(ct.path, "a CT in HU (air is near -1000)", f"values {lowest:g} to {highest:g}: a picture")
+            raise InputError(
+                ct.path, "a CT in HU (air is near -1000)", f"values {lowest:g} to {highest:g}, as in a picture"
+            )
         return pictures, (lowest, highest)
 
 

@@ -61,12 +61,11 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def _tested_on(result: dict[str, Any]) -> str:
-    kind = "synthetic" if result["synthetic"] else "real"
+    kind = " (synthetic CT)" if result["synthetic"] else ""
     fold = f", fold {result['fold']} of {result['folds']}" if "fold" in result else ""
     selection = "; the same patients chose the checkpoint (optimistic)" if result["selected_on_test"] else ""
     return (
-        f"{result['scores']['patients']} test patients of {result['data']} ({kind} CT){fold}, "
-        f"{result['size']} px{selection}"
+        f"{result['scores']['patients']} test patients of {result['data']}{kind}{fold}, {result['size']} px{selection}"
     )
 
 

@@ -139,6 +139,8 @@ def _warnings(cases: Sequence[dict[str, Any]]) -> list[str]:
             f"warning: no voxel of value 1 in {len(no_liver)} masks ({_some(no_liver)}): no liver was predicted there "
             "(Dice 0, no distances, no tumour burden)"
         )
+    if not any(case["voxels"]["lesion"][1] for case in cases):
+        found.append("warning: no voxel of value 2 in any mask: no lesion was predicted")
     return found
 
 

@@ -55,7 +55,7 @@ def test_tables_and_files_say_the_same(folder: Path) -> None:
     assert len(read_csv(folder / "out" / "lesions.csv")) == 3
     for shown in (f"{figure['value']:.3f} [{figure['interval'][0]:.3f}", "segmentation-2", "Research use only."):
         assert shown in out
-    assert evaluation["synthetic"] is False
+    assert evaluation["synthetic"] is None  # not known
     assert evaluation["research_use_only"] is True
 
 
@@ -98,6 +98,7 @@ def test_undefined_values_are_null_and_counted(folder: Path) -> None:
     assert summary["detection"]["iou>0.5"]["precision"]["value"] is None
     assert summary["lesion"]["dice_per_case"]["value"] == 0
     assert read_csv(folder / "out" / "lesions.csv")[0]["dice"] == "nan"
+    assert "no voxel of value 2 in any mask" in out
     assert "no voxel of value 1 in 3 masks (segmentation-0, segmentation-1, segmentation-2)" in out
 
 

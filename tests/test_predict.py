@@ -127,7 +127,10 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        (np.clip(2 * HU + 100, 0, 255), "expected a CT in HU (air is near -1000); found values 0 to 255: a picture"),
+        (
+            np.clip(2 * HU + 100, 0, 255),
+            "expected a CT in HU (air is near -1000); found values 0 to 255, as in a picture",
+        ),
         (np.where(HU > 100, np.nan, HU).astype(np.float32), "expected finite HU values"),
         (HU[..., None], "expected a 3-D volume"),
     ],
@@ -167,7 +170,10 @@ def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
         ("batch_size=0", "batch_size: expected a number of slices"),
         ("page=maybe", "page: expected true or false; found maybe"),
         ("probability=1", "probability: expected true or false; found 1"),
-        ("ckpt=[]", "ckpt: expected a checkpoint, or several; found none"),
+        ("ckpt=[]", "ckpt: expected a checkpoint, or several different ones; found none"),
+        ("ckpt=[net.ckpt,net.ckpt]", "several different ones; found net.ckpt, net.ckpt"),
+        ("input=[a.nii,b.nii]", "input: expected one file or folder; found"),
+        ("input=a b(1)", "input=a b(1): expected key=value, one with spaces, = or brackets in quotes"),
         ("ckpt=cts", "cts: expected a checkpoint; found a folder"),
         ("pages=true", "pages: expected one of ckpt, input, output"),
         ("tta=some", "tta: expected one of none, flips, rotations, all"),

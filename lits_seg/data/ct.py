@@ -1,7 +1,6 @@
 """One CT, read a few slices at a time, so that its length does not matter to the memory."""
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,8 +79,8 @@ def open_ct(path: str | Path, scratch: str | Path | None = None) -> Iterator[Ct]
 def find_cts(path: str | Path) -> dict[str, Path]:
     """The CT in a file or folder by the name that its mask gets: LiTS's ``volume-N`` is ``segmentation-N``.
 
-    A folder may hold NIfTI files (LiTS's ``volume-*`` at any depth, MSD's ``imagesTr/``, else every NIfTI file in it
-    but ``segmentation-*``), one DICOM series, or folders with a series each.
+    Of a folder with MSD's ``imagesTr/``: what is in that. Of another one: LiTS's ``volume-*`` at any depth, every other
+    NIfTI file in it but ``segmentation-*``, a DICOM series, and folders with a series each.
 
     Raises ``InputError`` where there is no CT, or two of one name.
     """
@@ -104,16 +103,12 @@ def find_cts(path: str | Path) -> dict[str, Path]:
 def _cts(folder: Path) -> list[Path]:
     if (folder / "imagesTr").is_dir():
         return _nifti(folder / "imagesTr")
-    lits = [path for path in folder.rglob("*volume-*") if _LITS.match(path.name) and (path.is_dir() or _is_nifti(path))]
-    lits = [path for path in lits if not path.is_dir() or _has_dicom(path)]
-    if lits:
-        return lits
-    nifti = [path for path in _nifti(folder) if not path.name.startswith("segmentation-")]
-    if nifti:
-        return nifti
-    if _has_dicom(folder):
-        return [folder]
-    return [path for path in folder.iterdir() if path.is_dir() and _has_dicom(path)]
+    found = {
+        path for path in folder.rglob("*volume-*") if _LITS.match(path.name) and (path.is_dir() or _is_nifti(path))
+    }
+    found |= {path for path in _nifti(folder) if not path.name.startswith("segmentation-")}
+    found |= {folder, *(path for path in folder.iterdir() if path.is_dir())}
+    return [path for path in found if _is_nifti(path) or (path.is_dir() and _has_dicom(path))]
 
 
 def _nifti(folder: Path) -> list[Path]:
@@ -125,21 +120,19 @@ def _is_nifti(path: Path) -> bool:
 
 
 def _has_dicom(folder: Path) -> bool:
-    for path in folder.iterdir():
-        if path.is_file() and path.name != "DICOMDIR":
-            with path.open("rb") as file:
-                if path.suffix.lower() in (".dcm", ".ima") or file.read(132)[128:] == b"DICM":
-                    return True
-    return False
+    return any(path.is_file() and path.name != "DICOMDIR" and _is_dicom(path) for path in folder.iterdir())
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix.lower() in (".dcm", ".ima") or file.read(132)[128:] == b"DICM"
 
 
 def _open_nifti(path: Path, scratch: Path) -> Ct:
-    with nifti_errors(path):
-        plain = path
-        if path.name.endswith(".gz"):
-            plain = scratch / "ct.nii"
-            with igzip.open(path) as packed, plain.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, 2**22)
+    if path.is_file() and _is_dicom(path):
+        raise InputError(path, "a NIfTI file, or the folder of a DICOM series", "a single DICOM file")
+    plain = _unpack(path, scratch / path.name.removesuffix(".gz")) if path.name.endswith(".gz") else path
+    with nifti_errors(path, plain):
         image = nib.load(plain)
         proxy = image.dataobj
         require_volume(path, proxy.shape, proxy.dtype, image.affine)
@@ -157,6 +150,18 @@ def _open_nifti(path: Path, scratch: Path) -> Ct:
             inter=float(proxy.inter),
             header=image.header,
         )
+
+
+def _unpack(path: Path, plain: Path) -> Path:
+    with nifti_errors(path):
+        packed = igzip.open(path)
+    with packed, plain.open("wb") as unpacked:
+        while True:
+            with nifti_errors(path):  # what goes wrong in writing is not the file's fault
+                part = packed.read(2**22)
+            if not part:
+                return plain
+            unpacked.write(part)
 
 
 def _open_series(path: Path, scratch: Path) -> Ct:

@@ -107,8 +107,11 @@ def _read(path: Path, watch: Watch | None = None) -> Volume:
 
 
 @contextmanager
-def nifti_errors(path: Path) -> Iterator[None]:
-    """Whatever reading a missing, damaged or foreign file raises, as an ``InputError``."""
+def nifti_errors(path: Path, unpacked: Path | None = None) -> Iterator[None]:
+    """Whatever reading a missing, damaged or foreign file raises, as an ``InputError`` that names ``path``.
+
+    ``unpacked``: the file that is read in its place.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -116,7 +119,8 @@ def nifti_errors(path: Path) -> Iterator[None]:
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error
+        told = str(error).replace(str(unpacked), str(path))
+        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {told}") from error
     except Exception as error:
         # A damaged gzip stream ends in types of its decompressor.
         if type(error).__module__.split(".")[0] not in ("zlib", "gzip", "isal"):

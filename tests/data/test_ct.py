@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import nibabel as nib
@@ -7,6 +8,7 @@ from conftest import AFFINES, ORDERS, anatomy
 from data.test_dicom import write_series
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
+from lits_seg.cli import explain
 from lits_seg.data.ct import find_cts, open_ct
 from lits_seg.data.volumes import read_volume
 from lits_seg.errors import InputError
@@ -80,6 +82,30 @@ def test_nothing_unpacked_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "scratch").iterdir())
 
 
+def test_a_single_dicom_file_is_told_of_its_folder(tmp_path: Path) -> None:
+    write_series(tmp_path, HU[:, :, :2])
+    with pytest.raises(InputError, match="IM0000: expected a NIfTI file, or the folder of a DICOM series"):
+        blocks(tmp_path / "IM0000")
+
+
+def test_a_full_disk_is_not_the_cts_fault(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(HU, AFFINES["LPS"]), tmp_path / "ct.nii.gz")
+    (tmp_path / "scratch").mkdir()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with (
+            pytest.raises(OSError, match="File too large") as error,
+            open_ct(tmp_path / "ct.nii.gz", tmp_path / "scratch"),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not isinstance(error.value, InputError)
+    assert explain(error.value) == "output: expected room to write; found: File too large"
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
     for name in (
         "lits/a/volume-1.nii",
@@ -103,6 +129,9 @@ def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
     assert find_cts(tmp_path / "msd") == {"l": tmp_path / "msd/imagesTr/l.nii.gz"}
     assert find_cts(tmp_path / "plain") == {"ct": tmp_path / "plain/ct.nii.gz"}
     assert find_cts(tmp_path / "plain/ct.nii.gz") == {"ct": tmp_path / "plain/ct.nii.gz"}
+    for name in ("plain/volume-4.nii", "plain/patient"):  # many of either, together
+        (tmp_path / name).touch() if name.endswith(".nii") else write_series(tmp_path / name, HU[:, :, :2])
+    assert list(find_cts(tmp_path / "plain")) == ["ct", "patient", "segmentation-4"]
     assert find_cts(tmp_path / "series") == {"series": tmp_path / "series"}
     assert find_cts(tmp_path / "several") == {"one": tmp_path / "several/one", "two": tmp_path / "several/two"}
 
