@@ -11,6 +11,7 @@ from conftest import AFFINES, anatomy
 from data.test_dicom import write_series
 
 HU, LABELS = anatomy(0)
+REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture
@@ -194,3 +195,21 @@ def test_missing_spacing_is_warned_of(folder: Path) -> None:
     assert "warning: b.nii.gz: identity affine" in predict(folder, "input=b.nii.gz")
     assert "mm and mL mean nothing" in json.loads((folder / "out/a.json").read_text())["warnings"][0]
     assert "identity affine" in (folder / "out/b.html").read_text()
+
+
+def test_a_real_series_keeps_its_orientation(folder: Path) -> None:
+    if not (REAL / "dicom_20slices").exists():
+        pytest.skip("the real CT is not here")
+    highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
+    liver = f"liver={REAL / 'dicom_20slices_liver.nii.gz'}"
+    predict(folder, f"input={REAL / 'dicom_20slices'}", liver, "page=false")
+    found = highdicom.seg.segread(folder / "out" / "dicom_20slices.dcm").get_volume(combine_segments=True)
+    headers = [pydicom.dcmread(path) for path in (REAL / "dicom_20slices").iterdir()]
+    by_height = {round(float(header.ImagePositionPatient[2]), 2): header for header in headers}
+    inside = []
+    for i in range(len(found.array)):
+        header = by_height[round(float((found.affine @ (i, 0, 0, 1))[2]), 2)]
+        hu = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
+        inside.append(hu[found.array[i] > 0])
+    assert np.concatenate(inside).mean() == pytest.approx(89, abs=1)
+    assert sum(map(len, inside)) == (mask(folder, "dicom_20slices") > 0).sum() == 366_708
