@@ -15,7 +15,6 @@ from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lits_seg.errors import InputError
 from lits_seg.runs import run_dir
@@ -83,7 +82,8 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, OverrideParseException):
             hint = "one with spaces, = or brackets in quotes of its own: 'input=\"my CT.nii\"'"
             return f"{cause.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
-    if isinstance(error, (HydraException, MisconfigurationException)):
+    # By its name: importing Lightning takes seconds, and not every command needs it.
+    if isinstance(error, HydraException) or type(error).__name__ == "MisconfigurationException":
         return str(error)
     return None
 

@@ -1,32 +1,16 @@
 """``python -m lits_seg.evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
 
-import json
-import logging
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from omegaconf import DictConfig
 
 from lits_seg import runs
-from lits_seg.callbacks import Overlays, progress
-from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.cli import entry, require_paths
-from lits_seg.complexity import count_macs
-from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.phantom import is_phantom
 from lits_seg.errors import InputError
 from lits_seg.masks import score_masks
-from lits_seg.metrics.case import score_case
-from lits_seg.module import LesionSegmenter
-from lits_seg.report import summary, table
-from lits_seg.scores import write_comparison, write_scores
-
-DEFINITIONS = "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null"
+from lits_seg.scores import DEFINITIONS, write_comparison, write_scores
 
 
 @entry("evaluate")
@@ -39,6 +23,8 @@ def main(cfg: DictConfig) -> None:
     elif given == ("a", "b"):
         print(compare_masks(cfg))
     elif given == ("ckpt",):
+        from lits_seg.evaluate_checkpoint import evaluate_checkpoint  # masks do without Lightning, which starts slowly
+
         print(evaluate_checkpoint(cfg))
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"
@@ -59,74 +45,6 @@ def compare_masks(cfg: DictConfig) -> str:
     return write_comparison(Path(cfg.output), a, b, {"a": str(cfg.a), "b": str(cfg.b), **_reference_facts(cfg)})
 
 
-def evaluate_checkpoint(cfg: DictConfig) -> str:
-    """Scores a checkpoint on whole volumes, without saving its masks; draws ``overlays.png``, too."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    segmenter = load_segmenter(cfg.ckpt)
-    datamodule = _volumes(cfg, segmenter)
-    output = Path(cfg.output)
-    output.mkdir(parents=True, exist_ok=True)
-    scores = VolumeScores()
-    trainer = pl.Trainer(
-        accelerator=cfg.accelerator,
-        devices=1,
-        precision=cfg.precision,
-        logger=False,
-        callbacks=[scores, Overlays(output), progress()],
-        use_distributed_sampler=False,
-    )
-    trainer.test(segmenter, datamodule, verbose=False)
-    facts = _facts(cfg, segmenter, datamodule)
-    result = {**facts, "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
-    about = {"references": facts["data"], "definitions": DEFINITIONS, "research_use_only": True}
-    warnings = _known_patients(cfg, [case["case"] for case in scores.cases])
-    return "\n\n".join((write_scores(output, scores.cases, {**result, **about}), table([result]), *warnings))
-
-
-def _known_patients(cfg: DictConfig, names: list[str]) -> list[str]:
-    """A warning where patients have the names of such that the checkpoint's own run trained or was chosen on."""
-    split = Path(cfg.ckpt).absolute().parent.parent / runs.SPLIT
-    if cfg.references is None or not split.exists():
-        return []
-    known = json.loads(split.read_text())
-    same = [name for name in names if name in known["train"] + known["val"]]
-    if not same:
-        return []
-    return [
-        f"warning: the run of this checkpoint trained or was chosen on patients of the same name: {', '.join(same)}"
-    ]
-
-
-class VolumeScores(Callback):
-    """Puts the slices of a test together again, patient by patient, and scores each as ``score_case`` does."""
-
-    def __init__(self) -> None:
-        self.cases: list[dict[str, Any]] = []
-        self._slices: list[tuple[Tensor, Tensor]] = []
-        self._patient = 0
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
-        """Slices come in order, and a batch holds one patient's."""
-        if int(batch["case"][0]) != self._patient:
-            self._score(trainer)
-            self._patient = int(batch["case"][0])
-        self._slices.append((outputs.cpu(), batch["truth"].cpu()))
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last patient."""
-        self._score(trainer)
-
-    def _score(self, trainer: pl.Trainer) -> None:
-        case = trainer.datamodule.split["test"][self._patient]
-        predicted, true = (torch.cat(parts).numpy() for parts in zip(*self._slices, strict=True))
-        self._slices = []
-        self.cases.append(
-            {"case": case.name, "spacing": case.spacing, **score_case(predicted, true, tuple(case.spacing))}
-        )
-
-
 def _references(cfg: DictConfig) -> str:
     if cfg.references is None:
         raise InputError("references", "a folder with reference masks (references=…)", "none")
@@ -141,38 +59,6 @@ def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
         "definitions": DEFINITIONS,
         "research_use_only": True,
         "lits_seg": runs.versions()["lits-seg"],
-    }
-
-
-def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
-    if cfg.references is not None:
-        return SliceDataModule(
-            root=cfg.references,
-            test_root=cfg.references,
-            store=cfg.store,
-            preprocess=segmenter.preprocess,
-            context=segmenter.context,
-            eval_batch_size=cfg.batch_size,
-            workers=cfg.workers,
-        )
-    config = Path(cfg.ckpt).absolute().parent.parent / runs.CONFIG
-    if not config.exists():
-        raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
-    return instantiate(OmegaConf.load(config).data)
-
-
-def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
-    network = describe_network(segmenter)
-    return {
-        "checkpoint": str(cfg.ckpt),
-        "model": network["network"],
-        "decoder": network["decoder"],
-        "parameters": network["parameters"],
-        "data": str(datamodule.test_root or datamodule.root),
-        "synthetic": datamodule.synthetic or None,
-        "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
-        "size": datamodule.preprocess.size,
-        "macs": count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),
     }
 
 

@@ -17,6 +17,7 @@ CASES, LESIONS, SUMMARY, EVALUATION, COMPARISON = (
     "evaluation.json",
     "comparison",
 )
+DEFINITIONS = "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null"
 LESION_COLUMNS = ("case", "merged_references", "merged_predictions", "iou")
 IOU = tuple(f"iou>{overlap:g}" for overlap in OVERLAPS)
 TITLES = {
