@@ -85,6 +85,13 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.on_error", "stop or skip", on_error)
         if context not in (1, 3, 5):
             raise InputError("data.context", "1, 3 or 5 slices", context)
+        for name, value, lowest in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("workers", workers, 0),
+        ):
+            if not isinstance(value, int) or value < lowest:
+                raise InputError(f"data.{name}", f"a whole number, at least {lowest}", value)
         if device_resident and isinstance(augment, Compose):
             raise InputError("data.device_resident", "augmentation by batches, or none", "augmentation one by one")
         self.root, self.store = Path(root), Path(store)

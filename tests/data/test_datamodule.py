@@ -220,6 +220,9 @@ def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path) -> None:
         ({"slices": "kidney"}, "all, liver, lesion"),
         ({"lesion_share": 1.5}, "between 0 and 1"),
         ({"context": 2}, "1, 3 or 5"),
+        ({"batch_size": 0}, "data.batch_size: expected a whole number, at least 1; found 0"),
+        ({"eval_batch_size": "many"}, "data.eval_batch_size: expected a whole number, at least 1; found many"),
+        ({"workers": -1}, "data.workers: expected a whole number, at least 0; found -1"),
         ({"device_resident": True}, "by batches"),
     ],
 )
