@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lits_seg import runs
+from lits_seg import __version__
 from lits_seg.cli import entry, require_paths
 from lits_seg.data.phantom import is_phantom
 from lits_seg.errors import InputError
@@ -58,7 +58,7 @@ def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
         "grid": cfg.grid,
         "definitions": DEFINITIONS,
         "research_use_only": True,
-        "lits_seg": runs.versions()["lits-seg"],
+        "lits_seg": __version__,
     }
 
 

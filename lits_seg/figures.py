@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional
 
-RESEARCH_USE = "Research use only."
+from lits_seg import RESEARCH_USE
 
 
 def curves(histories: Sequence[Path]) -> Figure:

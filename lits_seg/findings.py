@@ -1,11 +1,11 @@
 """What a mask says in numbers: the report beside it."""
 
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from lits_seg import RESEARCH_USE
 from lits_seg.data.ct import Ct
 from lits_seg.data.phantom import is_phantom
 from lits_seg.data.verify import grid_warnings, hu_warnings
@@ -15,7 +15,7 @@ DEFINITIONS = (
     "lesions: pieces that connect by faces; diameter: the largest distance, in 3-D, between two points of the "
     "surface; liver: with its lesions; tumour burden: lesion / liver; centre: RAS+; slices: from 0, the lowest"
 )
-RESEARCH_USE = "Research use only. Not a medical device: nothing here may guide the care of a patient."
+NO_DEVICE = f"{RESEARCH_USE} Not a medical device: nothing here may guide the care of a patient."
 
 
 def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: bool) -> dict[str, Any]:
@@ -23,13 +23,11 @@ def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: b
 
     ``labels``: LiTS's, ``(S, H, W)`` on the CT's slices; ``hu``: the CT's lowest and highest value.
     """
-    affine = ct.slices_affine
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    count, lesions = measure(labels, affine)
-    lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * voxel_ml
-    liver_ml = sum(int(np.count_nonzero(part)) for part in labels) * voxel_ml if liver_known else None
+    count, lesions = measure(labels, ct.slices_affine)
+    lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * ct.voxel_ml
+    liver_ml = sum(int(np.count_nonzero(part)) for part in labels) * ct.voxel_ml if liver_known else None
     return {
-        "research_use_only": RESEARCH_USE,
+        "research_use_only": NO_DEVICE,
         "ct": str(ct.path),
         "synthetic": is_phantom(ct.path.parent) or None,  # None: not known
         "shape": list(ct.shape),
@@ -68,8 +66,3 @@ def one_line(name: str, report: dict[str, Any]) -> str:
     if report["tumour_burden"] is not None:
         parts.append(f"burden {report['tumour_burden']:.1%}")
     return f"{name}{' (synthetic CT)' * bool(report['synthetic'])}: {', '.join(parts)}"
-
-
-def beside(mask: Path, ending: str) -> Path:
-    """The file that belongs to a mask: ``segmentation-0.nii.gz`` and ``.json`` give ``segmentation-0.json``."""
-    return mask.with_name(mask.name.removesuffix(".gz").removesuffix(".nii") + ending)

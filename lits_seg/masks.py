@@ -6,13 +6,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lits_seg.data.cases import natural
+from lits_seg.data.cases import is_nifti, natural, stem
 from lits_seg.data.grid import from_slices, same_place, to_slices
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.errors import InputError
 from lits_seg.metrics.case import score_case
 
-ENDINGS = (".nii", ".nii.gz")
 GRIDS = ("affine", "voxels")
 
 
@@ -29,10 +28,10 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
         return {stem(folder): folder}
     if not folder.is_dir():
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
-    paths = [path for path in folder.rglob("segmentation-*") if _is_nifti(path)]
+    paths = [path for path in folder.rglob("segmentation-*") if _is_mask(path)]
     if not paths:
         labels = folder / "labelsTr"
-        paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_nifti(path)]
+        paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_mask(path)]
     found: dict[str, Path] = {}
     for path in sorted(paths):
         if stem(path) in found:
@@ -41,11 +40,6 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
     return found
-
-
-def stem(path: Path) -> str:
-    """A file's name without ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tuple[Path, Path]]:
@@ -111,5 +105,5 @@ def score_masks(
     return [case for case in scored if not isinstance(case, InputError)]
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.name.endswith(ENDINGS) and not path.name.startswith((".", "volume-")) and path.is_file()
+def _is_mask(path: Path) -> bool:
+    return is_nifti(path) and not path.name.startswith("volume-")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from lits_seg.errors import InputError
-from lits_seg.lesions import boxes, components, label_box
+from lits_seg.lesions import components, label_box
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ def _pieces(labels: np.ndarray, lowest: int) -> Iterator[tuple[np.ndarray, np.nd
         return
     around = labels[_wider(box)]
     numbered, _ = components(around >= lowest)
-    sizes = cc3d.statistics(numbered)["voxel_counts"]
-    for number, place in enumerate(boxes(numbered), start=1):
+    facts = cc3d.statistics(numbered)
+    sizes = facts["voxel_counts"]
+    for number, place in enumerate(facts["bounding_boxes"][1:], start=1):
         near = _wider(place)
         yield around[near], numbered[near] == number, int(sizes[number]), int(sizes[1:].max())
 

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from lits_seg import runs
+from lits_seg import RESEARCH_USE, runs
 from lits_seg.checkpoint import describe_network
 from lits_seg.cli import entry, require_paths
 from lits_seg.data.ct import find_cts
@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> None:
             continue
         print(one_line(name, report), *(f"warning: {text}" for text in report["warnings"]), sep="\n", flush=True)
     if len(errors) < len(cts):
-        print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, into: {output}\nResearch use only.")
+        print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, into: {output}\n{RESEARCH_USE}")
     elif new:
         output.rmdir()
     if errors and len(cts) == 1:

@@ -15,7 +15,7 @@ from lits_seg.data.grid import same_place, view_slices
 from lits_seg.data.volumes import read_labels
 from lits_seg.data.write import write_dicom_seg, write_nifti
 from lits_seg.errors import InputError
-from lits_seg.findings import beside, findings
+from lits_seg.findings import findings
 from lits_seg.inference import Ensemble
 from lits_seg.page import Pictures, page
 from lits_seg.postprocess import Rules
@@ -60,14 +60,14 @@ class Prediction:
         in the place of ours.
         """
         mask_path = output / f"{name}.nii.gz"
-        if mask_path.exists() and not beside(mask_path, ".json").exists():
+        if mask_path.exists() and not (output / f"{name}.json").exists():
             raise InputError(mask_path, "a free name for the mask (output=…)", "a file that predict did not write")
         with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path, scratch) as ct:
             work = Path(scratch)
             mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
             pictures, hu = self._segment(name, ct, mask, probability, liver)
             labels = mask.slices()
-            self.rules(labels, abs(float(np.linalg.det(ct.affine[:3, :3]))) / 1000)
+            self.rules(labels, ct.voxel_ml)
             known = liver is not None or self.ensemble.first.classes == 3
             report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
             with _all_or_none(name, output, work / "done") as done:

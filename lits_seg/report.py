@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import Tensor
 
+from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.metrics import bootstrap_interval, case_scores, summarise
@@ -57,7 +58,7 @@ def table(results: list[dict[str, Any]]) -> str:
         if baseline:
             rows.append((baseline["name"], "–", "–", *_scores(baseline["scores"]), "–"))
         blocks.append(f"Lesions, {title}:\n\n{markdown(HEADER, rows)}")
-    return "\n\n".join(blocks) + "\n\nResearch use only."
+    return "\n\n".join(blocks) + f"\n\n{RESEARCH_USE}"
 
 
 def _tested_on(result: dict[str, Any]) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lits_seg import runs
-from lits_seg.figures import RESEARCH_USE
+from lits_seg import RESEARCH_USE, runs
 from lits_seg.metrics.detection import OVERLAPS
 from lits_seg.metrics.patients import compare_cases, summarise_cases
 from lits_seg.tables import csv_text, json_text, markdown, number, with_interval

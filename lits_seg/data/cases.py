@@ -76,6 +76,16 @@ def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str
     return found
 
 
+def is_nifti(path: Path) -> bool:
+    """Whether a path is a NIfTI file by its name, and not a hidden one."""
+    return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+
+
+def stem(path: Path) -> str:
+    """A file's name without ``.nii`` or ``.nii.gz``."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
 def natural(name: str) -> list:
     """A sorting key that counts: ``case-9`` before ``case-10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]

@@ -11,9 +11,10 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 
+from lits_seg.data.cases import is_nifti, stem
 from lits_seg.data.dicom import find_series, read_slice
 from lits_seg.data.grid import Grid, view_slices
-from lits_seg.data.volumes import nifti_errors, require_volume
+from lits_seg.data.volumes import nifti_errors, require_volume, to_hu
 from lits_seg.errors import InputError
 
 _LITS = re.compile(r"(test-)?volume-(\w+)")
@@ -49,14 +50,7 @@ class Ct(Grid):
         stored = np.array(self._view()[start:stop], order="C")
         if (self.slope, self.inter) != (1.0, 0.0):
             stored = stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.inter)
-        hu = stored.astype(np.int16 if self._whole else np.float32, copy=False)
-        if not self._whole and not np.isfinite(hu).all():
-            raise InputError(self.path, "finite HU values", f"{int((~np.isfinite(hu)).sum())} NaN or infinite")
-        return hu
-
-    @property
-    def _whole(self) -> bool:
-        return self.dtype.newbyteorder("=") == np.int16 and (self.slope, self.inter) == (1.0, 0.0)
+        return to_hu(self.path, stored)
 
     def _view(self) -> np.ndarray:
         voxels = np.memmap(self.voxels, self.dtype, "r", self.offset, self.shape, order="F")
@@ -89,9 +83,9 @@ def find_cts(path: str | Path) -> dict[str, Path]:
         raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
     found: dict[str, Path] = {}
     for ct in [path] if path.is_file() else sorted(_cts(path)):
-        stem = ct.name if ct.is_dir() else ct.name.removesuffix(".gz").removesuffix(".nii")
-        lits = _LITS.fullmatch(stem)
-        name = f"{lits[1] or ''}segmentation-{lits[2]}" if lits else stem
+        own = ct.name if ct.is_dir() else stem(ct)
+        lits = _LITS.fullmatch(own)
+        name = f"{lits[1] or ''}segmentation-{lits[2]}" if lits else own
         if name in found:
             raise InputError(ct, "CTs of different names", f"also {found[name]}, and {name} can be one mask only")
         found[name] = ct
@@ -103,20 +97,14 @@ def find_cts(path: str | Path) -> dict[str, Path]:
 def _cts(folder: Path) -> list[Path]:
     if (folder / "imagesTr").is_dir():
         return _nifti(folder / "imagesTr")
-    found = {
-        path for path in folder.rglob("*volume-*") if _LITS.match(path.name) and (path.is_dir() or _is_nifti(path))
-    }
+    found = {path for path in folder.rglob("*volume-*") if _LITS.match(path.name) and (path.is_dir() or is_nifti(path))}
     found |= {path for path in _nifti(folder) if not path.name.startswith("segmentation-")}
     found |= {folder, *(path for path in folder.iterdir() if path.is_dir())}
-    return [path for path in found if _is_nifti(path) or (path.is_dir() and _has_dicom(path))]
+    return [path for path in found if is_nifti(path) or (path.is_dir() and _has_dicom(path))]
 
 
 def _nifti(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if _is_nifti(path)]
-
-
-def _is_nifti(path: Path) -> bool:
-    return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+    return [path for path in folder.iterdir() if is_nifti(path)]
 
 
 def _has_dicom(folder: Path) -> bool:

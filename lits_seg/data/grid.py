@@ -35,6 +35,11 @@ class Grid:
         return x, y, z
 
     @property
+    def voxel_ml(self) -> float:
+        """A voxel's volume in mL."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
     def slices_affine(self) -> np.ndarray:
         """Brings ``(column, row, slice)`` to mm, as the affine brings the file's own voxels."""
         return self.affine @ inv_ornt_aff(reorientation(self.affine), self.shape)

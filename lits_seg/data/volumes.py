@@ -44,10 +44,7 @@ def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
     what ``read_series`` refuses.
     """
     volume = _read(Path(path), watch and (lambda first, block: watch(first, _hu(block))))
-    slices = _hu(volume.slices)
-    if slices.dtype != np.int16 and not np.isfinite(slices).all():
-        raise InputError(path, "finite HU values", f"{int((~np.isfinite(slices)).sum())} NaN or infinite")
-    return replace(volume, slices=slices)
+    return replace(volume, slices=to_hu(path, volume.slices))
 
 
 def read_labels(path: str | Path) -> Volume:
@@ -78,6 +75,14 @@ def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
     if image.slices.shape != label.slices.shape:
         raise InputError(case.label, f"the shape of {case.image.name}, {image.shape}", label.shape)
     return image, label
+
+
+def to_hu(path: str | Path, slices: np.ndarray) -> np.ndarray:
+    """Voxels as int16 where they are such, else float32. Raises ``InputError`` for NaN or infinity."""
+    hu = _hu(slices)
+    if hu.dtype != np.int16 and not np.isfinite(hu).all():
+        raise InputError(path, "finite HU values", f"{int((~np.isfinite(hu)).sum())} NaN or infinite")
+    return hu
 
 
 def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> None:

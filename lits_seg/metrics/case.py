@@ -38,7 +38,7 @@ def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[floa
         **_lesions(predicted, reference, spacing),
         "liver": {
             **_first(case_scores(liver, exists)),
-            **_liver(predicted, reference, spacing, bool(exists)),
+            **_liver(predicted, reference, spacing, bool(exists & (liver[:, 2] > 0))),
         },
         "tumour_burden": _burden(lesion[0].tolist(), liver[0].tolist(), bool(exists)),
     }
@@ -88,9 +88,9 @@ def _volumes(found: np.ndarray, true: np.ndarray, voxel_ml: float) -> dict[str, 
 
 
 def _liver(
-    predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float], exists: bool
+    predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float], in_both: bool
 ) -> dict[str, float]:
-    if not exists or label_box(reference, 1) is None:
+    if not in_both:
         return {"voe": 1.0, **dict.fromkeys(("rvd", "assd", "rmsd", "msd"), NAN)}
     box = _box(predicted, reference, 1)
     scores = quality(predicted[box] >= 1, reference[box] >= 1, spacing)
