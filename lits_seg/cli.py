@@ -17,13 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lits_seg.errors import InputError
-from lits_seg.runs import run_dir
+from lits_seg.names import job_name, run_dir, sweep_name
 
 PACKAGE = Path(__file__).parent
 # In a wheel conf/ lies inside the package, in the source tree beside it.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
-OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
+for resolver in (run_dir, sweep_name, job_name):
+    OmegaConf.register_new_resolver(resolver.__name__, resolver, use_cache=resolver is run_dir, replace=True)
 
 
 def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:

@@ -6,38 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback
-from torch import Tensor
 
 from lits_seg import runs
-from lits_seg.callbacks import Overlays, progress
+from lits_seg.callbacks import progress
 from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.complexity import count_macs
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
-from lits_seg.metrics.case import score_case
 from lits_seg.module import LesionSegmenter
+from lits_seg.patients import PatientScores
 from lits_seg.report import summary, table
 from lits_seg.scores import DEFINITIONS, write_scores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
-    """Scores a checkpoint on whole volumes, without saving its masks; draws ``overlays.png``, too."""
+    """Scores a checkpoint on whole volumes, without keeping its masks; draws overlays, too."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = _volumes(cfg, segmenter)
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
-    scores = VolumeScores()
+    scores = PatientScores(output)
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
         logger=False,
-        callbacks=[scores, Overlays(output), progress()],
+        callbacks=[scores, progress()],
         use_distributed_sampler=False,
     )
     trainer.test(segmenter, datamodule, verbose=False)
@@ -60,36 +57,6 @@ def _known_patients(cfg: DictConfig, names: list[str]) -> list[str]:
     return [
         f"warning: the run of this checkpoint trained or was chosen on patients of the same name: {', '.join(same)}"
     ]
-
-
-class VolumeScores(Callback):
-    """Puts the slices of a test together again, patient by patient, and scores each as ``score_case`` does."""
-
-    def __init__(self) -> None:
-        self.cases: list[dict[str, Any]] = []
-        self._slices: list[tuple[Tensor, Tensor]] = []
-        self._patient = 0
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
-        """Slices come in order, and a batch holds one patient's."""
-        if int(batch["case"][0]) != self._patient:
-            self._score(trainer)
-            self._patient = int(batch["case"][0])
-        self._slices.append((outputs.cpu(), batch["truth"].cpu()))
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last patient."""
-        self._score(trainer)
-
-    def _score(self, trainer: pl.Trainer) -> None:
-        case = trainer.datamodule.split["test"][self._patient]
-        predicted, true = (torch.cat(parts).numpy() for parts in zip(*self._slices, strict=True))
-        self._slices = []
-        self.cases.append(
-            {"case": case.name, "spacing": case.spacing, **score_case(predicted, true, tuple(case.spacing))}
-        )
 
 
 def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:

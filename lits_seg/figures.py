@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from lits_seg import RESEARCH_USE
 
+SIDE = 320  # pixels of a small picture
+
 
 def curves(histories: Sequence[Path]) -> Figure:
     """Loss and Dice of training and validation over steps (the paper's Fig. 2).
@@ -75,6 +77,17 @@ def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     for value, colour in ((1, (0, 190, 200)), (2, (230, 40, 40))):
         colours[labels == value] = 0.65 * colours[labels == value] + 0.35 * np.array(colour)
     return colours.astype(np.uint8)
+
+
+def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """A slice, its truth and its prediction side by side, 8-bit colours ``(h, 3w, 3)``, h and w at most ``SIDE``.
+
+    ``image`` ``(size, size)`` in [0, 1], ``truth`` and ``predicted`` ``(H, W)`` LiTS labels.
+    """
+    grey = (on_grid(image, *truth.shape).clip(0, 1) * 255).astype(np.uint8)
+    step = -(-max(truth.shape) // SIDE)
+    parts = [tinted(grey, labels)[::step, ::step] for labels in (np.zeros_like(truth), truth, predicted)]
+    return np.concatenate(parts, axis=1)
 
 
 def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -89,7 +89,7 @@ class LesionSegmenter(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Logs the Dice of the epoch's augmented training slices, all together."""
-        self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0]))
+        self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0]), sync_dist=True)
         self.train_overlap.reset()
 
     def on_validation_epoch_start(self) -> None:

@@ -4,10 +4,13 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from lits_seg.errors import InputError
@@ -27,24 +30,7 @@ PACKAGES = (
 )
 
 # Where a run is and how it is watched does not change what it computes.
-_FREE = ("ckpt_path", "name", "runs", "output_dir", "logger", "callbacks")
-
-
-def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
-    """The folder of a run below ``runs``: ``name``; with ``ckpt_path=last`` and no name of one's own the
-    newest run that was cut off.
-
-    A resolver of the configs; the name that they make up starts with the date.
-    """
-    made_up = name[:4].isdigit() and "/" in name
-    if ckpt_path == "last" and made_up:
-        unfinished = [
-            path.parent.parent for path in Path(runs).glob(f"**/{LAST}") if not (path.parent.parent / RESULT).exists()
-        ]
-        if not unfinished:
-            raise InputError(runs, "a run that was cut off, for ckpt_path=last", "none with a checkpoint")
-        return str(max(unfinished, key=lambda folder: (folder / LAST).stat().st_mtime))
-    return str(Path(runs, name))
+FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks")
 
 
 def describe_run(folder: Path, cfg: DictConfig) -> None:
@@ -52,20 +38,35 @@ def describe_run(folder: Path, cfg: DictConfig) -> None:
 
     Raises ``InputError``, naming what differs, where the folder holds a run of another configuration.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
-    path = folder / CONFIG
-    if path.exists():
-        before = OmegaConf.to_container(OmegaConf.load(path))
-        differing = _differences(_essence(before), _essence(config))
-        if differing:
-            raise InputError(
-                folder,
-                "a folder without a run, or this run's own (name=… chooses another)",
-                "; ".join(differing),
-            )
+    if (folder / CONFIG).exists():
+        require_same_run(folder, cfg)
         return
     write_text(folder / VERSIONS, json.dumps(versions(), indent=2))
-    write_text(path, OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))))
+
+
+def require_same_run(folder: Path, cfg: DictConfig) -> None:
+    """Raises ``InputError``, naming what differs, where a run's folder holds another configuration."""
+    before = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    differing = _differences(_essence(before), _essence(OmegaConf.to_container(cfg, resolve=True)))
+    if differing:
+        expected = "a folder without a run, or this run's own (name=…, for a sweep sweep=…, chooses another)"
+        raise InputError(folder, expected, "; ".join(differing))
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps any other process from working in a run's folder, and waits while one does."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{folder}: another process works on this run; waiting for its end", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def versions() -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _essence(config: Any) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in _FREE}
+    return {key: value for key, value in config.items() if key not in FREE}
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[str]:

@@ -7,22 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg import baselines, runs
-from lits_seg.callbacks import CaseScores
 from lits_seg.checkpoint import require_same_model
 from lits_seg.cli import entry
-from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.complexity import count_macs, count_parameters, measure_latency
 from lits_seg.data.cases import find_cases
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
+from lits_seg.patients import PatientScores
 from lits_seg.report import summary, table
+from lits_seg.sweep import run_job
+from lits_seg.tables import json_text
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +34,19 @@ log = logging.getLogger(__name__)
 @entry("train")
 def main(cfg: DictConfig) -> float | None:
     """Trains, tests and prints the table. Returns the validation Dice of the best checkpoint, for sweepers."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_job(cfg)
     folder = Path(cfg.output_dir)
-    if rank_zero_only.rank == 0:
+    if rank_zero_only.rank > 0:
+        train(cfg, folder)
+        return None
+    with runs.held(folder):
         runs.describe_run(folder, cfg)
-    if (folder / runs.RESULT).exists():
-        print(f"{folder}: this run is finished; nothing is done again")
-        result = json.loads((folder / runs.RESULT).read_text())
-    else:
-        result = train(cfg, folder)
+        if (folder / runs.RESULT).exists():
+            print(f"{folder}: this run is finished; nothing is done again")
+            result = json.loads((folder / runs.RESULT).read_text())
+        else:
+            result = train(cfg, folder)
     if result is None:
         return None
     print(table([result]), f"\nrun folder: {folder}", sep="\n")
@@ -78,7 +87,7 @@ def _test(
         trainer.test(module, datamodule, verbose=False)
         return None
     checkpoint = next(saver for saver in trainer.checkpoint_callbacks if saver.monitor is not None)
-    timer, cases = (_callback(trainer, kind) for kind in (Timer, CaseScores))
+    timer, cases = (_callback(trainer, kind) for kind in (Timer, PatientScores))
     # Before the test, which brings back the best checkpoint's own clock.
     done = {"steps": trainer.global_step, "train_seconds": timer.time_elapsed("train")}
     if not checkpoint.best_model_path:  # max_steps came before the first validation
@@ -97,11 +106,13 @@ def _test(
         "val_dice": float(checkpoint.best_model_score),
         "best_checkpoint": str(Path(checkpoint.best_model_path).absolute().relative_to(folder.absolute())),
         "scores": summary(counts),
-        "cases": cases.rows,
+        "device": _device(trainer),
+        "latency": measure_latency(module.network, datamodule.context, datamodule.preprocess.size),
+        "cases": cases.cases,
     }
     if cfg.baseline:
         result["baseline"] = _baseline(datamodule)
-    runs.write_text(folder / runs.RESULT, json.dumps(result, indent=2))
+    runs.write_text(folder / runs.RESULT, json_text(result))
     return result
 
 
@@ -142,6 +153,12 @@ def _baseline(datamodule: SliceDataModule) -> dict[str, Any]:
         [test[case.name] for case in datamodule.split["test"]],
     )
     return {"name": "threshold in the true liver", "description": description, "scores": summary(counts)}
+
+
+def _device(trainer: pl.Trainer) -> str:
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{trainer.world_size} x {name}" if trainer.world_size > 1 else name
 
 
 def _callback(trainer: pl.Trainer, kind: type) -> Any:

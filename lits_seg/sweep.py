@@ -1,0 +1,155 @@
+"""Sweeps (``-m``): each job is the command that one would type for it, in a process of its own.
+
+So, under every launcher, a job can start ranks of its own (DDP) without starting the sweep again, has a W&B run and a
+GPU context of its own, and may crash or be killed without taking the others along. Its folder is named by what it is:
+the same sweep, started again, skips what is finished and goes on with what was cut off.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+
+from lits_seg import runs
+from lits_seg.errors import InputError
+
+LOG, FAILED, SLOTS = "log.txt", "failed.txt", ".slots"
+
+
+def run_job(cfg: DictConfig) -> float | None:
+    """Runs the job that Hydra has composed as a command of its own; the validation Dice of its best checkpoint.
+
+    What the command prints goes to ``log.txt`` in the job's folder. None where it failed, which ``failed.txt`` tells.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    tell = print if rank_zero_only.rank == 0 else lambda *_, **__: None
+    (folder / FAILED).unlink(missing_ok=True)
+    finished = (folder / runs.RESULT).exists()
+    try:
+        if finished:
+            runs.require_same_run(folder, cfg)
+        else:
+            tell(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
+            with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
+                _run(_command(folder, Path(hydra.sweep.dir).name), log, {**os.environ, **environment})
+    except InputError as error:
+        runs.write_text(folder / FAILED, f"{error}\n")
+        tell(f"#{hydra.job.num} failed: {error}", flush=True)
+        return None
+    if not (folder / runs.RESULT).exists():  # fast_dev_run keeps nothing
+        return None
+    result = json.loads((folder / runs.RESULT).read_text())
+    tell(f"#{hydra.job.num} {'was finished before' if finished else 'finished'}: Dice {result['scores']['dice']:.3f}")
+    return result["val_dice"]
+
+
+def _command(folder: Path, sweep: str) -> list[str]:
+    overrides = list(HydraConfig.get().overrides.task)
+    if not any(override.startswith("ckpt_path=") for override in overrides):
+        overrides.append("ckpt_path=last")
+    overrides += [f"name={sweep}/{folder.name}", f"sweep={sweep}", f'hydra.run.dir="{folder}"']
+    if rank_zero_only.rank > 0:
+        overrides.append("hydra.output_subdir=null")  # one rank writes it
+    return [sys.executable, "-m", "lits_seg.train", *overrides]
+
+
+def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # submitit has a handler of its own
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that the job ends, too
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        status = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if status:
+        lines = [line for line in Path(log.name).read_text(errors="replace").splitlines() if line.strip()]
+        last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "nothing")
+        raise InputError(_short(log.name), "a training to its end", f"exit status {status}: {last}")
+
+
+@contextmanager
+def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
+    """Environment variables that give a job its share of this machine's GPUs and cores, while it holds a slot.
+
+    Of a launcher that runs ``n_jobs`` side by side; nothing for any other.
+    """
+    jobs, cores = HydraConfig.get().launcher.get("n_jobs", 1), len(os.sched_getaffinity(0))
+    jobs = cores if jobs < 0 else jobs
+    if jobs == 1:
+        yield {}
+        return
+    devices = cfg.trainer.devices
+    if not isinstance(devices, int) or devices < 1:
+        raise InputError("trainer.devices", "how many each of the jobs side by side takes", devices)
+    on_cpu = cfg.trainer.accelerator == "cpu"
+    lock, slot = _take_slot(sweep_dir / SLOTS, jobs)
+    try:
+        gpus = [] if on_cpu else _visible_gpus()
+        own = [gpus[(slot * devices + i) % len(gpus)] for i in range(devices)] if gpus else []
+        threads = max(1, cores // jobs // (devices if on_cpu else 1))
+        yield {"OMP_NUM_THREADS": str(threads), **({"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {})}
+    finally:
+        lock.release()
+
+
+def _take_slot(folder: Path, slots: int) -> tuple[FileLock, int]:
+    """Locks one of ``slots`` files: by files, since the jobs' processes know nothing of each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        for slot in range(slots):
+            lock = FileLock(folder / str(slot))
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return lock, slot
+        time.sleep(0.5)
+
+
+def _visible_gpus() -> list[str]:
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [gpu for gpu in given.split(",") if gpu]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+class Outcome(Callback):
+    """Tells at the end of a sweep where its runs are, and which jobs failed; exit status 1 if any did."""
+
+    def __init__(self) -> None:
+        self.start = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Earlier failures do not count."""
+        self.start = time.time()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """By what the jobs left in their folders, wherever they ran."""
+        folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
+        failed = [path for path in sorted(folder.glob(f"*/{FAILED}")) if path.stat().st_mtime >= self.start]
+        finished = len(list(folder.glob(f"*/{runs.RESULT}")))
+        print(f"{folder}: {finished} finished runs; python -m lits_seg.report runs={folder} compares them")
+        if failed:
+            told = "".join(f"\n  {path.read_text().strip()}" for path in failed)
+            sys.exit(f"error: {folder}: expected no job to fail; found {len(failed)} that did:{told}")
+
+
+def _short(path: str | Path) -> Path:
+    path = Path(path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
