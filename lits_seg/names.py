@@ -39,15 +39,14 @@ def sweep_name(given: str | None, experiment: str | None) -> str:
 def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str]) -> str:
     """A job's folder, such as ``unet_deconv_fold0_seed0_lr0.001``.
 
-    ``overrides`` are the job's, ``key=value``: values are told with the last part of their key, choices of a group
-    alone.
+    ``overrides`` are the job's, ``key=value``: values are told with the last part of their key.
     """
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
         if key not in _UNNAMED and key.split(".")[0] not in FREE:
-            parts.append(f"{key.rsplit('.', 1)[-1] if '.' in key else ''}{value}")
-    name = re.sub(r"[^\w.+-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
+            parts.append(f"{key.rsplit('.', 1)[-1]}{value}" if "." in key else f"{key}-{value or 'none'}")
+    name = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
     if len(name) <= LONGEST:
         return name
     return f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

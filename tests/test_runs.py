@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -9,27 +8,7 @@ from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF, explain
 from lits_seg.errors import InputError
-from lits_seg.runs import RESULT, describe_run, run_dir, versions, write_text
-
-
-def unfinished(folder: Path, age: int) -> Path:
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints" / "last.ckpt").touch()
-    os.utime(folder / "checkpoints" / "last.ckpt", (1000 - age, 1000 - age))
-    return folder
-
-
-def test_last_is_the_newest_run_that_was_cut_off(tmp_path: Path) -> None:
-    name = "2026-01-01/10-00-00-000000_dsc_unet_subpixel"
-    old, new = unfinished(tmp_path / "a", age=9), unfinished(tmp_path / "b" / "c", age=5)
-    (unfinished(tmp_path / "done", age=1) / RESULT).touch()
-    assert run_dir(str(tmp_path), name, None) == str(tmp_path / name)
-    assert run_dir(str(tmp_path), name, "last") == str(new)
-    assert run_dir(str(tmp_path), "demo", "last") == str(tmp_path / "demo")
-    for folder in (old, new):
-        (folder / RESULT).touch()
-    with pytest.raises(InputError, match="cut off"):
-        run_dir(str(tmp_path), name, "last")
+from lits_seg.runs import describe_run, versions, write_text
 
 
 def test_launches_in_the_same_second_have_their_own_folders() -> None:

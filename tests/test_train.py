@@ -51,7 +51,7 @@ def test_run_folder_tells_what_was_done(finished: Path) -> None:
     patients = [name for part in ("train", "val", "test") for name in split[part]]
     assert sorted(patients) == sorted(set(patients))
     assert len(patients) == 8
-    for name in ("curves.png", "overlays.png"):
+    for name in ("curves.png", "overlays.png", *(f"overlays/{case}.png" for case in split["test"])):
         assert (finished / name).read_bytes().startswith(b"\x89PNG")
     for name in ("best.ckpt", "last.ckpt"):
         assert weights(finished / "checkpoints" / name)
@@ -63,7 +63,7 @@ def test_scores_per_case_and_their_summary(finished: Path) -> None:
         rows = list(csv.DictReader(file))
     split = json.loads((finished / "split.json").read_text())
     assert [row["case"] for row in rows] == split["test"]
-    mean = sum(float(row["dice"]) for row in rows) / len(rows)
+    mean = sum(float(row["lesion_dice"]) for row in rows) / len(rows)
     assert result["scores"]["dice"] == pytest.approx(mean)
     assert result["scores"]["dice_interval"][0] <= mean <= result["scores"]["dice_interval"][1]
     assert result["synthetic"] is True
@@ -78,9 +78,7 @@ def test_score_of_the_saved_checkpoint_equals_the_logged_one(finished: Path, smo
     again = json.loads((smoke_folder / "evaluated" / "evaluation.json").read_text())
     result = json.loads((finished / "result.json").read_text())
     assert again["scores"] == result["scores"]
-    assert [(case["case"], case["lesion"]["dice"]) for case in again["cases"]] == [
-        (case["case"], case["dice"]) for case in result["cases"]
-    ]
+    assert again["cases"] == result["cases"]
     assert again["summary"]["lesion"]["dice_per_case"]["interval"] == result["scores"]["dice_interval"]
     logged = [
         row
@@ -176,20 +174,6 @@ def read_wandb(path: Path):
             yield record
 
 
-def test_sweep_makes_one_folder_and_one_wandb_run_a_job(smoke_folder: Path) -> None:
-    arguments = (*SMOKE, "trainer.max_epochs=1", "runs=swept", "logger=wandb", "decoder=subpixel,deconv")
-    run_process("train", "-m", *arguments, cwd=smoke_folder)
-    results = sorted((smoke_folder / "swept").glob("sweeps/*/*/result.json"))
-    assert [path.parent.name for path in results] == [
-        "0_dsc_unet_subpixel_fold0_seed0",
-        "1_dsc_unet_deconv_fold0_seed0",
-    ]
-    assert all(len(list(path.parent.glob("wandb/offline-run-*"))) == 1 for path in results)
-    shown = run_command("report", "runs=swept", cwd=smoke_folder)
-    assert "dsc_unet, subpixel" in shown
-    assert "dsc_unet, deconv" in shown
-
-
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     run_process(
         "train",
@@ -205,11 +189,10 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
         "evaluate", "ckpt=runs/ranks/checkpoints/best.ckpt", "output=one_rank", "accelerator=cpu", cwd=smoke_folder
     )
     alone = json.loads((smoke_folder / "one_rank" / "evaluation.json").read_text())
-    for one, other in zip(alone["cases"], result["cases"], strict=True):
-        assert (one["case"], one["lesion"]["dice"]) == (other["case"], other["dice"])
-        x, y, z = one["spacing"]
-        assert one["voxels"]["lesion"][1] * x * y * z / 1000 == pytest.approx(other["predicted_ml"], abs=1e-4)
+    assert alone["cases"] == result["cases"]
     assert alone["scores"] == result["scores"]
+    assert result["device"] == "2 x cpu"
+    assert not list((smoke_folder / "runs" / "ranks").glob(".test_masks"))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
