@@ -89,11 +89,14 @@ def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
 
     Of a launcher that runs ``n_jobs`` side by side; nothing for any other.
     """
-    jobs, cores = HydraConfig.get().launcher.get("n_jobs", 1), len(os.sched_getaffinity(0))
-    jobs = cores if jobs < 0 else jobs
+    jobs = HydraConfig.get().launcher.get("n_jobs", 1)
     if jobs == 1:
         yield {}
         return
+    from joblib import cpu_count  # with the one launcher that has n_jobs
+
+    cores = cpu_count()
+    jobs = cores if jobs < 0 else jobs
     devices = cfg.trainer.devices
     if not isinstance(devices, int) or devices < 1:
         raise InputError("trainer.devices", "how many each of the jobs side by side takes", devices)
