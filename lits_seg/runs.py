@@ -48,7 +48,7 @@ def describe_run(folder: Path, cfg: DictConfig) -> None:
 def require_same_run(folder: Path, cfg: DictConfig) -> None:
     """Raises ``InputError``, naming what differs, where a run's folder holds another configuration."""
     before = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    differing = _differences(_essence(before), _essence(OmegaConf.to_container(cfg, resolve=True)))
+    differing = differences(before, OmegaConf.to_container(cfg, resolve=True))
     if differing:
         expected = "a folder without a run, or this run's own (name=…, for a sweep sweep=…, chooses another)"
         raise InputError(folder, expected, "; ".join(differing))
@@ -67,6 +67,11 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """What two configurations (mappings) would compute differently, in words."""
+    return _differences(_essence(before), _essence(after))
 
 
 def versions() -> dict[str, Any]:
