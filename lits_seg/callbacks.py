@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from lits_seg import figures
 from lits_seg.runs import SPLIT, write_text
@@ -40,6 +41,17 @@ class Curves(Callback):
             figure = figures.curves(histories)
             figure.savefig(self.folder / CURVES, dpi=120)
             plt.close(figure)
+
+
+class HParams(Callback):
+    """Fills TensorBoard's HParams page: a run's facts beside its test scores. Without scores it shows no run."""
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes both, as soon as the scores are known."""
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(dict(logger.hparams), scores, trainer.global_step)
 
 
 class EpochLines(ProgressBar):

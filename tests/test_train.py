@@ -35,8 +35,8 @@ def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(smoke_folder: Path) -> Path:
-    """A finished run of two epochs, with every logger."""
-    run_process("train", *SMOKE, "name=finished", "logger=all", "baseline=true", cwd=smoke_folder)
+    """A finished run of two epochs."""
+    run_process("train", *SMOKE, "name=finished", "baseline=true", cwd=smoke_folder)
     return smoke_folder / "runs" / "finished"
 
 
@@ -91,7 +91,7 @@ def test_score_of_the_saved_checkpoint_equals_the_logged_one(finished: Path, smo
 
 def test_finished_run_is_not_done_again(finished: Path, smoke_folder: Path) -> None:
     before = (finished / "result.json").stat().st_mtime_ns
-    arguments = (*SMOKE, "name=finished", "logger=all", "baseline=true")
+    arguments = (*SMOKE, "name=finished", "baseline=true")
     shown = run_command("train", *arguments, cwd=smoke_folder)
     assert "finished" in shown
     assert "dsc_unet, subpixel" in shown
@@ -128,50 +128,6 @@ def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Pat
     assert not equal_weights(last[0], last[2])
 
 
-def test_wandb_offline_run_holds_what_dashboards_need(finished: Path) -> None:
-    (log,) = finished.glob("wandb/offline-run-*/run-*.wandb")
-    records = list(read_wandb(log))
-    config = {
-        ".".join(item.nested_key) or item.key: json.loads(item.value_json)
-        for record in records
-        for update in [record.run.config, record.config]
-        for item in update.update
-    }
-    result = json.loads((finished / "result.json").read_text())
-    for name in ("parameters", "macs", "decoder", "fold", "seed", "model"):
-        assert config[name] == result[name], name
-    history: dict[str, list[str]] = {}
-    for record in records:
-        for item in record.history.item:
-            history.setdefault(item.key or "/".join(item.nested_key), []).append(item.value_json)
-    assert len(history["val/dice"]) == 2
-    assert float(history["test/dice"][0]) == pytest.approx(result["scores"]["dice"], abs=1e-6)
-    assert json.loads(history["test/cases/_type"][0]) == "table-file"
-    assert json.loads(history["test/cases/nrows"][0]) == result["scores"]["patients"]
-    assert json.loads(history["test/overlays/_type"][0]) == "images/separated"
-    assert {"truth", "predicted"} <= set(json.loads(history["test/overlays/all_masks"][0])[0])
-    picture = json.loads(history["test/overlays/filenames"][0])[0]
-    assert (log.parent / "files" / picture).read_bytes().startswith(b"\x89PNG")
-
-
-def read_wandb(path: Path):
-    """The records of an offline run: LevelDB's log format around protobuf messages."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, position, parts = path.read_bytes(), 7, b""
-    while position + 7 <= len(content):
-        left = 32768 - position % 32768
-        if left < 7:
-            position += left
-            continue
-        length, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
-        parts += content[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or its last part
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            parts = b""
-            yield record
 
 
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
