@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -25,12 +26,14 @@ SMOKE = (
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
-def start_command(command: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start_command(
+    command: str, *arguments: str, cwd: Path, env: Mapping[str, str] = ENVIRONMENT
+) -> subprocess.Popen[str]:
     """Starts ``python -m lits_seg.<command> <arguments>`` in a folder, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", f"lits_seg.{command}", *arguments],
         cwd=cwd,
-        env=ENVIRONMENT,
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

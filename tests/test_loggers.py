@@ -9,6 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from wandb_files import config_of, history_of, read_wandb
 
+from lits_seg import dashboard
+
 FACTS = (
     "model", "decoder", "levels", "data", "fold", "folds", "selected_on_test", "seed", "size", "parameters", "macs",
 )  # fmt: skip
@@ -36,6 +38,8 @@ def test_wandb_offline_run_holds_what_dashboards_need(watched: Path) -> None:
     assert {"val/loss", "train/loss_step", "train/loss_epoch", "train/dice_global"} <= history.keys()
     for name in ("dice", "jaccard", "dice_global"):
         assert history[f"test/{name}"] == pytest.approx([result["scores"][name]], abs=1e-6)
+    assert set(dashboard.FACTS) <= config.keys()
+    assert {*dashboard.SCORES, *dashboard.CURVES, dashboard.STEP} <= history.keys()
     assert history["test/cases/_type"] == ["table-file"]
     assert history["test/cases/nrows"] == [result["scores"]["patients"]]
     assert history["test/overlays/_type"] == ["images/separated"]

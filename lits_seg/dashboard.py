@@ -1,0 +1,169 @@
+"""``python -m lits_seg.dashboard entity=NAME``: a report on the W&B server that compares a project's runs.
+
+Needs the network, an account and the ``dashboard`` extra; nothing else in the project imports this file.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lits_seg import RESEARCH_USE
+from lits_seg.cli import entry
+from lits_seg.errors import InputError
+
+UPLOAD = "wandb sync runs/**/wandb/offline-run-*"
+DEFINITIONS = f"""**{RESEARCH_USE}** Not a medical device; nothing here may guide the care of a patient.
+Runs whose `data` is `phantom`, `smoke` or a folder of such volumes were tested on **synthetic** CT.
+
+| name | what it is |
+|---|---|
+| `test/dice` | Dice per case of lesions: mean over held-out patients; both masks empty: 1, one empty: 0 |
+| `test/dice_global` | Dice of all patients' voxels together |
+| `test/jaccard` | mean over patients of \\|A∩B\\| / \\|A∪B\\| |
+| `val/dice` | Dice per case of the patients that choose the checkpoint; in the table the last one, not the best |
+| `parameters` | learnable numbers of the network |
+| `macs` | multiply-accumulates of its convolutions for one slice of `size` × `size` |
+| `selected_on_test` | true: the test patients also chose the checkpoint, their scores are optimistic |
+
+A point or bar of several runs (folds, seeds) is their mean. Runs on other `data`, folds or `size` do not compare."""
+STEP = "trainer/global_step"
+FACTS = ("model", "decoder", "data", "fold", "seed", "size", "parameters", "macs", "selected_on_test")
+SCORES = ("test/dice", "test/dice_global", "test/jaccard", "val/dice")
+CURVES = ("val/dice", "val/loss", "train/loss_epoch", "train/loss_step", "train/dice_global")
+
+
+@entry("dashboard")
+def main(cfg: DictConfig) -> None:
+    """Builds the report and prints its address."""
+    for name in ("entity", "project", "sweep"):
+        value = cfg[name]
+        if OmegaConf.is_config(value) or value == "" or "/" in str(value) or (value is None and name != "sweep"):
+            raise InputError(name, "one name on the W&B server", repr(value))
+    entity, project, sweep = str(cfg.entity), str(cfg.project), None if cfg.sweep is None else str(cfg.sweep)
+    made = report(entity, project, sweep)
+    with _server(entity, project) as api:
+        found = len(api.runs(f"{entity}/{project}", filters={} if sweep is None else {"group": sweep}))
+        if not found:
+            wanted = "runs" if sweep is None else f"runs of sweep {sweep}"
+            raise InputError(f"{entity}/{project}", f"{wanted} ({UPLOAD})", "none")
+        url = made.save().url
+    print(f"{found} runs: {url}\n{RESEARCH_USE}")
+
+
+def report(entity: str, project: str, sweep: str | None = None) -> Any:
+    """The ``wandb_workspaces.reports.v2.Report``; nothing is sent before its ``save``.
+
+    Raises ``InputError`` where the package is missing.
+    """
+    try:
+        import wandb_workspaces.reports.v2 as wr
+    except ImportError as error:
+        raise InputError(
+            "dashboard", "the package wandb-workspaces (pip install 'lits_seg[dashboard]')", error
+        ) from error
+
+    runs: dict[str, Any] = {
+        "entity": entity,
+        "project": project,
+        "filters": "" if sweep is None else f"Metric('Group') == {sweep!r}",
+        "order": [wr.OrderBy(wr.SummaryMetric("test/dice"))],
+        "pinned_columns": ["run:displayName"],
+        "visible_columns": [f"summary:{name}" for name in SCORES] + [f"config:{name}.value" for name in FACTS],
+    }
+    networks = wr.Runset(name="by network and decoder", groupby=["config.model", "config.decoder"], **runs)
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=f"Liver lesions: {project if sweep is None else sweep}",
+        description=RESEARCH_USE,
+        width="fluid",
+        blocks=[
+            wr.MarkdownBlock(DEFINITIONS),
+            wr.H2("Networks"),
+            wr.PanelGrid(runsets=[networks], panels=_score_panels(wr)),
+            wr.H2("Training"),
+            wr.PanelGrid(runsets=[wr.Runset(name="curves", groupby=networks.groupby, **runs)], panels=_curves(wr)),
+            wr.H2("Runs"),
+            wr.PanelGrid(runsets=[wr.Runset(name="runs", **runs)], panels=_run_panels(wr)),
+        ],
+    )
+
+
+def _score_panels(wr: Any) -> list[Any]:
+    dice, parameters = wr.SummaryMetric("test/dice"), wr.Config("parameters")
+    return [
+        # A scatter plot has no grouping of its own: its points take the colours of the run set's groups.
+        wr.ScatterPlot(
+            title="Dice per case against parameters",
+            x=parameters,
+            y=dice,
+            log_x=True,
+            layout=wr.Layout(0, 0, 12, 10),
+        ),
+        wr.BarPlot(
+            title="Dice per case by decoder",
+            metrics=[dice],
+            groupby=wr.Config("decoder"),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="minmax",
+            layout=wr.Layout(12, 0, 12, 10),
+        ),
+    ]
+
+
+def _curves(wr: Any) -> list[Any]:
+    return [
+        wr.LinePlot(
+            title=name,
+            x=STEP,
+            y=[name],
+            title_x="step",
+            groupby_aggfunc="mean",
+            groupby_rangefunc="minmax",
+            layout=wr.Layout(8 * (i % 3), 8 * (i // 3), 8, 8),
+        )
+        for i, name in enumerate(CURVES)
+    ]
+
+
+def _run_panels(wr: Any) -> list[Any]:
+    return [
+        wr.RunComparer(diff_only=True, layout=wr.Layout(0, 0, 24, 10)),
+        wr.ParameterImportancePlot(with_respect_to="test/dice", layout=wr.Layout(0, 10, 12, 10)),
+        wr.MediaBrowser(title="Truth and prediction", media_keys=["test/overlays"], layout=wr.Layout(12, 10, 12, 10)),
+    ]
+
+
+@contextmanager
+def _server(entity: str, project: str) -> Iterator[Any]:
+    """The server's API. Raises ``InputError`` where it cannot be used, within seconds."""
+    import wandb
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
+    # Online also where runs are kept offline by WANDB_MODE: this command was asked to reach the server.
+    brief = wandb.Settings(mode="online", silent=True, x_graphql_retry_max=1, x_graphql_timeout_seconds=10)
+    server = wandb.setup(brief).settings.base_url
+    try:
+        if not wandb.login(prompt=False, verify=False):
+            raise InputError(server, "an API key: wandb login, or WANDB_API_KEY", "none")
+        api = wandb.Api()
+    except wandb.Error as error:
+        expected = "a W&B server that answers and knows this key (wandb login; WANDB_BASE_URL)"
+        raise InputError(server, expected, _first_line(error)) from error
+    try:
+        yield api
+    except InputError:
+        raise
+    except (wandb.Error, WandbApiFailedError, ValueError) as error:
+        expected = f"a project with runs ({UPLOAD}) that this account may write to"
+        raise InputError(f"{server}/{entity}/{project}", expected, _first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+if __name__ == "__main__":
+    main()
