@@ -140,10 +140,12 @@ def _run_panels(wr: Any) -> list[Any]:
 def _server(entity: str, project: str) -> Iterator[Any]:
     """The server's API. Raises ``InputError`` where it cannot be used, within seconds."""
     import wandb
-    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+    from wandb.sdk.lib.service.service_connection import (
+        WandbApiFailedError,
+    )  # what saving a report raises, no wandb.Error
 
     # Online also where runs are kept offline by WANDB_MODE: this command was asked to reach the server.
-    brief = wandb.Settings(mode="online", silent=True, x_graphql_retry_max=1, x_graphql_timeout_seconds=10)
+    brief = wandb.Settings(mode="online", silent=True, x_graphql_retry_max=1, x_graphql_timeout_seconds=7)
     server = wandb.setup(brief).settings.base_url
     try:
         if not wandb.login(prompt=False, verify=False):
@@ -162,7 +164,7 @@ def _server(entity: str, project: str) -> Iterator[Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":
