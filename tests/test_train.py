@@ -128,8 +128,6 @@ def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Pat
     assert not equal_weights(last[0], last[2])
 
 
-
-
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     run_process(
         "train",
