@@ -9,6 +9,15 @@ from torch import Tensor, nn
 from lits_seg.errors import InputError
 
 
+def channels_last(features: Tensor) -> Tensor:
+    """A map of one channel, ``(B, 1, H, W)``, with the strides of the channels-last order; others as they are.
+
+    Its bytes are the same in either order, and PyTorch gives it the strides of the other. Convolutions go by the
+    strides: without this, they and all after them would run in the slower order, up to the first max-pool.
+    """
+    return features.squeeze(1).unsqueeze(-1).movedim(-1, 1) if features.shape[1] == 1 else features
+
+
 class DepthwiseSeparableConv2d(nn.Sequential):
     """A ``kernel_size`` x ``kernel_size`` filter per channel, then a 1x1 convolution that mixes channels.
 
@@ -29,8 +38,8 @@ class SeparableConvBlock(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, dropout: float = 0.0) -> None:
         super().__init__(
             DepthwiseSeparableConv2d(in_channels, out_channels, kernel_size),
+            nn.Dropout2d(dropout, inplace=True),
             nn.ReLU(inplace=True),
-            nn.Dropout2d(dropout),
         )
 
 
@@ -59,8 +68,9 @@ class SeparableResidualBlock(nn.Module):
         self.norm = nn.BatchNorm2d(in_channels)
         self.convolutions = nn.Sequential(
             DepthwiseSeparableConv2d(in_channels, out_channels, kernel_size),
+            # Dropout first gives what the ReLU first would, but needs no copy: no backward pass wants its input.
+            nn.Dropout2d(dropout, inplace=True),
             nn.ReLU(inplace=True),
-            nn.Dropout2d(dropout),
             DepthwiseSeparableConv2d(out_channels, out_channels, kernel_size),
         )
         self.shortcut: nn.Module
@@ -74,8 +84,8 @@ class SeparableResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W) -> (B, out_channels, H, W)``."""
-        features = self.norm(features)
-        return self.activation(self.convolutions(features) + self.shortcut(features))
+        features = channels_last(self.norm(features))
+        return self.activation(self.convolutions(features).add_(self.shortcut(features)))
 
 
 class MatchChannels(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.errors import InputError
-from lits_seg.models.blocks import ConvBlock, SeparableConvBlock, SeparableResidualBlock
+from lits_seg.models.blocks import ConvBlock, SeparableConvBlock, SeparableResidualBlock, channels_last
 from lits_seg.models.upsample import upsamplers
 
 Block = Callable[[int, int], nn.Module]
@@ -67,6 +67,7 @@ class UShape(nn.Module):
         height, width = images.shape[-2:]
         stride = 2 ** len(self.encoder)
         features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
+        features = channels_last(features)
         skips: list[tuple[Tensor, Tensor | None]] = []
         for level, upsampler in zip(self.encoder, reversed(self.upsamplers), strict=True):
             features = level(features)

@@ -36,6 +36,14 @@ class Bilinear(Upsampler):
         super().__init__(in_channels, skip_channels)
         self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
+    def forward(self, features: Tensor, indices: Tensor | None = None) -> Tensor:
+        """``(B, in_channels, H, W) -> (B, in_channels, 2H, 2W)``."""
+        upsampled = self.upsample(features)
+        if self.training and upsampled.requires_grad:
+            # Concatenation hands back a slice of its gradient. On a CPU, that would cost ten times a dense one.
+            upsampled.register_hook(_dense)
+        return upsampled
+
 
 class Nearest(Upsampler):
     """Nearest-neighbour interpolation: keeps the channels, no parameters."""
@@ -110,6 +118,10 @@ class MaxUnpool(Upsampler):
     def forward(self, features: Tensor, indices: Tensor | None = None) -> Tensor:
         """``(B, in_channels, H, W)`` and indices ``(B, skip_channels, H, W) -> (B, skip_channels, 2H, 2W)``."""
         return self.upsample(self.project(features), indices)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 UPSAMPLERS: dict[str, type[Upsampler]] = {

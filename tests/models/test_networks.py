@@ -144,3 +144,12 @@ def test_bad_settings_are_named(override: str, told: str) -> None:
         instantiate(config(*overrides, override))
     assert isinstance(error.value.__cause__, InputError)
     assert told in str(error.value.__cause__)
+
+
+def test_all_convolutions_run_channels_last(network: nn.Module) -> None:
+    orders = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, images, output: orders.append(output.stride(1)))
+    network.to(memory_format=torch.channels_last)(torch.rand(2, 1, 48, 48))
+    assert set(orders) == {1}

@@ -66,3 +66,13 @@ def test_maxunpool_puts_values_where_they_came_from() -> None:
     assert torch.equal(out[out != 0], full[out != 0])
     assert torch.equal(functional.max_pool2d(out, 2), pooled)
     assert int((out != 0).sum()) == pooled.numel()
+
+
+def test_bilinear_gradient_after_concatenation() -> None:
+    features, skip = torch.rand(2, 8, 3, 4, requires_grad=True), torch.rand(2, 4, 6, 8)
+    plain = functional.interpolate(features, scale_factor=2, mode="bilinear")
+    gradients = []
+    for upsampled in (upsample("bilinear", features, 4)[1], plain):
+        loss = torch.cat([skip, upsampled], dim=1).sin().sum()
+        gradients.append(torch.autograd.grad(loss, features)[0])
+    torch.testing.assert_close(*gradients)
