@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lits_seg import baselines, runs
 from lits_seg.checkpoint import require_same_model
@@ -65,12 +67,15 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
             cfg.trainer,
             callbacks=list(instantiate(cfg.callbacks).values()),
             logger=list(instantiate(cfg.logger).values()),
+            default_root_dir=folder,  # Slurm's USR1 makes Lightning save, and look for, a checkpoint there
         )
         facts = _facts(cfg, module, datamodule)
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
         return _test(cfg, folder, trainer, module, datamodule, facts)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # by itself it ends as if all were well
     finally:
         _finish_wandb()
 
