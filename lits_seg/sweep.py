@@ -77,10 +77,17 @@ def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
         process.terminate()
         process.wait()
         raise
+    while os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and _told_to_end(status):
+        time.sleep(60)  # Slurm starts a job again that it has preempted or requeued; one that ends by itself has failed
     if status:
         lines = [line for line in Path(log.name).read_text(errors="replace").splitlines() if line.strip()]
         last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "nothing")
         raise InputError(_short(log.name), "a training to its end", f"exit status {status}: {last}")
+
+
+def _told_to_end(status: int) -> bool:
+    """Whether a command's exit status tells of SIGTERM, or of submitit's signal when a job's time is nearly over."""
+    return status in (128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGUSR2)
 
 
 @contextmanager
