@@ -11,7 +11,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -25,6 +25,12 @@ CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path
 
 for resolver in (run_dir, sweep_name, job_name):
     OmegaConf.register_new_resolver(resolver.__name__, resolver, use_cache=resolver is run_dir, replace=True)
+OmegaConf.register_new_resolver(
+    "gpus", lambda kind, devices: devices if kind in ("gpu", "cuda") else None, replace=True
+)
+
+# Of Hydra's own choices, those that come with its plugins.
+_PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib", "hydra/sweeper/optuna")
 
 
 def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
@@ -83,6 +89,10 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, OverrideParseException):
             hint = "one with spaces, = or brackets in quotes of its own: 'input=\"my CT.nii\"'"
             return f"{cause.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
+        if isinstance(cause, MissingConfigException) and str(cause.missing_cfg_file).startswith(_PLUGINS):
+            return f"{cause.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+    if _raised_within("submitit", error):  # no Slurm here, or it refuses or has killed a job
+        return f"hydra/launcher: {error}"
     # By its name: importing Lightning takes seconds, and not every command needs it.
     if isinstance(error, HydraException) or type(error).__name__ == "MisconfigurationException":
         return str(error)
@@ -92,6 +102,11 @@ def explain(error: BaseException) -> str | None:
 def _while_making_it(error: OSError) -> bool:
     making = ("mkdir", "makedirs", "mkdtemp", "write_text")
     return any(frame.name in making for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _raised_within(package: str, error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and package in Path(frames[-1].filename).parts
 
 
 def _place(error: OSError) -> Path:
