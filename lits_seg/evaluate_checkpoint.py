@@ -17,7 +17,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
 from lits_seg.patients import PatientScores
-from lits_seg.report import summary, table
+from lits_seg.results import summary, table
 from lits_seg.scores import DEFINITIONS, write_scores
 
 

@@ -18,16 +18,9 @@ SIDE = 320  # pixels of a small picture
 def curves(histories: Sequence[Path]) -> Figure:
     """Loss and Dice of training and validation over steps (the paper's Fig. 2).
 
-    ``histories`` are the ``metrics.csv`` of a run, one more after each resume; of a step that was done twice
-    the later file counts.
+    ``histories`` are the ``metrics.csv`` of a run, one more after each resume.
     """
-    values: dict[str, dict[int, float]] = {}
-    for history in histories:
-        with history.open() as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name != "step":
-                        values.setdefault(name, {})[int(row["step"])] = float(value)
+    values = history(histories)
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, title, names in (
@@ -47,6 +40,21 @@ def curves(histories: Sequence[Path]) -> Figure:
         axes.legend()
     left.set_ylim(0, 1)
     return figure
+
+
+def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
+    """What the ``metrics.csv`` of a run, in order, hold: by name the value at each step.
+
+    Of a step that was done twice, after a resume, the later file counts.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for path in files:
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name != "step":
+                        values.setdefault(name, {})[int(row["step"])] = float(value)
+    return values
 
 
 def overlays(rows: Sequence[dict[str, Any]]) -> Figure:

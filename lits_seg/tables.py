@@ -46,6 +46,12 @@ def with_interval(value: float, interval: Sequence[float] | None, digits: int = 
     return f"{number(value, digits)} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
+def signed(value: float, interval: Sequence[float] | None, digits: int = 3) -> str:
+    """A difference with its sign, and its interval."""
+    around = f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
+    return number(value) if math.isnan(value) else f"{value:+.{digits}f}{around}"
+
+
 def _without_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_nan(part) for key, part in value.items()}

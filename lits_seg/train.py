@@ -26,7 +26,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
 from lits_seg.patients import PatientScores
-from lits_seg.report import summary, table
+from lits_seg.results import summary, table
 from lits_seg.sweep import run_job
 from lits_seg.tables import json_text
 

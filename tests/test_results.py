@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from lits_seg.errors import InputError
-from lits_seg.report import read_results, summary, table
+from lits_seg.results import read_result, summary, table
 
 COUNTS = torch.tensor([[50, 100, 100], [10, 20, 80], [0, 0, 0]])
 
@@ -54,6 +55,13 @@ def test_runs_on_other_patients_are_not_in_one_table() -> None:
     assert "optimistic" in text
 
 
-def test_folder_without_runs_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="finished runs"):
-        read_results(tmp_path)
+def test_result_of_an_earlier_version_tells_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({**result(), "cases": []}))
+    with pytest.raises(InputError, match=r"result.json: expected a result of this version; found no .*latency"):
+        read_result(tmp_path / "result.json")
+
+
+def test_damaged_result_is_named(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"model": "unet"')
+    with pytest.raises(InputError, match=r"result.json: expected a run's result"):
+        read_result(tmp_path / "result.json")

@@ -1,17 +1,14 @@
-"""``python -m lits_seg.report runs=DIR``: finished runs as one table."""
+"""The result of a run: reading it, summing up a test, and a run's table."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from torch import Tensor
 
 from lits_seg import RESEARCH_USE
-from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.metrics import bootstrap_interval, case_scores, summarise
-from lits_seg.runs import RESULT
 from lits_seg.tables import markdown
 
 HEADER = (
@@ -26,18 +23,28 @@ HEADER = (
 )
 
 
-@entry("report")
-def main(cfg: DictConfig) -> None:
-    """Prints the table of all finished runs below a folder."""
-    print(table(read_results(cfg.runs)))
+# What a report needs of a result; one of an earlier version may lack some.
+NEEDED = (
+    *("model", "decoder", "data", "fold", "folds", "selected_on_test", "seed", "size", "parameters", "macs"),
+    *("synthetic", "steps", "train_seconds", "device", "latency", "cases"),
+)
 
 
-def read_results(folder: str | Path) -> list[dict[str, Any]]:
-    """The results of all finished runs below a folder. Raises ``InputError`` where there is none."""
-    paths = sorted(Path(folder).glob(f"**/{RESULT}"))
-    if not paths:
-        raise InputError(folder, f"a folder with finished runs ({RESULT})", "none")
-    return [json.loads(path.read_text()) for path in paths]
+def read_result(path: Path) -> dict[str, Any]:
+    """A run's ``result.json``, NaN in ``cases`` where JSON has null.
+
+    Raises ``InputError`` for a file that is damaged or lacks one of ``NEEDED``.
+    """
+    try:
+        result = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(path, "a run's result (JSON)", error) from error
+    lacking = [name for name in NEEDED if name not in result] if isinstance(result, dict) else NEEDED
+    if lacking:
+        raise InputError(path, "a result of this version", f"no {', '.join(lacking)}")
+    if not result["cases"] or not all("detection" in case for case in result["cases"]):
+        raise InputError(path, "all scores of each test patient (cases)", "cases without")
+    return {**result, "cases": _with_nan(result["cases"])}
 
 
 def summary(counts: Tensor) -> dict[str, Any]:
@@ -91,5 +98,9 @@ def _scores(scores: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-if __name__ == "__main__":
-    main()
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(part) for part in value]
+    return float("nan") if value is None else value

@@ -1,0 +1,61 @@
+"""Labels beside the points of a figure, so that none covers another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.transforms import Bbox
+
+# Where a label may stand, in points from its marker, best first: alignment follows the direction.
+PLACES = [
+    (x * r, y * r)
+    for r in (7, 14, 22, 32, 44, 58)
+    for x, y in ((1, 0.4), (-1, 0.4), (1, -0.9), (-1, -0.9), (0.4, 1.2), (0.4, -1.6))
+]
+MARKER = 5  # half a marker's side, in points
+
+
+def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]], texts: Sequence[str]) -> None:
+    """Writes a text beside each point ``(x, y, low, high)`` of a figure that was laid out.
+
+    Markers, error bars and labels written before are kept free as long as there is a free place.
+    """
+    scale = axes.figure.dpi / 72
+    taken = [box for point in points for box in _taken(axes, point, scale)]
+    view = axes.get_window_extent()
+    for (x, y, *_), text in zip(points, texts, strict=True):
+        best = None
+        for dx, dy in PLACES:
+            label = axes.annotate(
+                text, (x, y), (dx, dy), textcoords="offset points", fontsize=8, va="center",
+                ha="left" if dx > 0 else "right",
+            )  # fmt: skip
+            label.set_in_layout(False)
+            box = label.get_window_extent()
+            outside = box.x0 < view.x0 or box.x1 > view.x1 or box.y0 < view.y0 or box.y1 > view.y1
+            cost = sum(_overlap(box, other) for other in taken) + 1e3 * outside
+            if best is None or cost < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (cost, label, box)
+            else:
+                label.remove()
+            if cost == 0:
+                break
+        if best is not None:
+            taken.append(best[2])
+
+
+def _taken(axes: Any, point: tuple[float, float, float, float], scale: float) -> list[Bbox]:
+    x, y, low, high = point
+    middle, bottom, top = axes.transData.transform([(x, y), (x, low), (x, high)])
+    side = MARKER * scale
+    return [
+        Bbox([middle - side, middle + side]),
+        Bbox([[bottom[0] - 1, bottom[1]], [top[0] + 1, top[1]]]),
+    ]
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(width, 0.0) * max(height, 0.0)
