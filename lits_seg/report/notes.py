@@ -40,7 +40,7 @@ def unequal_notes(variants: Sequence[Variant], baseline: Variant) -> list[str]:
             both = len(variant.cases.keys() & baseline.cases.keys())
             with_baseline = f"; with {baseline.name} it is compared on the {both} patients of both" if both else ""
             notes.append(
-                f"{variant.name} has {folds_text(variant)}: its means are over {len(variant.cases)} of "
+                f"{variant.name} has folds {folds_text(variant)}: its means are over {len(variant.cases)} of "
                 f"{len(everyone)} patients and do not compare with means over others"
                 f"{with_baseline if variant is not baseline else ''}."
             )
@@ -70,11 +70,11 @@ def run_notes(found: Found) -> list[str]:
 
 
 def folds_text(variant: Variant) -> str:
-    """``all 4`` folds, or which: ``folds 0, 2 of 4``."""
+    """How many folds a variant has, ``all 4``, or which, ``0, 2 of 4``."""
     have, count = variant.every("fold"), variant.runs[0].result["folds"]
     if len(have) == count:
-        return f"all {count} folds"
-    return f"fold{'s' * (len(have) > 1)} {', '.join(map(str, have))} of {count}"
+        return f"all {count}"
+    return f"{', '.join(map(str, have))} of {count}"
 
 
 def _seeds_by_fold(variant: Variant) -> dict[int, list[int]]:

@@ -20,7 +20,7 @@ SCORES = {
     "lesion/dice_per_case": "Dice per case",
     "lesion/dice_global": "Dice global",
     "lesion/jaccard": "Jaccard",
-    "lesion/paper_symbols": "precision (the paper's formula)",
+    "lesion/paper_symbols": "precision (paper)",
     "detection/iou>0.5/precision": "lesions: precision",
     "detection/iou>0.5/recall": "lesions: recall",
 }

@@ -20,14 +20,17 @@ ALSO_COMPARED = ("lesion/jaccard", "detection/iou>0.5/precision", "detection/iou
 def score_table(group: Group, intervals: Sequence[str]) -> Table:
     """A row a variant: parameters and scores, some with their intervals."""
     titles = (f"{title}{' [95 %]' * (name in intervals)}" for name, title in SCORES.items())
-    header = ("no.", "network", "parameters", *titles, "patients", "runs")
+    header = ("no.", "network", "parameters", *titles, "patients", "folds", "seeds")
     rows = []
     for i, variant in enumerate(group.variants, 1):
         scores = (
             with_interval(score["value"], score["interval"] if name in intervals else None)
             for name, score in variant.scores.items()
         )
-        rows.append((str(i), variant.name, _count(variant), *scores, str(len(variant.cases)), runs_text(variant)))
+        seeds = str(len(variant.every("seed")))
+        rows.append(
+            (str(i), variant.name, _count(variant), *scores, str(len(variant.cases)), folds_text(variant), seeds)
+        )
     return header, rows
 
 
@@ -140,12 +143,6 @@ PAIR_COLUMNS = (
 def common(group: Group, variant: Variant) -> int:
     """How many patients a variant shares with the baseline."""
     return len(variant.cases.keys() & group.baseline.cases.keys())
-
-
-def runs_text(variant: Variant) -> str:
-    """Folds and seeds."""
-    seeds = len(variant.every("seed"))
-    return f"{folds_text(variant)}, {seeds} seed{'s' * (seeds != 1)}"
 
 
 def _cost_row(i: int, variant: Variant, unit: float) -> tuple[str, ...]:

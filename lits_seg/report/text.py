@@ -12,7 +12,7 @@ from lits_seg.tables import markdown
 DEFINITIONS = (
     "Dice per case: mean over patients of 2|A∩B| / (|A|+|B|), of the lesion voxels of the whole volume; both empty: 1, "
     "one empty: 0. Dice global: of all patients' voxels together. Jaccard: |A∩B| / |A∪B|, the paper's Dice by its "
-    "words. Precision (the paper's formula): |A∩B| / |B| with B the prediction, its Dice by its symbols.",
+    "words. Precision (paper): |A∩B| / |B| with B the prediction, its Dice by its symbols.",
     "Lesions: pieces that connect by faces, found where IoU > 0.5 after LiTS's merging; precision: the part of the "
     "predicted ones that are true, recall: the part of the true ones that are found; counts pooled over patients.",
     "Each patient is tested once a seed, by the network of the fold that did not train on it; folds are pooled. With "

@@ -92,7 +92,7 @@ def test_missing_fold_is_told_and_compared_on_common_patients() -> None:
     assert row["patients"] == 2
     assert row["b"] == pytest.approx((dice(4) + dice(6)) / 2)
     (note,) = group.notes
-    assert note.startswith(f"{LIGHT} has fold 0 of 2: its means are over 2 of 3 patients")
+    assert note.startswith(f"{LIGHT} has folds 0 of 2: its means are over 2 of 3 patients")
     assert "compared on the 2 patients of both" in note
 
 

@@ -111,7 +111,7 @@ def test_one_run_of_one_patient_is_a_report_too(tmp_path: Path) -> None:
     (tmp_path / "runs" / "only" / "overlays" / "1.png").unlink()
     text = run_command("report", "runs=runs", cwd=tmp_path)
     assert "nothing to compare it with" in text
-    assert "fold 0 of 2" in text
+    assert "| 0 of 2 |" in text
     assert "no picture" in (tmp_path / "runs" / "report.html").read_text()
     assert rows(tmp_path / "runs" / "pairs.csv") == []
 
