@@ -70,11 +70,11 @@ def read_run(folder: Path, name: str) -> Run:
 
 
 def _run_folders(root: Path) -> list[Path]:
-    """Folders with a config or a result. What lies within a run (``.hydra``, W&B's copies) is no run."""
+    """Folders with a config, a result or a failure. What lies within a run (``.hydra``, W&B's copies) is no run."""
     found = []
     for place, folders, files in os.walk(root):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        if CONFIG in files or RESULT in files:
+        if {CONFIG, RESULT, FAILED} & set(files):
             found.append(Path(place))
             folders.clear()
     return sorted(found)

@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lits_seg import runs
 from lits_seg.report.folders import Run
 
 # Where things are and how fast they come does not change what is learned; what was tested on makes groups instead.
 FREE = (
-    *("module", "sweep", "ckpt_path", "name", "runs", "output_dir", "store", "logger", "callbacks", "baseline"),
+    *(*runs.FREE, "module", "store", "baseline"),
     *("data.root", "data.test_root", "data.generate", "data.fold", "data.folds", "data.preprocess.size", "data.store"),
     *("data.workers", "data.eval_batch_size", "data.device_resident", "trainer.accelerator", "trainer.num_nodes"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
@@ -16,16 +17,17 @@ FREE = (
 )
 SEEDS = ("seed", "split_seed")
 NETWORK = ("model", "decoder")
+CLASSES = "model.out_channels"  # the one setting of a model that is rather the task's
 ABSENT = "none"
 
 
-def names(runs: Sequence[Run]) -> list[str]:
+def names(group: Sequence[Run]) -> list[str]:
     """A name for each run: model, decoder, and the settings by which runs of this group differ otherwise.
 
     Runs of one name are one variant. A model's own settings count among runs of the same model and decoder.
     """
-    all_settings = [settings(run.config) for run in runs]
-    kinds = [(run.result["model"], run.result["decoder"]) for run in runs]
+    all_settings = [settings(run.config) for run in group]
+    kinds = [(run.result["model"], run.result["decoder"]) for run in group]
     shared = _differing([_part(one, own=False) for one in all_settings])
     own = {
         kind: _differing(
@@ -55,7 +57,7 @@ def _leaves(node: Any, key: str = "") -> list[tuple[str, Any]]:
 
 
 def _part(one: dict[str, Any], own: bool) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if (key.split(".")[0] in NETWORK) == own}
+    return {key: value for key, value in one.items() if (key.split(".")[0] in NETWORK and key != CLASSES) == own}
 
 
 def _differing(many: list[dict[str, Any]]) -> dict[str, str]:
