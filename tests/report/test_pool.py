@@ -143,6 +143,8 @@ def test_variants_are_named_by_what_differs() -> None:
         run("d", [], HEAVY, **{"model.dropout": 0.5}),
     ]
     assert names(runs) == [f"{LIGHT}, lr 0.001", f"{LIGHT}, lr 0.001", f"{LIGHT}, lr 0.01", f"{HEAVY}, lr 0.001"]
+    classes = [run("a", [], LIGHT, **{"model.out_channels": 3}), run("b", [], HEAVY, **{"model.out_channels": 2})]
+    assert names(classes) == [f"{LIGHT}, out channels 3", f"{HEAVY}, out channels 2"]
     mixed = [
         run("a", []),
         run("b", [], **{"decoder.levels": ["bilinear", "deconv"], "scheduler": {"_target_": "x.Poly"}}),
@@ -160,7 +162,8 @@ def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> N
     for name in ("open", "broken", "crashed"):
         write_run(tmp_path / name, [case("1")])
     (tmp_path / "open" / "result.json").unlink()
-    (tmp_path / "crashed" / "result.json").unlink()
+    for name in ("result.json", "config.yaml", "versions.json"):  # as where the settings themselves were wrong
+        (tmp_path / "crashed" / name).unlink()
     (tmp_path / "crashed" / "failed.txt").write_text("Traceback\nRuntimeError: out of memory\n\n")
     (tmp_path / "broken" / "result.json").write_text("{")
     found = find_runs(tmp_path)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import failed_command, run_command
+from commands import SMOKE, failed_command, run_command
 from PIL import Image
 from run_folders import case, write_run
 
@@ -126,3 +126,16 @@ def test_unusable_input_is_named_and_nothing_written(tmp_path: Path) -> None:
         write_run(tmp_path / "runs" / name, [case("1")])
     assert "one and two" in failed_command("report", "runs=runs", "output=out", cwd=tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_trained_run_is_read(tmp_path: Path) -> None:
+    run_command("train", *SMOKE, "trainer.max_epochs=1", "name=trained", "logger=csv", cwd=tmp_path)
+    text = run_command("report", "runs=runs", cwd=tmp_path)
+    assert "dsc_unet, subpixel" in text
+    assert "smoke (synthetic CT: cases 8, seed 0, size 64, slices 12), 64 px, 4 folds" in text
+    page = (tmp_path / "runs" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2  # of two test patients, the median is the best
+    (tested,) = rows(tmp_path / "runs" / "report.csv")
+    with (tmp_path / "runs" / "trained" / "test_cases.csv").open() as file:
+        scored = [float(row["lesion_dice"]) for row in csv.DictReader(file)]
+    assert float(tested["dice_per_case"]) == pytest.approx(sum(scored) / 2)
