@@ -16,11 +16,11 @@ from pytorch_lightning.loggers import WandbLogger
 from lits_seg import figures
 from lits_seg.data.slices import StoredCase
 from lits_seg.metrics.case import score_case
-from lits_seg.runs import write_text
+from lits_seg.runs import PICTURES, write_text
 from lits_seg.scores import flat_case
 from lits_seg.tables import csv_text
 
-CASES, OVERLAYS, PICTURES = "test_cases.csv", "overlays.png", "overlays"
+CASES, OVERLAYS = "test_cases.csv", "overlays.png"
 
 
 class PatientScores(Callback):

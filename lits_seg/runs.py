@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lits_seg.errors import InputError
 
 CONFIG, VERSIONS, SPLIT, RESULT = "config.yaml", "versions.json", "split.json", "result.json"
+FAILED, PICTURES = "failed.txt", "overlays"
 LAST = Path("checkpoints", "last.ckpt")
 PACKAGES = (
     "lits-seg",

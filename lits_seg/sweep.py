@@ -25,8 +25,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg import runs
 from lits_seg.errors import InputError
+from lits_seg.runs import FAILED
 
-LOG, FAILED, SLOTS = "log.txt", "failed.txt", ".slots"
+LOG, SLOTS = "log.txt", ".slots"
 
 
 def run_job(cfg: DictConfig) -> float | None:

@@ -10,9 +10,7 @@ from omegaconf import OmegaConf
 
 from lits_seg.errors import InputError
 from lits_seg.results import read_result
-from lits_seg.runs import CONFIG, RESULT, VERSIONS
-
-FAILED = "failed.txt"
+from lits_seg.runs import CONFIG, FAILED, RESULT, VERSIONS
 
 
 @dataclass(frozen=True)

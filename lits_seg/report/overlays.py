@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from lits_seg.report.pool import Variant
+from lits_seg.runs import PICTURES
 
-FOLDER = "overlays"
 WIDTH, JPEG_QUALITY = 900, 85  # the page shows three panels beside each other
 
 
@@ -38,7 +38,7 @@ def _overlay(variant: Variant, patient: str, name: str) -> Overlay:
     of = f"fold {run.result['fold']}, seed {run.result['seed']}"
     caption = f"{name}: {patient}, Dice {'–' if math.isnan(dice) else f'{dice:.2f}'} ({of})"
     try:
-        with Image.open(run.folder / FOLDER / f"{patient}.png") as picture:
+        with Image.open(run.folder / PICTURES / f"{patient}.png") as picture:
             picture.load()
             shown = picture.convert("RGBA")
     except (OSError, UnidentifiedImageError):
