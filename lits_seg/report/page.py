@@ -19,6 +19,7 @@ TEMPLATE = Path(__file__).with_name("report.html")
 BRACKETS = re.compile(r"^(.*?) ([\[(].*)$")
 FRONT = "Filled: no other variant with all patients costs no more and scores as well (the front, dotted)."
 NUMBERS = " Numbers: those of the table."
+SLICES = "The slice with the most lesion: image, truth, prediction. Red: lesion; cyan: liver, where known."
 OPEN = 2  # so many variants show their patients at once
 
 
@@ -71,7 +72,7 @@ def _group(group: Group, margin: float) -> str:
         "<h3>Learning curves</h3>",
         _figure(learning(group), "Line: mean over a variant's runs; band: least and largest of them."),
         "<h3>Patients</h3>",
-        '<p class="note">The slice with the most lesion: image, truth, prediction.',
+        f'<p class="note">{SLICES}',
         *(_patients(variant, i < OPEN) for i, variant in enumerate(_shown_first(group))),
     ]
     return "\n".join(parts) + "</section>"

@@ -11,9 +11,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from lits_seg.metrics.case import score_case
+from lits_seg.report.folders import Run
+from lits_seg.report.pool import Group, pool
 from lits_seg.results import summary
 from lits_seg.tables import json_text
 
+LIGHT, HEAVY = "dsc_unet, subpixel", "unet, deconv"
 SPACING = (1.5, 1.5, 3.0)
 PARAMETERS = {"dsc_unet": 2_246_365, "unet": 31_030_658}
 
@@ -58,6 +61,24 @@ def config(**settings: Any) -> dict[str, Any]:
     for key, value in settings.items():
         OmegaConf.update(plain, key, value)
     return OmegaConf.to_container(plain)
+
+
+def run(name: str, cases: list, network: str = HEAVY, fold: int = 0, seed: int = 0, **changed: object) -> Run:
+    """A finished run as ``find_runs`` reads it; ``changed``: of its config."""
+    model, decoder = network.split(", ")
+    result = {
+        **{"model": model, "decoder": decoder, "fold": fold, "seed": seed, "cases": cases, "folds": 2},
+        **{"data": "phantom", "synthetic": True, "size": 64, "selected_on_test": False, "device": "cpu"},
+        **{"parameters": 100 if model == "unet" else 10, "latency": {"cpu_threads": 2, "gpu": None}},
+    }
+    plain = config(**{"data.fold": fold, "seed": seed, **changed})
+    return Run(name, Path(name), result, plain, {})
+
+
+def one_group(runs: list[Run], baseline: str = HEAVY) -> Group:
+    """All of them, where they belong together."""
+    (group,) = pool(runs, baseline)
+    return group
 
 
 def write_run(

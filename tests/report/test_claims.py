@@ -1,10 +1,8 @@
 import pytest
-from test_pool import HEAVY, LIGHT, one_group, run
+from run_folders import HEAVY, LIGHT, case, one_group, run
 
 from lits_seg.report.claims import CONFIRMED, NOT_CONFIRMED, UNDECIDED, claims, verdict
 from lits_seg.report.folders import Run
-
-from run_folders import case  # isort: skip
 
 PATIENTS = [f"{i}" for i in range(6)]
 
@@ -42,6 +40,11 @@ def test_claims_that_do_not_hold_or_cannot_be_told() -> None:
         trained("c", HEAVY, 2, 30, 31_030_658), trained("d", HEAVY, 2, 19, 31_030_658, fold=1),
     )  # fmt: skip
     assert [one for _, one in found.values()] == [NOT_CONFIRMED, UNDECIDED, NOT_CONFIRMED]
+
+
+def test_a_baseline_that_finds_nothing_proves_nothing() -> None:
+    found = verdicts(trained("a", LIGHT, 20, 10, 100), trained("b", HEAVY, 20, 10, 1000))
+    assert found["Dice no worse"][1] == UNDECIDED
 
 
 def test_times_of_other_devices_or_steps_are_not_compared() -> None:

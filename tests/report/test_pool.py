@@ -4,32 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_folders import case, config, write_run
+from run_folders import HEAVY, LIGHT, case, one_group, run, write_run
 
 from lits_seg.errors import InputError
 from lits_seg.metrics.patients import bootstrap_interval
 from lits_seg.report.folders import Run, find_runs
-from lits_seg.report.pool import DICE, Group, pool
+from lits_seg.report.pool import DICE, pool
 from lits_seg.report.variants import names
 
 JACCARD, FOUND = "lesion/jaccard", "detection/iou>0.5/recall"
-LIGHT, HEAVY = "dsc_unet, subpixel", "unet, deconv"
-
-
-def run(name: str, cases: list, network: str = HEAVY, fold: int = 0, seed: int = 0, **changed: object) -> Run:
-    model, decoder = network.split(", ")
-    result = {
-        **{"model": model, "decoder": decoder, "fold": fold, "seed": seed, "cases": cases, "folds": 2},
-        **{"data": "phantom", "synthetic": True, "size": 64, "selected_on_test": False, "device": "cpu"},
-        **{"parameters": 100 if model == "unet" else 10, "latency": {"cpu_threads": 2, "gpu": None}},
-    }
-    plain = config(**{"data.fold": fold, "seed": seed, **changed})
-    return Run(name, Path(name), result, plain, {})
-
-
-def one_group(runs: list[Run], baseline: str = HEAVY) -> Group:
-    (group,) = pool(runs, baseline)
-    return group
 
 
 # Of 20 lesion voxels `missed` are missed: Dice 2 (20 - missed) / (40 - missed).
