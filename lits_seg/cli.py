@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from lits_seg.errors import InputError
 from lits_seg.names import job_name, run_dir, sweep_name
@@ -130,7 +130,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _choices(error: OmegaConfBaseException) -> str:
     parent = getattr(error, "parent_node", None)
-    if not isinstance(parent, DictConfig):
+    if not isinstance(error, (ConfigAttributeError, ConfigKeyError)) or not isinstance(parent, DictConfig):
         return ""
     keys = ", ".join(str(key) for key in parent if key not in ("_target_", "hydra"))
     return f"\n{error.full_key or 'the key'}: expected one of {keys}"

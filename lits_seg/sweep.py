@@ -48,7 +48,8 @@ def run_job(cfg: DictConfig) -> float | None:
             with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
                 _run(_command(folder, Path(hydra.sweep.dir).name), log, {**os.environ, **environment})
     except InputError as error:
-        runs.write_text(folder / FAILED, f"{error}\n")
+        if rank_zero_only.rank == 0:
+            runs.write_text(folder / FAILED, f"{error}\n")
         tell(f"#{hydra.job.num} failed: {error}", flush=True)
         return None
     if not (folder / runs.RESULT).exists():  # fast_dev_run keeps nothing
@@ -69,26 +70,38 @@ def _command(folder: Path, sweep: str) -> list[str]:
 
 
 def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # submitit has a handler of its own
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that the job ends, too
+    in_slurm, told = os.environ.get("SUBMITIT_EXECUTOR") == "slurm", []
+
+    def on_sigterm(number: int, _: Any) -> None:
+        told.append(number)
+        if not in_slurm:
+            sys.exit(128 + number)  # an exception, so that the command ends, too
+
+    signal.signal(signal.SIGTERM, on_sigterm)
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         status = process.wait()
-    except BaseException:
+        if in_slurm and status and (told or status == -signal.SIGUSR2):  # which the command gets, too
+            _stay(Path(log.name).with_name(FAILED))
+    except BaseException as error:
         process.terminate()
         process.wait()
+        if isinstance(error, RuntimeError):  # submitit's: out of time too often
+            raise InputError(_short(log.name), "a training to its end", error) from error
         raise
-    while os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and _told_to_end(status):
-        time.sleep(60)  # Slurm starts a job again that it has preempted or requeued; one that ends by itself has failed
     if status:
         lines = [line for line in Path(log.name).read_text(errors="replace").splitlines() if line.strip()]
         last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "nothing")
         raise InputError(_short(log.name), "a training to its end", f"exit status {status}: {last}")
 
 
-def _told_to_end(status: int) -> bool:
-    """Whether a command's exit status tells of SIGTERM, or of submitit's signal when a job's time is nearly over."""
-    return status in (128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGUSR2)
+def _stay(failed: Path) -> None:
+    """Waits until Slurm ends this job to start it again later: one that ends before has failed.
+
+    Shortly before the time is over, on submitit's SIGUSR2, the first rank asks for more; where it gives up, so do all.
+    """
+    while not failed.exists():
+        time.sleep(1)
 
 
 @contextmanager
