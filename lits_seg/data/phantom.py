@@ -22,6 +22,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from filelock import FileLock
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 from scipy import ndimage
 from tqdm import tqdm
@@ -29,6 +30,7 @@ from tqdm import tqdm
 from lits_seg.data.phantom_anatomy import Grid, make_grid, paint_patient
 from lits_seg.data.phantom_lesions import paint_lesions
 from lits_seg.errors import InputError
+from lits_seg.runs import write_text
 
 VERSION = 5
 DESCRIPTION = "phantom.json"
@@ -76,9 +78,18 @@ def write_phantom(
         if found != settings:
             raise InputError(description, f"a phantom of {settings} (data.root=… chooses another folder)", found)
     else:
-        description.write_text(json.dumps(settings))
-    missing = [n for n in range(cases) if not all(path.exists() for path in _paths(root, n))]
-    jobs = [(root, seed, n, size, slices) for n in missing]
+        write_text(description, json.dumps(settings))
+    if _missing(root, cases):
+        with FileLock(root / ".lock"):  # jobs of a sweep may all begin here
+            _write_cases([(root, seed, n, size, slices) for n in _missing(root, cases)], workers)
+    return [_paths(root, n)[0] for n in range(cases)]
+
+
+def _missing(root: Path, cases: int) -> list[int]:
+    return [n for n in range(cases) if not all(path.exists() for path in _paths(root, n))]
+
+
+def _write_cases(jobs: list[tuple[Path, int, int, int, int]], workers: int | None) -> None:
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     progress = tqdm(total=len(jobs), desc="synthetic CT volumes", unit="case", disable=not jobs)
     if workers > 1:
@@ -90,7 +101,6 @@ def write_phantom(
             _write_case(*job)
             progress.update()
     progress.close()
-    return [_paths(root, n)[0] for n in range(cases)]
 
 
 def generate_volume(seed: int, *, case: int = 0, size: int = 192, slices: int = 40) -> PhantomVolume:

@@ -1,11 +1,14 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
 import pytest
 from commands import run_process, start_command
 
+from lits_seg.data import phantom
 from lits_seg.data.cases import find_cases
 from lits_seg.data.grid import to_slices
 from lits_seg.data.phantom import DESCRIPTION, generate_volume, write_phantom
@@ -32,7 +35,16 @@ def test_files_follow_from_the_seed_to_the_byte(tmp_path: Path) -> None:
     assert {name: a[name] for name in b} == b
     assert a["volume-0.nii.gz"] != c["volume-0.nii.gz"]
     assert set(a) - set(b) == {"volume-2.nii.gz", "segmentation-2.nii.gz"}
-    assert not [name for name in a if name.startswith(".")]
+    assert [name for name in a if name.startswith(".")] == [".lock"]
+
+
+def test_processes_that_begin_together_write_each_case_once(tmp_path: Path) -> None:
+    with (
+        mock.patch("lits_seg.data.phantom._write_case", side_effect=phantom._write_case) as written,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        list(pool.map(lambda _: write_phantom(tmp_path, cases=2, workers=1, **TINY), range(3)))
+    assert [call.args[2] for call in written.call_args_list] == [0, 1]
 
 
 def test_what_is_there_stays_and_what_is_missing_comes_back(tmp_path: Path) -> None:
