@@ -1,4 +1,7 @@
-"""A real Slurm of one node, in a folder: its munge, controller and node daemon live as long as a test."""
+"""A real Slurm of one node, in a folder: its munge, controller and node daemon live as long as a test.
+
+``python tests/slurm.py COMMAND …`` runs a command in one, as root.
+"""
 
 import contextlib
 import os
@@ -7,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "setpriv")
 
 # No cgroups, no accounting, jobs of several processes at once on any machine. A job that is requeued waits until its
 # old credential has expired (two minutes by default).
@@ -40,7 +44,6 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 ReturnToService=2
-SchedulerParameters=sched_interval=2
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory={memory} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -90,7 +93,10 @@ def one_node_slurm(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _daemon(command: list[str], folder: Path) -> Iterator[None]:
     with (folder / f"{command[0]}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+        # setpriv: it ends with this process, even where that is killed.
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig=TERM", *command], stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
     try:
         yield
     finally:
@@ -133,3 +139,8 @@ def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place, one_node_slurm(Path(place)):
+        sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)

@@ -120,6 +120,18 @@ def test_killed_run_resumes_to_the_same_weights(smoke_folder: Path) -> None:
     assert len({path.parent for path in (smoke_folder / "cut").glob("**/config.yaml")} - {folder / ".hydra"}) == 1
 
 
+def test_a_run_that_is_told_to_end_does_not_end_as_if_all_were_well(smoke_folder: Path) -> None:
+    process = start_command("train", *SMOKE, "trainer.max_epochs=400", "name=told", cwd=smoke_folder)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    process.terminate()
+    process.communicate(timeout=100)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (smoke_folder / "runs" / "told" / "result.json").exists()
+
+
 def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Path) -> None:
     for name, seed in (("one", 3), ("two", 3), ("other", 4)):
         run_command("train", *SMOKE, "trainer.max_epochs=1", f"seed={seed}", f"name={name}", cwd=smoke_folder)
