@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lits_seg import metrics
 from lits_seg.errors import InputError
+from lits_seg.memory import keep_freed_memory
 
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
@@ -68,7 +69,9 @@ class LesionSegmenter(pl.LightningModule):
         return label // 2 if self.classes == 2 else label
 
     def on_fit_start(self) -> None:
-        """Gives the loss the training set's label counts, if it wants them."""
+        """Gives the loss the training set's label counts, if it wants them; readies the CPU's memory."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if hasattr(self.loss, "set_counts"):
             background, liver, lesion = self.trainer.datamodule.label_counts()
             self.loss.set_counts([background + liver, lesion] if self.classes == 2 else [background, liver, lesion])
