@@ -47,10 +47,11 @@ lint: setup  ## format, lint and types
 smoke: setup  ## a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
-bench: setup  ## the parameter audit, the speed of the data side and of masks, into experiments/
+bench: setup  ## the parameter audit, the speed of the data side, of masks and of training, into experiments/
 	$(BIN)/python -m lits_seg.benchmark parameters
 	$(BIN)/python -m lits_seg.benchmark data
 	$(BIN)/python -m lits_seg.benchmark masks
+	$(BIN)/python -m lits_seg.benchmark train
 
 clean:  ## remove the environment, generated data, runs and results
 	rm -rf $(VENV) data runs predictions evaluation comparison .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,4 +1,4 @@
-"""``python -m lits_seg.benchmark [parameters|data|masks]``."""
+"""``python -m lits_seg.benchmark [parameters|data|masks|train]``."""
 
 import sys
 from pathlib import Path
@@ -8,11 +8,12 @@ from omegaconf import DictConfig
 from lits_seg.benchmark.data import data_speed
 from lits_seg.benchmark.masks import mask_speed
 from lits_seg.benchmark.parameters import parameter_audit
+from lits_seg.benchmark.train import train_speed
 from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.runs import write_text
 
-WHAT = ("parameters", "data", "masks")
+WHAT = ("parameters", "data", "masks", "train")
 
 
 @entry("benchmark")
@@ -24,6 +25,8 @@ def main(cfg: DictConfig) -> None:
         name, text = "parameter_audit", parameter_audit(cfg.size)
     elif cfg.what == "masks":
         name, text = "mask_speed", mask_speed(cfg.size)
+    elif cfg.what == "train":
+        name, text = "train_speed", train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps)
     else:
         name, text = "data_speed", data_speed(cfg.size, cfg.slices, cfg.batches)
     folder = Path(cfg.output) / name
