@@ -27,13 +27,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
 def start_command(
-    command: str, *arguments: str, cwd: Path, env: Mapping[str, str] = ENVIRONMENT
+    command: str, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Starts ``python -m lits_seg.<command> <arguments>`` in a folder, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", f"lits_seg.{command}", *arguments],
         cwd=cwd,
-        env=env,
+        env=ENVIRONMENT if env is None else env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
