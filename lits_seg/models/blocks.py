@@ -18,6 +18,22 @@ def channels_last(features: Tensor) -> Tensor:
     return features.squeeze(1).unsqueeze(-1).movedim(-1, 1) if features.shape[1] == 1 else features
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution without bias.
+
+    Its one weight is where it is at any dilation. But training on a CPU in 32 bits, PyTorch computes those without
+    dilation as products of matrices by MKL, the others by oneDNN's convolution, which is faster on AMD processors.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, in_channels, H, W) -> (B, out_channels, H, W)``."""
+        dilation = 2 if self.training and features.device.type == "cpu" else 1
+        return nn.functional.conv2d(features, self.weight, dilation=dilation)
+
+
 class DepthwiseSeparableConv2d(nn.Sequential):
     """A ``kernel_size`` x ``kernel_size`` filter per channel, then a 1x1 convolution that mixes channels.
 
@@ -28,7 +44,7 @@ class DepthwiseSeparableConv2d(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
         super().__init__(
             nn.Conv2d(in_channels, in_channels, kernel_size, padding="same", groups=in_channels, bias=False),
-            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            PointwiseConv2d(in_channels, out_channels),
         )
 
 
@@ -77,7 +93,7 @@ class SeparableResidualBlock(nn.Module):
         if in_channels == out_channels:
             self.shortcut = nn.Identity()
         elif shortcut == "conv":
-            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            self.shortcut = PointwiseConv2d(in_channels, out_channels)
         else:
             self.shortcut = MatchChannels(out_channels)
         self.activation = nn.ReLU(inplace=True)
