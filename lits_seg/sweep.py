@@ -55,7 +55,8 @@ def run_job(cfg: DictConfig) -> float | None:
     if not (folder / runs.RESULT).exists():  # fast_dev_run keeps nothing
         return None
     result = json.loads((folder / runs.RESULT).read_text())
-    tell(f"#{hydra.job.num} {'was finished before' if finished else 'finished'}: Dice {result['scores']['dice']:.3f}")
+    told = "was finished before" if finished else "finished"
+    tell(f"#{hydra.job.num} {told}: Dice {result['scores']['dice']:.3f}", flush=True)
     return result["val_dice"]
 
 
@@ -78,6 +79,7 @@ def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
             sys.exit(128 + number)  # an exception, so that the command ends, too
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    before = log.tell()  # an earlier start's lines
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         status = process.wait()
@@ -90,7 +92,8 @@ def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
             raise InputError(_short(log.name), "a training to its end", error) from error
         raise
     if status:
-        lines = [line for line in Path(log.name).read_text(errors="replace").splitlines() if line.strip()]
+        printed = Path(log.name).read_bytes()[before:].decode(errors="replace")
+        lines = [line for line in printed.splitlines() if line.strip()]
         last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "nothing")
         raise InputError(_short(log.name), "a training to its end", f"exit status {status}: {last}")
 
