@@ -18,6 +18,7 @@ from lits_seg.errors import InputError
 CONFIG, VERSIONS, SPLIT, RESULT = "config.yaml", "versions.json", "split.json", "result.json"
 FAILED, PICTURES = "failed.txt", "overlays"
 LAST = Path("checkpoints", "last.ckpt")
+CODE = (":/lits_seg", ":/conf", ":/hydra_plugins")
 PACKAGES = (
     "lits-seg",
     "torch",
@@ -84,7 +85,8 @@ def versions() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[package] = None
     found["git_commit"] = _git("rev-parse", "HEAD")
-    found["git_dirty"] = bool(_git("status", "--porcelain")) if found["git_commit"] else None
+    # What lies beside the code, such as a log, changes no run.
+    found["git_dirty"] = bool(_git("status", "--porcelain", "--", *CODE)) if found["git_commit"] else None
     return found
 
 
