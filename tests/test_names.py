@@ -45,7 +45,7 @@ def job(*overrides: str) -> str:
 def test_job_is_named_by_what_it_is() -> None:
     assert job("model=unet", "decoder=deconv", "data.fold=2", "seed=7", "experiment=smoke") == "unet_deconv_fold2_seed7"
     assert job("optimizer.lr=0.001") == "unet_deconv_fold2_seed7_lr0.001"
-    assert job("trainer=ddp", "trainer.devices=2") == "unet_deconv_fold2_seed7_trainer-ddp_devices2"
+    assert job("trainer=ddp", "trainer.devices=2") == "unet_deconv_fold2_seed7_devices2_trainer-ddp"
     assert job("decoder.levels=[bilinear,bilinear,deconv,subpixel]").endswith(
         "levels-bilinear-bilinear-deconv-subpixel"
     )
