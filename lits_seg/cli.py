@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -54,6 +55,9 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of Hydra's own printing
             try:
                 return hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+            except KeyboardInterrupt:
+                print("stopped", file=sys.stderr)
+                sys.exit(128 + signal.SIGINT)
             except Exception as error:
                 _exit(error)
 

@@ -32,7 +32,9 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
 
 
 def sweep_name(given: str | None, experiment: str | None) -> str:
-    """A sweep's folder below ``runs``, the same each time it is started."""
+    """A sweep's folder below ``runs``, the same each time it is started. ``InputError`` for one that is elsewhere."""
+    if given and (Path(given).is_absolute() or ".." in Path(given).parts):
+        raise InputError("sweep", "a folder's name below runs (runs=… chooses where)", given)
     return given or experiment or "sweep"
 
 

@@ -7,6 +7,8 @@ the same sweep, started again, skips what is finished and goes on with what was 
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -123,7 +125,7 @@ def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
     jobs = cores if jobs < 0 else jobs
     devices = cfg.trainer.devices
     if not isinstance(devices, int) or devices < 1:
-        raise InputError("trainer.devices", "how many each of the jobs side by side takes", devices)
+        raise InputError("trainer.devices", "a number for each of the jobs side by side, 1 or more", devices)
     on_cpu = cfg.trainer.accelerator == "cpu"
     lock, slot = _take_slot(sweep_dir / SLOTS, jobs)
     try:
@@ -171,10 +173,16 @@ class Outcome(Callback):
         folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         failed = [path for path in sorted(folder.glob(f"*/{FAILED}")) if path.stat().st_mtime >= self.start]
         finished = len(list(folder.glob(f"*/{runs.RESULT}")))
-        print(f"{folder}: {finished} finished runs; python -m lits_seg.report runs={folder} compares them")
+        hint = f"; python -m lits_seg.report {shlex.quote(_argument('runs', folder))} compares them" * (finished > 1)
+        print(f"{folder}: {finished} finished run{'s' * (finished != 1)}{hint}")
         if failed:
             told = "".join(f"\n  {path.read_text().strip()}" for path in failed)
             sys.exit(f"error: {folder}: expected no job to fail; found {len(failed)} that did:{told}")
+
+
+def _argument(key: str, path: Path) -> str:
+    """As Hydra takes it: a path with anything but plain characters in quotes of its own."""
+    return f"{key}={path}" if re.fullmatch(r"[\w./-]+", str(path)) else f'{key}="{path}"'
 
 
 def _short(path: str | Path) -> Path:

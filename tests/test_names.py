@@ -36,6 +36,9 @@ def test_sweep_is_named_by_the_user_else_by_the_experiment() -> None:
     assert sweep_name("mine", "smoke") == "mine"
     assert sweep_name(None, "smoke") == "smoke"
     assert sweep_name(None, None) == "sweep"
+    for elsewhere in ("../up", "/tmp/up", "a/../../up"):
+        with pytest.raises(InputError, match="below runs"):
+            sweep_name(elsewhere, None)
 
 
 def job(*overrides: str) -> str:

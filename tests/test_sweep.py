@@ -82,6 +82,23 @@ def test_a_sweep_that_was_killed_skips_what_is_finished_and_resumes_the_rest(fol
     assert len(job_folders(sweep)) == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_told_to_end_ends_with_its_job(number: signal.Signals, folder: Path) -> None:
+    sweep = f"told{number}"
+    process = start_command("train", "-m", *CPU, "trainer=cpu", "trainer.max_epochs=90", f"sweep={sweep}", cwd=folder)
+    deadline = time.monotonic() + 200
+    while not any("epoch 1/90" in path.read_text() for path in (folder / "runs").glob(f"{sweep}/*/log.txt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    (job,) = job_folders(folder / "runs" / sweep)
+    with FileLock(job / ".lock", timeout=0):  # nobody works on it any more
+        assert not (job / "result.json").exists()
+
+
 def test_each_job_of_a_sweep_has_two_ranks_and_equals_one_process(folder: Path) -> None:
     # Without batch norm, dropout, augmentation and class weights, two ranks of 2 slices do what one of 4 does.
     same = (*CPU[:1], "model=unet", *CPU[2:], "augment=none", "loss.balance=0", "trainer.max_epochs=2")

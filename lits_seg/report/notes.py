@@ -17,14 +17,18 @@ MACHINES = (
 )
 
 
+def stand_in(variants: Sequence[Variant]) -> Variant:
+    """What the others are compared with where the baseline has no run: most parameters, then most patients."""
+    return max(variants, key=lambda variant: (variant.median("parameters") or 0, len(variant.cases)))
+
+
 def baseline_notes(variants: Sequence[Variant], chosen: Sequence[Variant], wanted: str) -> list[str]:
     """How the baseline was chosen, where the choice is not plain. ``chosen``: what answers to its name."""
     if len(variants) == 1:
         return ["One variant only: nothing to compare it with."]
     if not chosen:
-        return [
-            f"No run of the baseline {wanted}: the variant with most parameters, {variants[-1].name}, stands for it."
-        ]
+        instead = stand_in(variants).name
+        return [f"No run of the baseline {wanted}: the variant with most parameters, {instead}, stands for it."]
     if len(chosen) > 1:
         others = "; ".join(variant.name for variant in chosen[1:])
         return [f"The baseline is {chosen[0].name}. Also {wanted}, with other settings: {others}."]

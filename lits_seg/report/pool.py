@@ -12,7 +12,7 @@ import numpy as np
 from lits_seg.errors import InputError
 from lits_seg.metrics.patients import compare_cases, summarise_cases
 from lits_seg.report.folders import Run
-from lits_seg.report.notes import baseline_notes, unequal_notes
+from lits_seg.report.notes import baseline_notes, stand_in, unequal_notes
 from lits_seg.report.variants import names
 
 # What is reported, of all that summarise_cases and compare_cases give.
@@ -153,7 +153,7 @@ def _group(runs: list[Run], wanted: str) -> Group:
         key=lambda variant: (variant.runs[0].result["parameters"], variant.name),
     )
     chosen = find_variant(variants, wanted)
-    baseline = chosen[0] if chosen else variants[-1]
+    baseline = chosen[0] if chosen else stand_in(variants)
     compared = {variant.name: compare(variant, baseline) for variant in variants if variant is not baseline}
     pairs = {name: pair for name, pair in compared.items() if pair is not None}
     notes = (*baseline_notes(variants, chosen, wanted), *unequal_notes(variants, baseline))
@@ -171,8 +171,8 @@ def _variant(name: str, runs: list[Run], elsewhere: bool) -> Variant:
             if other is not None:
                 raise InputError(
                     f"{other.name} and {run.name} ({name})",
-                    f"each patient tested once with seed {run.result['seed']} (move one run away, or report on fewer)",
-                    f"{case['case']} in both",
+                    f"each patient tested once with seed {run.result['seed']} (report on one sweep, or move a run)",
+                    f"patient {case['case']} in both",
                 )
             tested_by[repeat, case["case"]] = run
             rows.setdefault(case["case"], []).append(case)

@@ -24,7 +24,8 @@ PAIRS = (
     "permutation test of the Dice per case, not corrected for many comparisons; better, worse, equal: patients by Dice."
 )
 TRAINING = (
-    "GMAC: multiply-accumulates of one slice. Latency: one slice, batch 1. Latency and training time: median over runs."
+    "GMAC: multiply-accumulates of one slice. Latency: one slice, batch 1. Latency and training time: median over "
+    "runs, beside whatever else their machines did: times of runs side by side compare only roughly."
 )
 
 

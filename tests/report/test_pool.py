@@ -117,6 +117,13 @@ def test_baseline_that_is_absent_is_replaced_and_told() -> None:
     assert one_group([run("a", [case("1")], LIGHT), run("b", [case("1")])], LIGHT).baseline.name == LIGHT
 
 
+def test_of_equal_networks_the_one_with_most_patients_stands_in() -> None:
+    whole = [run(f"w{fold}", [case(str(fold))], LIGHT, fold=fold) for fold in (0, 1)]
+    longer = run("l", [case("0")], LIGHT, **{"trainer.max_epochs": 3})
+    for runs in ([*whole, longer], [longer, *whole]):
+        assert one_group(runs).baseline.name == "dsc_unet, subpixel, max epochs 2"
+
+
 def test_variants_are_named_by_what_differs() -> None:
     lr = {"optimizer.lr": 0.01, "module.optimizer.lr": 0.01}
     runs = [
