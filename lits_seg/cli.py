@@ -31,7 +31,7 @@ OmegaConf.register_new_resolver(
 )
 
 # Of Hydra's own choices, those that come with its plugins.
-_PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib", "hydra/sweeper/optuna")
+_PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 
 
 def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
