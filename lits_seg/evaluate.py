@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from lits_seg import __version__
 from lits_seg.cli import entry, require_paths
-from lits_seg.data.phantom import is_phantom
+from lits_seg.data.cases import is_phantom
 from lits_seg.errors import InputError
 from lits_seg.masks import score_masks
 from lits_seg.scores import DEFINITIONS, write_comparison, write_scores

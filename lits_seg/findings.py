@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 
 from lits_seg import RESEARCH_USE
+from lits_seg.data.cases import is_phantom
 from lits_seg.data.ct import Ct
-from lits_seg.data.phantom import is_phantom
 from lits_seg.data.verify import grid_warnings, hu_warnings
 from lits_seg.lesions import measure
 

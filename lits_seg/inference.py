@@ -1,16 +1,19 @@
 """Trained networks on whole CTs, a few slices at a time: several checkpoints, several views, one answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lits_seg.checkpoint import load_segmenter
-from lits_seg.data.ct import Ct
+from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.errors import InputError
 from lits_seg.module import LesionSegmenter
+from lits_seg.runs import sha256
+from lits_seg.segmenter import Segmenter
 
 # Quarter turns, and whether the image is mirrored first. On square images all of them are exact.
 VIEWS = {
@@ -21,7 +24,7 @@ VIEWS = {
 }
 
 
-class Ensemble:
+class Ensemble(Segmenter):
     """One or several checkpoints as one segmentation of axial slices.
 
     Args:
@@ -43,34 +46,41 @@ class Ensemble:
             raise InputError("precision", "32 or bf16", precision)
         if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
             raise InputError("device", "auto, cpu, or cuda where there is one", device)
+        self.checkpoints, self.tta = [str(path) for path in checkpoints], tta
         self.views, self.bf16 = VIEWS[tta], str(precision) == "bf16"
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
         self.members = [load_segmenter(path).to(self.device) for path in checkpoints]
         self.first = self.members[0]
+        self.classes, self.context = self.first.classes, self.first.context
         for path, member in zip(checkpoints, self.members, strict=True):
             for name in ("classes", "context", "preprocess"):
                 expected, found = getattr(self.first, name), getattr(member, name)
                 if expected != found:
                     raise InputError(path, f"the same {name} as {checkpoints[0]} ({expected})", found)
 
-    def segment(self, ct: Ct, batch_size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Slice by slice from below: number of a block's first slice, and its HU, labels and lesion probability.
+    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Segmenter``."""
+        images = torch.from_numpy(self.first.preprocess.images(hu))
+        return self.labels(images[torch.from_numpy(around)], *hu.shape[1:])
 
-        HU and labels (LiTS's, uint8) ``(B, H, W)`` on the CT's own axial slices, probability as uint8, 255 for 1.
-        """
-        side = self.first.context // 2
-        for start in range(0, len(ct), batch_size):
-            stop = min(start + batch_size, len(ct))
-            below, above = max(0, start - side), min(len(ct), stop + side)
-            hu = ct.slices(below, above)
-            images = torch.from_numpy(self.first.preprocess.images(hu))
-            around = torch.arange(start, stop)[:, None] + torch.arange(-side, side + 1)
-            images = images[around.clamp(0, len(ct) - 1) - below]
-            labels, probability = self(images, *hu.shape[1:])
-            yield start, hu[start - below : stop - below], labels, probability
+    def describe(self) -> dict[str, Any]:
+        """See ``Segmenter``."""
+        return {
+            "model": {
+                **describe_network(self.first),
+                "classes": self.classes,
+                "checkpoints": [{"path": path, "sha256": sha256(path)} for path in self.checkpoints],
+                "preprocess": asdict(self.first.preprocess),
+            },
+            "settings": {
+                "tta": self.tta,
+                "precision": "bf16" if self.bf16 else "32",
+                "device": self.device.type,
+            },
+        }
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    def labels(self, images: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Images ``(B, context, size, size)`` uint8 to labels and lesion probability ``(B, height, width)`` uint8."""
         batch = images.to(self.device).float() / 255
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):

@@ -1,4 +1,4 @@
-"""Folders of masks, from any program: found, paired by file name, brought onto the same grid, scored."""
+"""Folders of masks, from any program: paired by file name, brought onto the same grid, scored."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,40 +6,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lits_seg.data.cases import is_nifti, natural, stem
+from lits_seg.data.cases import find_masks, natural, stem
 from lits_seg.data.grid import from_slices, same_place, to_slices
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.errors import InputError
 from lits_seg.metrics.case import score_case
 
 GRIDS = ("affine", "voxels")
-
-
-def find_masks(folder: str | Path) -> dict[str, Path]:
-    """The masks in a folder by file name without ending, or a single file's.
-
-    ``segmentation-*`` (LiTS) anywhere below the folder where there are such, else those in ``labelsTr/`` (MSD), else
-    every NIfTI file in the folder itself.
-
-    Raises ``InputError`` where there is none, or a name twice.
-    """
-    folder = Path(folder)
-    if folder.is_file():
-        return {stem(folder): folder}
-    if not folder.is_dir():
-        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
-    paths = [path for path in folder.rglob("segmentation-*") if _is_mask(path)]
-    if not paths:
-        labels = folder / "labelsTr"
-        paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_mask(path)]
-    found: dict[str, Path] = {}
-    for path in sorted(paths):
-        if stem(path) in found:
-            raise InputError(path, "each mask once", f"it is also {found[stem(path)]}")
-        found[stem(path)] = path
-    if not found:
-        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
-    return found
 
 
 def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tuple[Path, Path]]:
@@ -103,7 +76,3 @@ def score_masks(
             "\n".join([str(len(errors)) + " that cannot:", *errors]),
         )
     return [case for case in scored if not isinstance(case, InputError)]
-
-
-def _is_mask(path: Path) -> bool:
-    return is_nifti(path) and not path.name.startswith("volume-")

@@ -1,6 +1,5 @@
 """``python -m lits_seg.predict``: a mask for every CT, on the CT's own grid, and a report beside it."""
 
-import hashlib
 import signal
 import sys
 from dataclasses import asdict
@@ -11,31 +10,28 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from lits_seg import RESEARCH_USE, runs
-from lits_seg.checkpoint import describe_network
 from lits_seg.cli import entry, require_paths
+from lits_seg.data.cases import find_masks
 from lits_seg.data.ct import find_cts
 from lits_seg.errors import InputError
+from lits_seg.exported import Exported
 from lits_seg.findings import one_line
-from lits_seg.inference import Ensemble
-from lits_seg.masks import find_masks
 from lits_seg.postprocess import Rules
 from lits_seg.prediction import Prediction
+from lits_seg.segmenter import Segmenter
 
 
 @entry("predict")
 def main(cfg: DictConfig) -> None:
     """Predicts every CT. Those that cannot be read are told at the end; the others are done."""
-    checkpoints = [str(path) for path in (cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt])]
-    if not checkpoints or len(set(checkpoints)) < len(checkpoints):
-        raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
-    require_paths(cfg, "input", "output", "liver")
+    require_paths(cfg, "model", "input", "output", "liver")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing unfinished stays behind
     rules: Rules = instantiate(cfg.rules)
     cts = find_cts(cfg.input)
     livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))
-    ensemble = Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision)
-    about = provenance(ensemble, checkpoints, cfg, rules)
-    predict = Prediction(ensemble, rules, cfg.batch_size, cfg.probability, cfg.page, about)
+    segmenter = _segmenter(cfg)
+    about = provenance(segmenter, cfg, rules)
+    predict = Prediction(segmenter, rules, cfg.batch_size, cfg.probability, cfg.page, about)
     output = Path(cfg.output)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
@@ -58,25 +54,41 @@ def main(cfg: DictConfig) -> None:
         raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(errors)} that cannot be predicted:\n{told}")
 
 
-def provenance(ensemble: Ensemble, checkpoints: list[str], cfg: DictConfig, rules: Rules) -> dict[str, Any]:
+def _segmenter(cfg: DictConfig) -> Segmenter:
+    """The exported model or the checkpoints that the user named."""
+    if (cfg.model is None) == (cfg.ckpt is None):
+        raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", _given(cfg))
+    if cfg.model is not None:
+        fixed = {"tta": "none", "device": "auto", "precision": 32}
+        changed = [f"{name}={cfg[name]}" for name, value in fixed.items() if cfg[name] != value]
+        if changed:
+            raise InputError(cfg.model, "no settings of checkpoints: an exported model is fixed", ", ".join(changed))
+        return Exported(cfg.model)
+    checkpoints = [str(path) for path in (cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt])]
+    if not checkpoints or len(set(checkpoints)) < len(checkpoints):
+        raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
+    try:
+        from lits_seg.inference import Ensemble  # takes seconds, and is not there where only exported models run
+    except ModuleNotFoundError as error:
+        needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
+        raise InputError("ckpt", needed, "not installed") from error
+    return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision)
+
+
+def _given(cfg: DictConfig) -> str:
+    return ", ".join(f"{name}={cfg[name]}" for name in ("ckpt", "model") if cfg[name] is not None) or "neither"
+
+
+def provenance(segmenter: Segmenter, cfg: DictConfig, rules: Rules) -> dict[str, Any]:
     """What made the mask, for the report."""
     versions = runs.versions()
+    found = segmenter.describe()
+    liver = None if cfg.liver is None else str(cfg.liver)
     return {
         "lits_seg": versions["lits-seg"],
         "git_commit": versions["git_commit"],
-        "model": {
-            **describe_network(ensemble.first),
-            "classes": ensemble.first.classes,
-            "checkpoints": [{"path": path, "sha256": _sha256(path)} for path in checkpoints],
-            "preprocess": asdict(ensemble.first.preprocess),
-        },
-        "settings": {
-            "tta": cfg.tta,
-            "precision": str(cfg.precision),
-            "device": ensemble.device.type,
-            "rules": asdict(rules),
-            "liver": None if cfg.liver is None else str(cfg.liver),
-        },
+        "model": found["model"],
+        "settings": {**found["settings"], "rules": asdict(rules), "liver": liver},
     }
 
 
@@ -89,11 +101,6 @@ def _livers(path: str, names: list[str]) -> dict[str, Path]:
     if missing:
         raise InputError(path, "a liver mask for each CT, by file name", f"none for {', '.join(missing)}")
     return found
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

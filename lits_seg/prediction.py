@@ -16,9 +16,9 @@ from lits_seg.data.volumes import read_labels
 from lits_seg.data.write import write_dicom_seg, write_nifti
 from lits_seg.errors import InputError
 from lits_seg.findings import findings
-from lits_seg.inference import Ensemble
 from lits_seg.page import Pictures, page
 from lits_seg.postprocess import Rules
+from lits_seg.segmenter import Segmenter
 from lits_seg.tables import json_text
 
 PROBABILITY = "probability"
@@ -29,15 +29,15 @@ class Prediction:
     """How CTs are predicted.
 
     Args:
-        ensemble: the network or networks.
+        segmenter: what finds the lesions.
         rules: what may stay of the mask.
         batch_size: slices at a time.
         probability: write a map of the lesion's probability, too, into ``probability/``.
         page: write a page to look at.
-        about: of the networks and settings, for the report.
+        about: what made the mask, for the report.
     """
 
-    ensemble: Ensemble
+    segmenter: Segmenter
     rules: Rules
     batch_size: int = 16
     probability: bool = False
@@ -68,7 +68,7 @@ class Prediction:
             pictures, hu = self._segment(name, ct, mask, probability, liver)
             labels = mask.slices()
             self.rules(labels, ct.voxel_ml)
-            known = liver is not None or self.ensemble.first.classes == 3
+            known = liver is not None or self.segmenter.classes == 3
             report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
             with _all_or_none(name, output, work / "done") as done:
                 (done / f"{name}.json").write_text(json_text(report))
@@ -89,7 +89,7 @@ class Prediction:
         inside = None if liver is None else _liver(liver, ct)
         pictures, lowest, highest = Pictures(), np.inf, -np.inf
         with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
-            for start, hu, found, lesion in self.ensemble.segment(ct, self.batch_size):
+            for start, hu, found, lesion in self.segmenter.segment(ct, self.batch_size):
                 block = slice(start, start + len(hu))
                 if inside is not None:
                     found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)

@@ -1,5 +1,6 @@
 """A run is a folder: what it was asked to do, with what, on whom, and what came out."""
 
+import hashlib
 import json
 import os
 import platform
@@ -88,6 +89,12 @@ def versions() -> dict[str, Any]:
     # What lies beside the code, such as a log, changes no run.
     found["git_dirty"] = bool(_git("status", "--porcelain", "--", *CODE)) if found["git_commit"] else None
     return found
+
+
+def sha256(path: str | Path) -> str:
+    """A file's SHA-256, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

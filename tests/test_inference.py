@@ -24,7 +24,7 @@ def probability(path: Path, images: torch.Tensor) -> torch.Tensor:
 def test_one_view_of_one_network_is_the_network(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.ckpt")
     expected = probability(tmp_path / "a.ckpt", IMAGES)
-    labels, lesion = Ensemble([tmp_path / "a.ckpt"], device="cpu")(IMAGES, 32, 32)
+    labels, lesion = Ensemble([tmp_path / "a.ckpt"], device="cpu").labels(IMAGES, 32, 32)
     np.testing.assert_array_equal(labels, 2 * expected.argmax(dim=1).numpy())
     np.testing.assert_allclose(lesion / 255, expected[:, 1], atol=0.5 / 255 + 1e-6)
     assert 0 < (labels == 2).mean() < 1
@@ -35,7 +35,7 @@ def test_several_networks_give_the_mean_probability(tmp_path: Path) -> None:
     for seed, path in enumerate(paths):
         save_checkpoint(path, seed, with_model(out_channels=3))
     expected = torch.stack([probability(path, IMAGES) for path in paths]).mean(dim=0)
-    labels, lesion = Ensemble(paths, device="cpu")(IMAGES, 32, 32)
+    labels, lesion = Ensemble(paths, device="cpu").labels(IMAGES, 32, 32)
     np.testing.assert_array_equal(labels, expected.argmax(dim=1).numpy())
     np.testing.assert_allclose(lesion / 255, expected[:, 2], atol=0.5 / 255 + 1e-6)
 
@@ -47,12 +47,12 @@ def test_what_is_seen_from_all_sides_does_not_depend_on_the_side(tta: str, tmp_p
     assert len(VIEWS[tta]) == len(set(VIEWS[tta])) == (8 if tta == "all" else 4)
     for turns, mirrored in VIEWS[tta]:
         seen = torch.rot90(IMAGES.flip(-1) if mirrored else IMAGES, turns, (-2, -1))
-        _, lesion = ensemble(seen, 32, 32)
+        _, lesion = ensemble.labels(seen, 32, 32)
         back = np.rot90(lesion, -turns, (-2, -1))
         back = back[..., ::-1] if mirrored else back
-        np.testing.assert_allclose(back.astype(int), ensemble(IMAGES, 32, 32)[1], atol=1)
-    one_view = Ensemble([tmp_path / "a.ckpt"], device="cpu")(IMAGES, 32, 32)[1]
-    assert (one_view != ensemble(IMAGES, 32, 32)[1]).any()
+        np.testing.assert_allclose(back.astype(int), ensemble.labels(IMAGES, 32, 32)[1], atol=1)
+    one_view = Ensemble([tmp_path / "a.ckpt"], device="cpu").labels(IMAGES, 32, 32)[1]
+    assert (one_view != ensemble.labels(IMAGES, 32, 32)[1]).any()
 
 
 @pytest.mark.parametrize("context", [1, 3])
@@ -69,7 +69,7 @@ def test_a_ct_in_batches_is_the_ct_at_once(context: int, batch_size: int, tmp_pa
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), slices)
     images = torch.from_numpy(ensemble.first.preprocess.images(slices))
     around = [[min(max(i + j - context // 2, 0), 9) for j in range(context)] for i in range(10)]
-    _, expected = ensemble(images[torch.tensor(around)], *slices.shape[1:])
+    _, expected = ensemble.labels(images[torch.tensor(around)], *slices.shape[1:])
     np.testing.assert_allclose(np.concatenate([part[3] for part in parts]).astype(int), expected, atol=1)
 
 

@@ -176,7 +176,7 @@ def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
         ("input=[a.nii,b.nii]", "input: expected one file or folder; found"),
         ("input=a b(1)", "input=a b(1): expected key=value, one with spaces, = or brackets in quotes"),
         ("ckpt=cts", "cts: expected a checkpoint; found a folder"),
-        ("pages=true", "pages: expected one of ckpt, input, output"),
+        ("pages=true", "pages: expected one of ckpt, model, input, output"),
         ("tta=some", "tta: expected one of none, flips, rotations, all"),
         ("ckpt=nowhere.ckpt", "nowhere.ckpt: expected a checkpoint"),
         ("liver=nowhere", "nowhere: expected a folder with masks"),

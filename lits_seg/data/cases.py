@@ -1,4 +1,4 @@
-"""The pairs of CT and labels in a folder: which files belong together, in every layout that LiTS comes in."""
+"""What is in a folder: pairs of CT and labels, in every layout that LiTS comes in, and masks."""
 
 import re
 from collections.abc import Iterable
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lits_seg.errors import InputError
+
+PHANTOM = "phantom.json"  # tells what synthetic volumes a folder holds
 
 _LITS = re.compile(r"(volume|segmentation)-(\w+?)(\.nii(\.gz)?)?")
 _MSD_IMAGE = re.compile(r"((?!\.).+?)\.nii(\.gz)?")
@@ -56,6 +58,33 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     return [Case(name, images[name], labels[name]) for name in names]
 
 
+def find_masks(folder: str | Path) -> dict[str, Path]:
+    """The masks in a folder by file name without ending, or a single file's.
+
+    ``segmentation-*`` (LiTS) anywhere below the folder where there are such, else those in ``labelsTr/`` (MSD), else
+    every NIfTI file in the folder itself.
+
+    Raises ``InputError`` where there is none, or a name twice.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return {stem(folder): folder}
+    if not folder.is_dir():
+        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
+    paths = [path for path in folder.rglob("segmentation-*") if _is_mask(path)]
+    if not paths:
+        labels = folder / "labelsTr"
+        paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_mask(path)]
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        if stem(path) in found:
+            raise InputError(path, "each mask once", f"it is also {found[stem(path)]}")
+        found[stem(path)] = path
+    if not found:
+        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
+    return found
+
+
 def _is_volume(path: Path) -> bool:
     if path.is_file():
         return path.name.endswith((".nii", ".nii.gz"))
@@ -76,6 +105,11 @@ def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str
     return found
 
 
+def is_phantom(root: str | Path) -> bool:
+    """Whether a folder's volumes are synthetic ones of ``phantom.write_phantom``."""
+    return (Path(root) / PHANTOM).exists()
+
+
 def is_nifti(path: Path) -> bool:
     """Whether a path is a NIfTI file by its name, and not a hidden one."""
     return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
@@ -89,3 +123,7 @@ def stem(path: Path) -> str:
 def natural(name: str) -> list:
     """A sorting key that counts: ``case-9`` before ``case-10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _is_mask(path: Path) -> bool:
+    return is_nifti(path) and not path.name.startswith("volume-")

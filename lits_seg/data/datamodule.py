@@ -12,8 +12,7 @@ from torch import Generator
 from torch.utils.data import DataLoader
 
 from lits_seg.data.augment_batch import RotateZoomBend
-from lits_seg.data.cases import find_cases
-from lits_seg.data.phantom import is_phantom
+from lits_seg.data.cases import find_cases, is_phantom
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.slices import StoredCase, store_cases

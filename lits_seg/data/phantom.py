@@ -27,13 +27,13 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from scipy import ndimage
 from tqdm import tqdm
 
+from lits_seg.data.cases import PHANTOM
 from lits_seg.data.phantom_anatomy import Grid, make_grid, paint_patient
 from lits_seg.data.phantom_lesions import paint_lesions
 from lits_seg.errors import InputError
 from lits_seg.runs import write_text
 
 VERSION = 5
-DESCRIPTION = "phantom.json"
 ORIENTATIONS = (("RAS", 0.35), ("LPS", 0.3), ("LAS", 0.1), ("RPS", 0.05), ("LPI", 0.05), ("PSR", 0.05), ("SAL", 0.05))
 
 
@@ -48,11 +48,6 @@ class PhantomVolume:
     hu: np.ndarray
     labels: np.ndarray
     affine: np.ndarray
-
-
-def is_phantom(root: str | Path) -> bool:
-    """Whether a folder's volumes are synthetic ones of ``write_phantom``."""
-    return (Path(root) / DESCRIPTION).exists()
 
 
 def write_phantom(
@@ -72,7 +67,7 @@ def write_phantom(
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     settings = {"version": VERSION, "seed": seed, "size": size, "slices": slices}
-    description = root / DESCRIPTION
+    description = root / PHANTOM
     if description.exists():
         found = json.loads(description.read_text())
         if found != settings:

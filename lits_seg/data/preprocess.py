@@ -13,6 +13,9 @@ from torch.nn import functional
 from lits_seg.errors import InputError
 
 BLOCK = 16
+# Added before rounding down to a grey level. Halves, which integer HU often give, go up however a program orders its
+# sums: the images are the same in PyTorch and in the exported graph (lits_seg.export.graph).
+HALF = 0.5 + 2**-10
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Preprocess:
     def _grey(self, hu: Tensor) -> np.ndarray:
         """The window as 8 bits."""
         lower, upper = self.window
-        return ((hu - lower) * (255 / (upper - lower))).round_().clamp_(0, 255).byte().numpy()
+        return ((hu - lower) * (255 / (upper - lower)) + HALF).floor_().clamp_(0, 255).byte().numpy()
 
     def _hu(self, grey: np.ndarray) -> Tensor:
         lower, upper = self.window
@@ -95,15 +98,17 @@ class Preprocess:
 
         The lowest level present stays 0, and the rest is spread by the cumulative histogram without it, so
         that the amount of air around the patient does not change the tissue's grey values. A slice of one
-        level has nothing to spread and stays as it is.
+        level has nothing to spread and stays as it is. In whole numbers, halves up.
         """
         level = np.arange(256) * self.bins // 256
-        counts = np.bincount(level, np.bincount(grey.ravel(), minlength=256), minlength=self.bins)
+        counts = np.bincount(level, np.bincount(grey.ravel(), minlength=256), minlength=self.bins).astype(np.int64)
         lowest = counts[counts > 0][0]
-        if lowest == grey.size:
+        rest = grey.size - lowest
+        if rest == 0:
             return grey
-        spread = np.clip(counts.cumsum() - lowest, 0, None) / (grey.size - lowest)
-        return np.take(np.rint(255 * spread[level]).astype(np.uint8), grey)
+        above = np.clip(counts.cumsum() - lowest, 0, None)
+        spread = (510 * above + rest) // (2 * rest)
+        return np.take(spread[level].astype(np.uint8), grey)
 
 
 def _finite(values: np.ndarray) -> bool:

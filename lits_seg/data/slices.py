@@ -32,7 +32,7 @@ from lits_seg.data.verify import check_case
 from lits_seg.data.volumes import read_case
 from lits_seg.errors import InputError
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def spread_by_definition(grey: np.ndarray, bins: int) -> np.ndarray:
     above = [value for value in level if value > min(level)]
     if not above:
         return grey
-    new = [round(255 * sum(other <= value for other in above) / len(above)) for value in level]
+    new = [int(Fraction(255 * sum(other <= value for other in above), len(above)) + Fraction(1, 2)) for value in level]
     return np.reshape(new, grey.shape)
 
 
@@ -51,7 +53,7 @@ def test_equalization_by_hand() -> None:
     # 0 four times, 100 twice, 200 twice, 255 eight times: (cumulative - 4) / 12 of 255.
     hu = np.repeat([0, 100, 200, 255], [4, 2, 2, 8]).reshape(1, 4, 4).repeat(4, axis=1).repeat(4, axis=2)
     image = Preprocess(window=(0, 255), size=16).images(hu)
-    assert dict(zip(hu.ravel().tolist(), image.ravel().tolist(), strict=True)) == {0: 0, 100: 42, 200: 85, 255: 255}
+    assert dict(zip(hu.ravel().tolist(), image.ravel().tolist(), strict=True)) == {0: 0, 100: 43, 200: 85, 255: 255}
 
 
 def test_equalization_agrees_with_monai() -> None:
