@@ -25,7 +25,7 @@ class Segmenter(ABC):
 
         Args:
             hu: slices ``(S, H, W)`` in HU.
-            around: for each of the ``B`` wanted ones, the numbers of the ``context`` slices around it, ``(B, context)``.
+            around: the numbers of the ``context`` slices around each of the ``B`` wanted ones, ``(B, context)``.
 
         Returns LiTS labels and the probability, 255 for 1, both ``(B, H, W)`` uint8.
         """
