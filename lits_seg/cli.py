@@ -37,9 +37,13 @@ _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
     """Makes ``task(cfg)`` a command with ``conf/<config_name>.yaml`` as its defaults.
 
+    Or ``conf/<config_name>/<config_name>.yaml``, for a command whose keys have the names of the other commands' groups.
+
     What the user can mend (a wrong file, group, key or value) is told in one message on stderr, exit status 1.
     Anything else is a fault of ours and keeps its traceback.
     """
+
+    folder = CONF / config_name if (CONF / config_name).is_dir() else CONF
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
         @functools.wraps(task)
@@ -54,7 +58,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of Hydra's own printing
             try:
-                return hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+                return hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(job)()
             except KeyboardInterrupt:
                 print("stopped", file=sys.stderr)
                 sys.exit(128 + signal.SIGINT)

@@ -1,7 +1,10 @@
 """What a network costs: parameters, multiply-accumulates and time of one slice."""
 
+import os
+import platform
 import time
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +43,14 @@ def measure_latency(network: nn.Module, channels: int = 1, size: int = 256, pass
     if len(devices) > 1:
         found["gpu"] = torch.cuda.get_device_name()
     return found
+
+
+def processor() -> str:
+    """The processor's name (Linux), or its architecture, and its cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = f"{platform.machine()}, {names[0]}" if names else platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 @torch.inference_mode()

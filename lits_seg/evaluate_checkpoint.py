@@ -25,7 +25,7 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     """Scores a checkpoint on whole volumes, without keeping its masks; draws overlays, too."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     segmenter = load_segmenter(cfg.ckpt)
-    datamodule = _volumes(cfg, segmenter)
+    datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
     scores = PatientScores(output)
@@ -59,7 +59,8 @@ def _known_patients(cfg: DictConfig, names: list[str]) -> list[str]:
     ]
 
 
-def _volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
+def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
+    """The volumes in ``cfg.references``, or those of the run that ``cfg.ckpt`` is from."""
     if cfg.references is not None:
         return SliceDataModule(
             root=cfg.references,

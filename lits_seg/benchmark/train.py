@@ -1,7 +1,5 @@
 """How fast the network trains beside the UNet, as shipped and with each setting changed alone; all in one run."""
 
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -19,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lits_seg.complexity import count_macs
+from lits_seg.complexity import count_macs, processor
 from lits_seg.memory import keep_freed_memory
 from lits_seg.module import LesionSegmenter
 from lits_seg.tables import markdown
@@ -184,7 +182,7 @@ def _text(
     measured: dict[tuple[str, str], Measured], limits: dict[str, float], size: int, batch: int, rounds: int
 ) -> str:
     gpu = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if gpu else f"{_processor()}, {os.cpu_count()} cores, no GPU"
+    device = torch.cuda.get_device_name() if gpu else f"{processor()}, no GPU"
     header = ["setting", "`dsc_unet`, slices/s", "`unet`, slices/s", "ratio", "`dsc_unet` to shipped"]
     header += ["`dsc_unet`, of limit", "`unet`, of limit", *(["`dsc_unet`, peak", "`unet`, peak"] if gpu else [])]
     shipped = {name: measured[SHIPPED.name, name] for name in NETWORKS}
@@ -230,13 +228,6 @@ def _share(measured: Measured, limits: dict[str, float], size: int) -> float:
     limit = limits["bfloat16" if "bf16" in str(measured.cfg.trainer.precision) else "float32"]
     macs = count_macs(measured.module.network, int(measured.cfg.data.context), size)
     return 3 * 2 * macs * measured.rate / limit
-
-
-def _processor() -> str:
-    """The processor's name (Linux), or its architecture."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{platform.machine()}, {names[0]}" if names else platform.machine()
 
 
 def _wait() -> None:

@@ -4,6 +4,7 @@ Every block maps ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``; ``in
 ``out_channels`` are the first two arguments, so that a network can take any of them.
 """
 
+import torch
 from torch import Tensor, nn
 
 from lits_seg.errors import InputError
@@ -15,7 +16,9 @@ def channels_last(features: Tensor) -> Tensor:
     Its bytes are the same in either order, and PyTorch gives it the strides of the other. Convolutions go by the
     strides: without this, they and all after them would run in the slower order, up to the first max-pool.
     """
-    return features.squeeze(1).unsqueeze(-1).movedim(-1, 1) if features.shape[1] == 1 else features
+    if features.shape[1] != 1 or torch.compiler.is_exporting():  # an exported graph has no strides
+        return features
+    return features.squeeze(1).unsqueeze(-1).movedim(-1, 1)
 
 
 class PointwiseConv2d(nn.Conv2d):

@@ -1,0 +1,110 @@
+"""What the exported graph does before and after the network: the operations of ``Preprocess``, for any runtime.
+
+``Preprocess`` makes a histogram by NumPy and resizes by PyTorch's own kernel. Neither can go into a graph, so they are
+written here once more in operations that every runtime has: resizing as two products of matrices, whose entries are
+the triangle filter's weights, and the histogram as a sum that is scattered. Tested to give the same images.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lits_seg.data.preprocess import HALF, Preprocess
+
+
+class Prepare(nn.Module):
+    """HU slices ``(B, context, H, W)`` float32 to the network's images ``(B, context, size, size)`` uint8."""
+
+    level: Tensor
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.register_buffer("level", torch.arange(256) * preprocess.bins // 256, persistent=False)
+
+    def forward(self, hu: Tensor) -> Tensor:
+        """``(B, context, H, W) -> (B, context, size, size)``."""
+        lower, upper = self.preprocess.window
+        above = hu.clamp(lower, upper) - lower
+        if self.preprocess.equalize_first:
+            above = self._equalize(self._grey(above)) * ((upper - lower) / 255)
+        grey = self._grey(self._resize(above))
+        return (grey if self.preprocess.equalize_first else self._equalize(grey)).to(torch.uint8)
+
+    def _resize(self, above: Tensor) -> Tensor:
+        """To ``size``, antialiased, as if padded to a square: with HU above the window's lower end, padding is 0."""
+        height, width = above.shape[-2:]
+        weights = antialias(torch.sym_max(height, width), self.preprocess.size, above.device)
+        return weights[:, :height] @ (above @ weights[:, :width].T)
+
+    def _grey(self, above: Tensor) -> Tensor:
+        """The window as whole numbers from 0 to 255, int64."""
+        lower, upper = self.preprocess.window
+        return (above * (255 / (upper - lower)) + HALF).floor().clamp(0, 255).long()
+
+    def _equalize(self, grey: Tensor) -> Tensor:
+        """Each slice by its own histogram, as ``Preprocess`` defines it."""
+        if not self.preprocess.equalize:
+            return grey
+        pixels = grey.shape[-2] * grey.shape[-1]
+        flat = grey.flatten(2)
+        level = self.level[flat]
+        counts = torch.zeros(*flat.shape[:2], self.preprocess.bins, dtype=torch.long, device=grey.device)
+        above = counts.scatter_add(2, level, torch.ones_like(level)).cumsum(2)
+        lowest = torch.where(above > 0, above, pixels).amin(2, keepdim=True)
+        rest = pixels - lowest
+        spread = (510 * (above - lowest).clamp(min=0) + rest) // (2 * rest).clamp(min=1)
+        return torch.where(rest == 0, flat, spread.gather(2, level)).reshape(grey.shape)
+
+
+class Restore(nn.Module):
+    """Logits ``(B, K, size, size)`` to LiTS labels and lesion probability, ``(B, H, W)``, on the slices' own grid."""
+
+    def __init__(self, preprocess: Preprocess, classes: int) -> None:
+        super().__init__()
+        self.preprocess, self.classes = preprocess, classes
+
+    def forward(self, logits: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels uint8, probability float32; ``like`` has the slices' shape, ``(B, context, H, W)``."""
+        height, width = like.shape[-2:]
+        side = torch.sym_max(height, width)
+        restored = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+        restored = restored[..., :height, :width]
+        labels = restored.argmax(dim=1) * (2 if self.classes == 2 else 1)
+        return labels.to(torch.uint8), restored.softmax(dim=1)[:, -1]
+
+
+class Logits(nn.Module):
+    """The network on 8-bit images: ``(B, context, size, size)`` uint8 to logits ``(B, K, size, size)``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, context, size, size) -> (B, K, size, size)``."""
+        return self.network(image.float() / 255)
+
+
+class Contract(nn.Module):
+    """HU in, labels out: all that a trained network needs. Outputs: labels, probability, logits."""
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int) -> None:
+        super().__init__()
+        self.prepare, self.logits = Prepare(preprocess), Logits(network)
+        self.restore = Restore(preprocess, classes)
+
+    def forward(self, hu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``(B, context, H, W)`` to ``(B, H, W)`` twice and ``(B, K, size, size)``."""
+        logits = self.logits(self.prepare(hu))
+        return (*self.restore(logits, hu), logits)
+
+
+def antialias(side: int, size: int, device: torch.device | None = None) -> Tensor:
+    """Weights ``(size, side)`` of antialiased bilinear resizing: a triangle as wide as what it shrinks by."""
+    scale = side / size
+    width = torch.sym_max(scale, 1.0)
+    centre = (torch.arange(size, device=device) + 0.5) * scale
+    place = torch.arange(side, device=device) + 0.5
+    weights = (1 - (place - centre[:, None]).abs() / width).clamp(min=0)
+    return weights / weights.sum(1, keepdim=True)

@@ -1,0 +1,42 @@
+"""The network's part of the graph in 8-bit integers, by static calibration on slices."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+
+class _Images(CalibrationDataReader):
+    def __init__(self, images: np.ndarray) -> None:
+        self.batches: Iterator[np.ndarray] = iter(np.split(images, range(4, len(images), 4)))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {"image": batch}
+
+
+def quantize(logits: Path, images: np.ndarray, quantized: Path) -> None:
+    """Writes the network with 8-bit weights, a scale a channel, and 8-bit maps between its convolutions.
+
+    The ranges of the maps are those seen on ``images``, ``(N, context, size, size)`` uint8. The last convolution,
+    which gives the logits, stays in 32 bits: it is cheap, and labels hang on small differences there.
+    """
+    logging.getLogger().setLevel(logging.ERROR)  # its advice on pre-processing goes to the root logger
+    prepared = quantized.with_suffix(".prepared.onnx")
+    quant_pre_process(str(logits), str(prepared), skip_symbolic_shape=True)
+    graph = onnx.load(prepared).graph
+    quantize_static(
+        str(prepared),
+        str(quantized),
+        _Images(images),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=[node.name for node in graph.node if "logits" in node.output],
+    )
+    prepared.unlink()

@@ -1,0 +1,53 @@
+"""Files of each format and precision, from the same parts."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lits_seg.errors import InputError
+from lits_seg.export.onnx_file import Parts, join, save, with_weights_in_fp16
+from lits_seg.export.openvino_file import write_openvino
+from lits_seg.export.quantize import quantize
+
+# What each runtime computes, or at least stores, on a CPU.
+PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
+ENDINGS = {"onnx": ".onnx", "openvino": ".openvino.zip"}
+
+
+def write_file(parts: Parts, images: np.ndarray, path: Path, metadata: dict[str, Any]) -> None:
+    """One file of the format and precision that ``metadata`` tells; int8 calibrated on ``images``.
+
+    ``images``: ``(N, context, size, size)`` uint8, as the network sees them.
+    """
+    if metadata["precision"] == "int8":
+        quantized = parts.logits.with_name("logits_int8.onnx")
+        if not quantized.exists():
+            quantize(parts.logits, images, quantized)
+        parts = replace(parts, logits=quantized)
+    if metadata["format"] == "openvino":
+        write_openvino(parts, path, metadata)
+        return
+    model = join(parts.prepare, parts.logits, parts.restore)
+    save(with_weights_in_fp16(model) if metadata["precision"] == "fp16" else model, path, metadata)
+
+
+def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
+    """The wanted pairs of format and precision; ``all``: all that there are. With each format's fp32, the yardstick.
+
+    Raises ``InputError``, listing those that work, for one that does not.
+    """
+    works = "; ".join(f"format={name} precision={', '.join(PRECISIONS[name])}" for name in PRECISIONS)
+    formats = list(PRECISIONS) if formats == ["all"] else formats
+    wanted = [
+        (name, precision)
+        for name in formats
+        for precision in (PRECISIONS.get(name, ("?",)) if precisions == ["all"] else precisions)
+    ]
+    for name, precision in wanted:
+        if precision not in PRECISIONS.get(name, ()):
+            raise InputError("format and precision", f"one of: {works}", f"format={name} precision={precision}")
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise InputError("format and precision", f"some of: {works}; each once", wanted or "none")
+    return [(name, "fp32") for name in dict.fromkeys(formats) if (name, "fp32") not in wanted] + wanted
