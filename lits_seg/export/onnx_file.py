@@ -45,7 +45,7 @@ def export_parts(segmenter: LesionSegmenter, folder: Path) -> Parts:
     _export(Prepare(preprocess), {HU: hu}, {HU: slices}, ["image"], parts.prepare)
     _export(Logits(segmenter.network), {"image": image}, {"image": batch}, ["logits"], parts.logits)
     restore = {"logits": logits, LIKE: hu}
-    _export(Restore(preprocess, classes), restore, {"logits": batch, LIKE: slices}, list(OUTPUTS[:2]), parts.restore)
+    _export(Restore(classes), restore, {"logits": batch, LIKE: slices}, list(OUTPUTS[:2]), parts.restore)
     return parts
 
 
