@@ -13,7 +13,7 @@ from PIL import Image
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
 from lits_seg.findings import findings
-from lits_seg.page import HU, LEVELS, Pictures, page
+from lits_seg.page import HU, LEVELS, Pictures, grey_levels, page
 
 MODEL = {"network": "</script><script>alert(1)</script>", "preprocess": {"window": [-100, 200]}}
 
@@ -34,7 +34,8 @@ def made(tmp_path: Path) -> tuple[str, dict, np.ndarray, np.ndarray]:
 
 
 def picture(encoded: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+    """Its red, which is what the page reads."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))[..., 0]
 
 
 def test_it_asks_for_nothing_from_elsewhere(made: tuple) -> None:
@@ -58,6 +59,15 @@ def test_every_slice_is_there_with_its_mask(made: tuple) -> None:
         if (mask[i] == 1).any():
             assert np.abs(np.array(data["hu"])[levels][mask[i] == 1] - 110).mean() < 20
     assert data["labels"] == [int(part.max()) for part in mask]
+
+
+def test_levels_are_interpolated() -> None:
+    hu = np.arange(-(2**15), 2**15)
+    expected = np.interp(hu, HU, LEVELS).round()
+    for kind in (np.int16, np.float32):
+        found = grey_levels(hu.astype(kind).reshape(256, 256))
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found.ravel(), expected)
 
 
 def test_large_slices_are_shown_smaller_and_keep_their_shape() -> None:
