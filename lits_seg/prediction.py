@@ -93,7 +93,9 @@ class Prediction:
                 block = slice(start, start + len(hu))
                 if inside is not None:
                     found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)
-                mask.slices()[block], probability.slices()[block] = found, lesion
+                mask.slices()[block] = found
+                if self.probability:
+                    probability.slices()[block] = lesion
                 lowest, highest = min(lowest, float(hu.min())), max(highest, float(hu.max()))
                 if self.page:
                     pictures.add(hu)
