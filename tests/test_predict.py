@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -73,6 +75,13 @@ def test_the_slices_may_come_in_any_batches(folder: Path) -> None:
     assert (mask(folder, "segmentation-1") != first).mean() < 0.001
     # What belonged to the first mask alone is gone.
     assert files(folder / "out") == ["segmentation-1.json", "segmentation-1.nii.gz"]
+
+
+def test_what_is_not_the_network_does_without_pytorch() -> None:
+    names = ("data.ct", "data.write", "findings", "masks", "page", "postprocess")
+    code = f"import sys, {', '.join(f'lits_seg.{name}' for name in names)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_dicom_series_gives_a_dicom_seg_too(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lits_seg.errors import InputError
 
-PHANTOM = "phantom.json"  # tells what synthetic volumes a folder holds
+PHANTOM = "phantom.json"  # lies beside synthetic volumes, and tells their settings
 
 _LITS = re.compile(r"(volume|segmentation)-(\w+?)(\.nii(\.gz)?)?")
 _MSD_IMAGE = re.compile(r"((?!\.).+?)\.nii(\.gz)?")
@@ -20,6 +20,11 @@ class Case:
     name: str
     image: Path
     label: Path
+
+
+def is_phantom(root: str | Path) -> bool:
+    """Whether a folder's volumes are synthetic ones of ``phantom.write_phantom``."""
+    return (Path(root) / PHANTOM).exists()
 
 
 def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> list[Case]:

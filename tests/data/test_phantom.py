@@ -9,7 +9,7 @@ import pytest
 from commands import run_process, start_command
 
 from lits_seg.data import phantom
-from lits_seg.data.cases import PHANTOM, find_cases
+from lits_seg.data.cases import PHANTOM, find_cases, is_phantom
 from lits_seg.data.grid import to_slices
 from lits_seg.data.phantom import generate_volume, write_phantom
 from lits_seg.data.volumes import read_case
@@ -58,7 +58,9 @@ def test_what_is_there_stays_and_what_is_missing_comes_back(tmp_path: Path) -> N
 
 
 def test_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
+    assert not is_phantom(tmp_path)
     write_phantom(tmp_path, cases=1, workers=1, **TINY)
+    assert is_phantom(tmp_path)
     assert json.loads((tmp_path / PHANTOM).read_text())["size"] == 64
     with pytest.raises(InputError, match=r"phantom\.json: expected .*'seed': 5.*found .*'seed': 0"):
         write_phantom(tmp_path, cases=1, seed=5, workers=1, **TINY)
