@@ -10,6 +10,7 @@ from lits_seg.data.cases import find_masks, natural, stem
 from lits_seg.data.grid import from_slices, same_place, to_slices
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.errors import InputError
+from lits_seg.metrics.case import score_case
 
 GRIDS = ("affine", "voxels")
 
@@ -54,8 +55,6 @@ def score_masks(
 
     Raises ``InputError`` for a folder that cannot be paired, else one that tells of every pair that cannot be scored.
     """
-    from lits_seg.metrics.case import score_case  # to look for masks does without PyTorch, which starts slowly
-
     if grid not in GRIDS:
         raise InputError("grid", " or ".join(GRIDS), grid)
     pairs = pair_masks(predictions, references)

@@ -22,11 +22,6 @@ class Case:
     label: Path
 
 
-def is_phantom(root: str | Path) -> bool:
-    """Whether a folder's volumes are synthetic ones of ``phantom.write_phantom``."""
-    return (Path(root) / PHANTOM).exists()
-
-
 def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> list[Case]:
     """All pairs below ``root``, in the order of their numbers.
 
