@@ -33,12 +33,18 @@ class Ensemble(Segmenter):
         tta: test-time augmentation: ``none``, ``flips``, ``rotations`` (quarter turns) or ``all`` (both: 8 views).
         device: ``cpu``, ``cuda``, or ``auto``.
         precision: ``32`` or ``bf16``.
+        threads: of the CPU, in this process; None: as PyTorch has it.
 
     Raises ``InputError`` for checkpoints that are not ours or do not belong together.
     """
 
     def __init__(
-        self, checkpoints: Sequence[str | Path], tta: str = "none", device: str = "auto", precision: str = "32"
+        self,
+        checkpoints: Sequence[str | Path],
+        tta: str = "none",
+        device: str = "auto",
+        precision: str = "32",
+        threads: int | None = None,
     ) -> None:
         if tta not in VIEWS:
             raise InputError("tta", f"one of {', '.join(VIEWS)}", tta)
@@ -46,6 +52,8 @@ class Ensemble(Segmenter):
             raise InputError("precision", "32 or bf16", precision)
         if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
             raise InputError("device", "auto, cpu, or cuda where there is one", device)
+        if threads is not None:
+            torch.set_num_threads(threads)
         self.checkpoints, self.tta = [str(path) for path in checkpoints], tta
         self.views, self.bf16 = VIEWS[tta], str(precision) == "bf16"
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

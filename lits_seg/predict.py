@@ -56,6 +56,8 @@ def main(cfg: DictConfig) -> None:
 
 def _segmenter(cfg: DictConfig) -> Segmenter:
     """The exported model or the checkpoints that the user named."""
+    if cfg.threads is not None and (not isinstance(cfg.threads, int) or cfg.threads < 1):
+        raise InputError("threads", "a number of cores, at least 1, or null", cfg.threads)
     if (cfg.model is None) == (cfg.ckpt is None):
         raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", _given(cfg))
     if cfg.model is not None:
@@ -63,7 +65,7 @@ def _segmenter(cfg: DictConfig) -> Segmenter:
         changed = [f"{name}={cfg[name]}" for name, value in fixed.items() if cfg[name] != value]
         if changed:
             raise InputError(cfg.model, "no settings of checkpoints: an exported model is fixed", ", ".join(changed))
-        return Exported(cfg.model)
+        return Exported(cfg.model, cfg.threads)
     checkpoints = [str(path) for path in (cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt])]
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
@@ -72,7 +74,7 @@ def _segmenter(cfg: DictConfig) -> Segmenter:
     except ModuleNotFoundError as error:
         needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
         raise InputError("ckpt", needed, "not installed") from error
-    return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision)
+    return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision, cfg.threads)
 
 
 def _given(cfg: DictConfig) -> str:

@@ -19,8 +19,8 @@ from lits_seg.export.check import lesion_dice, milliseconds, network_images, par
 from lits_seg.export.compare import MOST_LOST, Row, table
 from lits_seg.export.onnx_file import export_parts
 from lits_seg.export.volumes import Volumes, find_volumes
-from lits_seg.export.write import ENDINGS, pairs, write_file
-from lits_seg.exported import CONTRACT, Exported
+from lits_seg.export.write import ENDINGS, open_file, pairs, write_file
+from lits_seg.exported import CONTRACT
 from lits_seg.findings import NO_DEVICE
 from lits_seg.inference import Ensemble
 from lits_seg.module import LesionSegmenter
@@ -70,18 +70,23 @@ def _export(
     rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
     for format, precision in wanted:
         path = scratch / f"{cfg.name}_{precision}{ENDINGS[format]}"
-        write_file(
-            parts, network_images(segmenter, calibration), path, {**about, "format": format, "precision": precision}
-        )
-        exported = Exported(path, cfg.threads)
+        metadata = {**about, "format": format, "precision": precision}
+        if format == "executorch":
+            metadata["plane"] = list(checked.shape[2:])
+        write_file(segmenter, parts, network_images(segmenter, calibration), path, metadata)
+        exported = open_file(path, cfg.threads)
         found = parity(segmenter, exported.logits(checked), checked)
         found.require(path.name, precision)
         segmenters[path.name] = exported
         rows.append(Row(format, precision, path.name, path.stat().st_size, found))
     taken = milliseconds(segmenters, checked)
+    rows = [replace(row, ms=taken[row.file]) for row in rows]
     patients = volumes.test[: cfg.patients]
     return [
-        replace(row, ms=taken[row.file], dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
+        # ExecuTorch's take slices of one size, which not all volumes have.
+        row
+        if row.format == "executorch"
+        else replace(row, dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
         for row in rows
     ]
 

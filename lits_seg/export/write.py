@@ -1,7 +1,9 @@
 """Files of each format and precision, from the same parts."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,17 +12,28 @@ from lits_seg.errors import InputError
 from lits_seg.export.onnx_file import Parts, join, save, with_weights_in_fp16
 from lits_seg.export.openvino_file import write_openvino
 from lits_seg.export.quantize import quantize
+from lits_seg.exported import Exported
+from lits_seg.module import LesionSegmenter
 
 # What each runtime computes, or at least stores, on a CPU.
-PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
-ENDINGS = {"onnx": ".onnx", "openvino": ".openvino.zip"}
+PRECISIONS = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "openvino": ("fp32", "fp16", "bf16", "int8"),
+    "executorch": ("fp32",),
+}
+ENDINGS = {"onnx": ".onnx", "openvino": ".openvino.zip", "executorch": ".pte"}
 
 
-def write_file(parts: Parts, images: np.ndarray, path: Path, metadata: dict[str, Any]) -> None:
-    """One file of the format and precision that ``metadata`` tells; int8 calibrated on ``images``.
+def write_file(
+    segmenter: LesionSegmenter, parts: Parts, images: np.ndarray, path: Path, metadata: dict[str, Any]
+) -> None:
+    """One file of the format and precision that ``metadata`` tells; int8 is calibrated on ``images``.
 
     ``images``: ``(N, context, size, size)`` uint8, as the network sees them.
     """
+    if metadata["format"] == "executorch":
+        _executorch().write_executorch(segmenter, path, metadata)
+        return
     if metadata["precision"] == "int8":
         quantized = parts.logits.with_name("logits_int8.onnx")
         if not quantized.exists():
@@ -31,6 +44,22 @@ def write_file(parts: Parts, images: np.ndarray, path: Path, metadata: dict[str,
         return
     model = join(parts.prepare, parts.logits, parts.restore)
     save(with_weights_in_fp16(model) if metadata["precision"] == "fp16" else model, path, metadata)
+
+
+def open_file(path: Path, threads: int | None) -> Any:
+    """A file as a ``Segmenter`` that has ``logits``, too."""
+    if path.name.endswith(ENDINGS["executorch"]):
+        return _executorch().ExecuTorchProgram(path)
+    return Exported(path, threads)
+
+
+def _executorch() -> ModuleType:
+    """Imported where it is wanted: few have it, and it brings much along."""
+    try:
+        return import_module("lits_seg.export.executorch_file")
+    except ModuleNotFoundError as error:
+        needed = f"{error.name} to write .pte files (pip install 'lits_seg[executorch]')"
+        raise InputError("format=executorch", needed, "not installed") from error
 
 
 def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
