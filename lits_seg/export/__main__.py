@@ -9,19 +9,17 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from lits_seg import RESEARCH_USE, __version__, runs
-from lits_seg.checkpoint import describe_network, load_segmenter
+from lits_seg import RESEARCH_USE, runs
+from lits_seg.checkpoint import load_segmenter
 from lits_seg.cli import entry, require_paths
 from lits_seg.complexity import processor
-from lits_seg.data.volumes import LABELS
 from lits_seg.errors import InputError
 from lits_seg.export.check import lesion_dice, milliseconds, network_images, parity, slices_of
 from lits_seg.export.compare import MOST_LOST, Row, table
+from lits_seg.export.metadata import describe_export
 from lits_seg.export.onnx_file import export_parts
 from lits_seg.export.volumes import Volumes, find_volumes
 from lits_seg.export.write import ENDINGS, open_file, pairs, write_file
-from lits_seg.exported import CONTRACT
-from lits_seg.findings import NO_DEVICE
 from lits_seg.inference import Ensemble
 from lits_seg.module import LesionSegmenter
 from lits_seg.segmenter import Segmenter
@@ -62,7 +60,6 @@ def _export(
     cfg: DictConfig, segmenter: LesionSegmenter, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
 ) -> list[Row]:
     """Writes the files into ``scratch``, checks and measures them; the checkpoint's own row is the first."""
-    about = _metadata(cfg, segmenter)
     parts = export_parts(segmenter, scratch)
     calibration = slices_of(volumes.train, cfg.calibration, segmenter.context)
     checked = slices_of(volumes.test, cfg.slices, segmenter.context)
@@ -70,7 +67,7 @@ def _export(
     rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
     for format, precision in wanted:
         path = scratch / f"{cfg.name}_{precision}{ENDINGS[format]}"
-        metadata = {**about, "format": format, "precision": precision}
+        metadata = describe_export(cfg.ckpt, segmenter, format, precision)
         if format == "executorch":
             metadata["plane"] = list(checked.shape[2:])
         write_file(segmenter, parts, network_images(segmenter, calibration), path, metadata)
@@ -89,24 +86,6 @@ def _export(
         else replace(row, dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
         for row in rows
     ]
-
-
-def _metadata(cfg: DictConfig, segmenter: LesionSegmenter) -> dict[str, Any]:
-    """What a file tells of itself, whoever finds it."""
-    versions = runs.versions()
-    return {
-        "contract": CONTRACT,
-        "research_use_only": NO_DEVICE,
-        "lits_seg": __version__,
-        "git_commit": versions["git_commit"],
-        "classes": segmenter.classes,
-        "context": segmenter.context,
-        "labels": LABELS,
-        "window_hu": list(segmenter.preprocess.window),
-        "preprocess": asdict(segmenter.preprocess),
-        **describe_network(segmenter),
-        "checkpoint": {"path": str(cfg.ckpt), "sha256": runs.sha256(cfg.ckpt)},
-    }
 
 
 def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:

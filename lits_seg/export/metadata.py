@@ -1,0 +1,31 @@
+"""What an exported file tells of itself, whoever finds it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lits_seg import __version__, runs
+from lits_seg.checkpoint import describe_network
+from lits_seg.data.volumes import LABELS
+from lits_seg.exported import CONTRACT
+from lits_seg.findings import NO_DEVICE
+from lits_seg.module import LesionSegmenter
+
+
+def describe_export(ckpt: str | Path, segmenter: LesionSegmenter, format: str, precision: str) -> dict[str, Any]:
+    """Its contract, use, version, classes, pre-processing, network, and the checkpoint that it is from."""
+    return {
+        "contract": CONTRACT,
+        "research_use_only": NO_DEVICE,
+        "lits_seg": __version__,
+        "git_commit": runs.versions()["git_commit"],
+        "format": format,
+        "precision": precision,
+        "classes": segmenter.classes,
+        "context": segmenter.context,
+        "labels": LABELS,
+        "window_hu": list(segmenter.preprocess.window),
+        "preprocess": asdict(segmenter.preprocess),
+        **describe_network(segmenter),
+        "checkpoint": {"path": str(ckpt), "sha256": runs.sha256(ckpt)},
+    }
