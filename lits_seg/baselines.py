@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from lits_seg.data.cases import Case
 from lits_seg.data.volumes import read_case
-from lits_seg.metrics import VolumeOverlap, case_scores
+from lits_seg.metrics import case_scores
+from lits_seg.metrics.volume_overlap import VolumeOverlap
 
 # HU below the liver's median; and the smoothing, in pixels, against noise.
 OFFSETS = tuple(range(10, 65, 5))
@@ -24,8 +25,8 @@ def threshold_in_liver(train: Sequence[Case], test: Sequence[Case]) -> tuple[tor
     """
     choices = [(sigma, offset) for sigma in SIGMAS for offset in OFFSETS]
     fitted = torch.stack([_counts(case, choices) for case in train[:FITTING_PATIENTS]])
-    dice = torch.stack([case_scores(fitted[:, i])["dice"].mean() for i in range(len(choices))])
-    best = choices[int(dice.argmax())]
+    dice = [case_scores(fitted[:, i])["dice"].mean() for i in range(len(choices))]
+    best = choices[int(np.argmax(dice))]
     counts = torch.cat([_counts(case, [best]) for case in test])
     sigma, offset = best
     return counts, f"{offset} HU below the true liver's median, smoothed by {sigma:g} px"

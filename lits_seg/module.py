@@ -11,6 +11,7 @@ from torch import Tensor
 from lits_seg import metrics
 from lits_seg.errors import InputError
 from lits_seg.memory import keep_freed_memory
+from lits_seg.metrics.volume_overlap import VolumeOverlap
 
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
@@ -51,8 +52,8 @@ class LesionSegmenter(pl.LightningModule):
         if self.classes not in CLASSES:
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
         self.structures = CLASSES[self.classes]
-        self.overlap = metrics.VolumeOverlap(0, self.structures)
-        self.train_overlap = metrics.VolumeOverlap(1, self.structures)
+        self.overlap = VolumeOverlap(0, self.structures)
+        self.train_overlap = VolumeOverlap(1, self.structures)
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
@@ -92,7 +93,7 @@ class LesionSegmenter(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Logs the Dice of the epoch's augmented training slices, all together."""
-        self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0]), sync_dist=True)
+        self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0].cpu()), sync_dist=True)
         self.train_overlap.reset()
 
     def on_validation_epoch_start(self) -> None:
@@ -121,7 +122,7 @@ class LesionSegmenter(pl.LightningModule):
 
     def _start(self, part: str) -> None:
         patients = len(self.trainer.datamodule.split[part])
-        self.overlap = metrics.VolumeOverlap(patients, self.structures).to(self.device)
+        self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
 
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self(batch["image"]).float()
@@ -134,7 +135,7 @@ class LesionSegmenter(pl.LightningModule):
 
     def _log_scores(self, part: str) -> None:
         # The counts are summed over the ranks already: sync_dist averages equal values.
-        lesion, *liver = self.overlap.compute().unbind(dim=1)
+        lesion, *liver = self.overlap.compute().cpu().unbind(dim=1)
         for name, value in metrics.summarise(lesion).items():
             self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
         for counts in liver:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from lits_seg import RESEARCH_USE
 from lits_seg.errors import InputError
@@ -47,7 +47,7 @@ def read_result(path: Path) -> dict[str, Any]:
     return {**result, "cases": _with_nan(result["cases"])}
 
 
-def summary(counts: Tensor) -> dict[str, Any]:
+def summary(counts: ArrayLike) -> dict[str, Any]:
     """Means over patients, with the interval of the Dice, from counts ``(patients, 3)``."""
     dice = case_scores(counts)["dice"].tolist()
     return {**summarise(counts), "dice_interval": bootstrap_interval(dice), "patients": len(dice)}

@@ -3,12 +3,11 @@
 Lesion is label 2; liver is label 1 or 2 (lesions are liver), as the LiTS challenge has it.
 """
 
-from lits_seg.metrics.overlap import SCORES, VolumeOverlap, case_scores, global_dice, liver_predicted, summarise
+from lits_seg.metrics.overlap import SCORES, case_scores, global_dice, liver_predicted, summarise
 from lits_seg.metrics.patients import bootstrap_interval
 
 __all__ = [
     "SCORES",
-    "VolumeOverlap",
     "bootstrap_interval",
     "case_scores",
     "global_dice",

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from lits_seg.lesions import Box, box_around, boxes, components, label_box
 from lits_seg.metrics.detection import OVERLAPS, Pair, detection, match_lesions
@@ -30,27 +29,27 @@ def score_case(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[floa
       NaN without a liver.
     """
     lesion, liver = (count_voxels(predicted, reference, LOWEST_LABEL[structure]) for structure in ("lesion", "liver"))
-    exists = liver_predicted(lesion, liver)
-    lesion_scores = _first(case_scores(lesion))
+    exists = bool(liver_predicted(lesion, liver))
+    lesion_scores = _scores(lesion)
     return {
-        "voxels": {"lesion": lesion[0].tolist(), "liver": liver[0].tolist()},
+        "voxels": {"lesion": lesion.tolist(), "liver": liver.tolist()},
         "lesion": {**lesion_scores, "voe": 1 - lesion_scores["jaccard"]},
         **_lesions(predicted, reference, spacing),
         "liver": {
-            **_first(case_scores(liver, exists)),
-            **_liver(predicted, reference, spacing, bool(exists & (liver[:, 2] > 0))),
+            **_scores(liver, exists),
+            **_liver(predicted, reference, spacing, exists and bool(liver[2])),
         },
-        "tumour_burden": _burden(lesion[0].tolist(), liver[0].tolist(), bool(exists)),
+        "tumour_burden": _burden(lesion.tolist(), liver.tolist(), exists),
     }
 
 
-def count_voxels(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> torch.Tensor:
-    """Voxels of at least ``lowest`` in both, in the prediction, in the reference, ``(1, 3)``: as ``VolumeOverlap``."""
+def count_voxels(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> np.ndarray:
+    """Voxels of at least ``lowest`` in both, in the prediction, in the reference, ``(3,)``: as ``VolumeOverlap``."""
     counts = np.zeros(3, np.int64)
     for one, other in zip(predicted, reference, strict=True):  # a slice at a time, and NumPy counts fastest
         inside, true = one >= lowest, other >= lowest
         counts += [np.count_nonzero(mask) for mask in (inside & true, inside, true)]
-    return torch.from_numpy(counts)[None]
+    return counts
 
 
 def quality(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, float]:
@@ -109,5 +108,5 @@ def _box(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> Box:
     return box_around(parts or [(slice(0, 1),) * 3])
 
 
-def _first(scores: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {name: float(values[0]) for name, values in scores.items()}
+def _scores(counts: np.ndarray, predicted: bool = True) -> dict[str, float]:
+    return {name: float(value) for name, value in case_scores(counts, predicted).items()}
