@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
+import scipy  # imports its parts when they are first used: no help text waits for them
 from nibabel.affines import apply_affine
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist
 
 Box = tuple[slice, ...]
 
@@ -99,7 +98,7 @@ def diameter(lesion: np.ndarray, affine: np.ndarray) -> float:
     ends[slices, rows, lines.argmax(axis=1)] = True
     ends[slices, rows, lesion.shape[2] - 1 - lines[:, ::-1].argmax(axis=1)] = True
     corners = np.argwhere(ends)[:, ::-1]
-    with suppress(QhullError):  # voxels in one plane or line have no hull, until their faces are added
-        corners = corners[ConvexHull(corners).vertices]
+    with suppress(scipy.spatial.QhullError):  # voxels in one plane or line have no hull, until their faces are added
+        corners = corners[scipy.spatial.ConvexHull(corners).vertices]
     points = (corners[:, None] + FACES).reshape(-1, 3) @ affine[:3, :3].T
-    return float(pdist(points[ConvexHull(points).vertices]).max())
+    return float(scipy.spatial.distance.pdist(points[scipy.spatial.ConvexHull(points).vertices]).max())

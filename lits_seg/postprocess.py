@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from lits_seg.errors import InputError
 from lits_seg.lesions import components, label_box
@@ -69,5 +69,5 @@ def _wider(box: tuple[slice, ...]) -> tuple[slice, ...]:
 
 
 def _drop(part: np.ndarray, lesion: np.ndarray) -> None:
-    beside_liver = (ndimage.binary_dilation(lesion) & (part == 1)).any()
+    beside_liver = (scipy.ndimage.binary_dilation(lesion) & (part == 1)).any()
     part[lesion] = 1 if beside_liver else 0

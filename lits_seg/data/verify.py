@@ -5,8 +5,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import scipy
 from nibabel.affines import voxel_sizes
-from scipy import ndimage
 
 from lits_seg.data.cases import Case
 from lits_seg.data.grid import Grid
@@ -84,13 +84,13 @@ def _voxel_warnings(case: Case, facts: dict[str, Any]) -> list[str]:
 
 def _outside(label: np.ndarray) -> int:
     """Lesion voxels in connected pieces without a liver voxel beside them."""
-    lesion_box = ndimage.find_objects(label, max_label=2)[1:]
+    lesion_box = scipy.ndimage.find_objects(label, max_label=2)[1:]
     if not lesion_box or lesion_box[0] is None:
         return 0
     near = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in lesion_box[0])
     lesion = label[near] == 2
-    pieces, count = ndimage.label(lesion, ndimage.generate_binary_structure(3, 3))
-    touched = np.unique(pieces[ndimage.binary_dilation(label[near] == 1) & lesion])
+    pieces, count = scipy.ndimage.label(lesion, scipy.ndimage.generate_binary_structure(3, 3))
+    touched = np.unique(pieces[scipy.ndimage.binary_dilation(label[near] == 1) & lesion])
     apart = np.ones(count + 1, bool)
     apart[[0, *touched]] = False
     return int(np.count_nonzero(apart[pieces]))
