@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from lits_seg.errors import InputError
+from lits_seg.extras import missing
 from lits_seg.names import job_name, run_dir, sweep_name
 
 PACKAGE = Path(__file__).parent
@@ -83,6 +84,8 @@ def explain(error: BaseException) -> str | None:
     for cause in chain:
         if isinstance(cause, InputError):
             return str(cause)
+        if (lacking := missing(cause)) is not None:
+            return lacking
     for cause in chain:
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key}: expected a value ({cause.full_key}=…); found none"

@@ -3,12 +3,14 @@
 import json
 import zipfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lits_seg.errors import InputError
+from lits_seg.extras import import_openvino
 from lits_seg.runs import sha256
 from lits_seg.segmenter import Segmenter
 
@@ -133,7 +135,7 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, dict[str, Any]]:
 
 def _package(name: str, path: Path) -> Any:
     try:
-        return __import__(name)
+        return import_openvino() if name == "openvino" else import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(path, f"{name} to run it (pip install 'lits_seg[runtime]')", "not installed") from error
 
