@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test lint smoke bench clean
+.PHONY: help setup demo compare real-data real-test test runtime-test lint smoke bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make the environment in .venv
 
@@ -39,6 +39,12 @@ real-test: demo real-data  ## test the demo's network, trained on synthetic CT a
 test: setup  ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+RUNTIME := $(VENV)-runtime
+runtime-test: setup  ## install the wheel and what runs exported models, nothing else, and predict there
+	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/pip install -c constraints.txt '.[runtime]'
+	LIGHT_PYTHON=$(abspath $(RUNTIME))/bin/python $(BIN)/python -m pytest tests/test_light.py
+
 lint: setup  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,4 +60,4 @@ bench: setup  ## the parameter audit, the speed of the data side, of masks and o
 	$(BIN)/python -m lits_seg.benchmark train
 
 clean:  ## remove the environment, generated data, runs and results
-	rm -rf $(VENV) data runs predictions evaluation comparison .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(RUNTIME) data runs predictions evaluation comparison .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,149 @@
+"""Predicting with an exported model, and scoring masks, need neither PyTorch nor what else the extras bring."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from checkpoints import save_checkpoint, with_model
+from commands import run_command
+from conftest import AFFINES, anatomy
+
+from lits_seg.extras import EXTRAS
+
+# make runtime-test: an environment where the wheel is installed, and nothing that it does not need.
+PYTHON = os.environ.get("LIGHT_PYTHON")
+HEAVY = () if PYTHON else (*EXTRAS["train"], "lightning_fabric", *EXTRAS["export"])
+
+# Python runs this file at its start: from then on, the packages are as if they were not installed.
+REFUSE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def light(folder: Path, command: str, *arguments: str, without: tuple[str, ...] = HEAVY) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command in a Python that lacks packages."""
+    (folder / "site").mkdir(exist_ok=True)
+    (folder / "site" / "sitecustomize.py").write_text(REFUSE.format(names=without))
+    paths = [folder / "site"] if PYTHON else [folder / "site", Path(__file__).parents[1]]
+    done = subprocess.run(
+        [PYTHON or sys.executable, "-m", f"lits_seg.{command}", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    hu, labels = anatomy(0)
+    nib.save(nib.Nifti1Image(hu, AFFINES["LPS"]), tmp_path / "CT.nii.gz")
+    for name in ("masks", "references"):
+        (tmp_path / name).mkdir()
+        nib.save(nib.Nifti1Image(labels, AFFINES["LPS"]), tmp_path / name / "segmentation-0.nii.gz")
+    return tmp_path
+
+
+def test_help(folder: Path) -> None:
+    status, out, err = light(folder, "predict", "--help")
+    assert (status, err) == (0, "")
+    assert "python -m lits_seg.predict" in out
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
+    """A folder with a checkpoint exported for both runtimes, and what the checkpoint itself makes of a CT."""
+    folder = tmp_path_factory.mktemp("exported")
+    save_checkpoint(folder / "net.ckpt", settings=with_model(out_channels=3))
+    few = ("slices=1", "calibration=1", "patients=0", "threads=1")
+    run_command("export.__main__", "ckpt=net.ckpt", f"references={lits}", "format=[onnx,openvino]", *few, cwd=folder)
+    run_command("predict", "ckpt=net.ckpt", f"input={lits}/volume-1.nii.gz", "device=cpu", cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
+def test_an_exported_model_predicts_what_its_checkpoint_does(
+    tmp_path: Path, exported: Path, lits: Path, name: str
+) -> None:
+    model, ct = exported / "exported" / name, lits / "volume-1.nii.gz"
+    status, out, err = light(tmp_path, "predict", f"model={model}", f"input={ct}")
+    assert status == 0, err
+    assert "1 of 1 CTs predicted, into: predictions" in out
+    found, expected = (
+        np.asanyarray(nib.load(place / "predictions" / "segmentation-1.nii.gz").dataobj)
+        for place in (tmp_path, exported)
+    )
+    assert len(np.unique(expected)) > 1
+    assert (found == expected).mean() > 0.999
+
+
+def test_masks_are_scored(folder: Path) -> None:
+    status, out, err = light(folder, "evaluate", "predictions=masks", "references=references", "workers=1")
+    assert status == 0, err
+    assert "| segmentation-0 | 1.000" in out
+    assert (folder / "evaluation" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "package"),
+    [
+        ("train", ["data=smoke"], "pytorch_lightning"),
+        ("report", ["runs=runs"], "matplotlib"),
+        ("evaluate", ["ckpt=best.ckpt"], "pytorch_lightning"),
+    ],
+)
+def test_a_command_that_needs_more_says_what_to_install(
+    folder: Path, command: str, arguments: list[str], package: str
+) -> None:
+    before = sorted(folder.iterdir())
+    expected = f"error: this command: expected {package} (pip install 'lits_seg[train]'); found none\n"
+    assert light(folder, command, *arguments)[::2] == (1, expected)
+    assert [path for path in sorted(folder.iterdir()) if path.name != "site"] == before
+
+
+def test_a_checkpoint_needs_more(folder: Path) -> None:
+    status, _, err = light(folder, "predict", "ckpt=best.ckpt", "input=CT.nii.gz")
+    assert status == 1
+    assert err.startswith("error: ckpt: expected torch to run a checkpoint (pip install 'lits_seg[train]'), or an")
+    assert not (folder / "predictions").exists()
+
+
+def test_an_exported_model_needs_what_runs_it(folder: Path) -> None:
+    (folder / "net.onnx").write_bytes(b"is not read before ONNX Runtime is there")
+    arguments = ("model=net.onnx", "input=CT.nii.gz")
+    status, _, err = light(folder, "predict", *arguments, without=(*HEAVY, *EXTRAS["runtime"]))
+    assert (status, err) == (
+        1,
+        "error: net.onnx: expected onnxruntime to run it (pip install 'lits_seg[runtime]'); found not installed\n",
+    )
+
+
+def test_what_is_missing_but_no_extra_keeps_its_traceback(folder: Path) -> None:
+    status, _, err = light(folder, "predict", "--help", without=("nibabel",))
+    assert status == 1
+    assert "Traceback" in err
+    assert err.endswith("ModuleNotFoundError: No module named 'nibabel'\n")
+
+
+def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    code = "from lits_seg.extras import import_openvino; print(import_openvino().Core().available_devices)"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop("CI", None)  # where it is set, OpenVINO is silent by itself
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "CPU" in done.stdout
+    assert list(tmp_path.iterdir()) == []  # else there is a number for this computer
