@@ -12,7 +12,8 @@ from lits_seg.data.cases import Case
 from lits_seg.data.ct import open_ct
 from lits_seg.data.volumes import read_case
 from lits_seg.errors import InputError
-from lits_seg.metrics import VolumeOverlap, case_scores
+from lits_seg.metrics import case_scores
+from lits_seg.metrics.volume_overlap import VolumeOverlap
 from lits_seg.module import LesionSegmenter
 from lits_seg.segmenter import Segmenter
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import openvino as ov
 
 from lits_seg.export.onnx_file import Parts, join
 from lits_seg.exported import OPENVINO_METADATA, OPENVINO_MODEL, OPENVINO_PREPARE
+from lits_seg.extras import import_openvino
 
 
 def write_openvino(parts: Parts, path: Path, metadata: dict[str, Any]) -> None:
@@ -31,6 +31,7 @@ def write_openvino(parts: Parts, path: Path, metadata: dict[str, Any]) -> None:
 
 def _save(model: onnx.ModelProto, stem: Path, fp16_weights: bool) -> tuple[Path, Path]:
     # From a file: read so, no copy of the weights is kept, and nothing of the converter's telemetry is involved.
+    ov = import_openvino()
     source, xml = stem.with_suffix(".onnx.tmp"), stem.with_suffix(".xml")
     onnx.save(model, source)
     try:
