@@ -96,7 +96,9 @@ def _trusted(target: str) -> bool:
         return False
     try:
         found = get_object(target)
-    except Exception:  # no such thing
+    except Exception as error:  # no such thing
+        if isinstance(error.__cause__, InputError):  # there is, but its package is missing
+            raise error.__cause__ from error
         return False
     # A trusted module also holds what it imports (its Path, say): the class itself must come from there.
     return isinstance(found, type) and issubclass(found, KINDS) and found.__module__.startswith(PACKAGES)
