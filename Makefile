@@ -53,7 +53,8 @@ lint: setup  ## format, lint and types
 smoke: setup  ## a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
-bench: setup  ## the parameter audit, the speed of the data side, of masks and of training, into experiments/
+bench: setup  ## what a slice costs by network and engine, the parameter audit, the speed of the data side, of masks and of training, into experiments/
+	$(BIN)/python -m lits_seg.benchmark inference
 	$(BIN)/python -m lits_seg.benchmark parameters
 	$(BIN)/python -m lits_seg.benchmark data
 	$(BIN)/python -m lits_seg.benchmark masks

@@ -1,4 +1,4 @@
-"""``python -m lits_seg.benchmark [parameters|data|masks|train]``."""
+"""``python -m lits_seg.benchmark [inference|parameters|data|masks|train]``."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lits_seg.benchmark.data import data_speed
+from lits_seg.benchmark.inference import measure
+from lits_seg.benchmark.inference_figure import inference_figure
+from lits_seg.benchmark.inference_text import inference_csv, inference_text
 from lits_seg.benchmark.masks import mask_speed
 from lits_seg.benchmark.parameters import parameter_audit
 from lits_seg.benchmark.train import train_speed
@@ -13,7 +16,7 @@ from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.runs import write_text
 
-WHAT = ("parameters", "data", "masks", "train")
+WHAT = ("inference", "parameters", "data", "masks", "train")
 
 
 @entry("benchmark")
@@ -21,17 +24,23 @@ def main(cfg: DictConfig) -> None:
     """Measures, prints the table and writes it below ``output``."""
     if cfg.what not in WHAT:
         raise InputError("what to measure", f"one of {', '.join(WHAT)}", cfg.what)
-    if cfg.what == "parameters":
+    if cfg.what == "inference":
+        measured = measure(cfg.size, cfg.batch, cfg.rounds, cfg.networks)
+        name, text = "inference_speed", inference_text(measured)
+    elif cfg.what == "parameters":
         name, text = "parameter_audit", parameter_audit(cfg.size)
     elif cfg.what == "masks":
         name, text = "mask_speed", mask_speed(cfg.size)
     elif cfg.what == "train":
-        name, text = "train_speed", train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps)
+        name, text = "train_speed", train_speed(cfg.size, cfg.batch, cfg.rounds or 2, cfg.steps)
     else:
         name, text = "data_speed", data_speed(cfg.size, cfg.slices, cfg.batches)
     folder = Path(cfg.output) / name
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{cfg.what}.md", text)
+    if cfg.what == "inference":
+        write_text(folder / "inference.csv", inference_csv(measured))
+        inference_figure(measured).savefig(folder / "inference.png", dpi=110)
     print(text)
 
 

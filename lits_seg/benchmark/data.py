@@ -3,8 +3,6 @@
 import gzip
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from hydra.utils import instantiate
 from isal import igzip
 from pytorch_lightning.profilers import SimpleProfiler
 
+from lits_seg.benchmark.machine import peak_memory
 from lits_seg.data import augment
 from lits_seg.data.augment_batch import RotateZoomBend
 from lits_seg.data.cases import Case, find_cases
@@ -177,18 +176,13 @@ def _best(task: Callable[[], object], times: int = 3) -> float:
 
 
 def _peak_memory(root: Path, size: int) -> int:
-    """Bytes that a fresh process needs at most to prepare one case at a time, beyond those for its start (Linux)."""
-    code = (
-        "import sys, tempfile; from pathlib import Path; from lits_seg.data.cases import find_cases;"
-        "from lits_seg.data.slices import store_cases; from lits_seg.data.preprocess import Preprocess;"
-        "status = lambda key: int(Path('/proc/self/status').read_text().split(key + ':')[1].split()[0]);"
-        "before = status('VmRSS');"
-        "store_cases(find_cases(sys.argv[1]), Preprocess(size=int(sys.argv[2])), tempfile.mkdtemp(dir=sys.argv[3]), 1);"
-        "print(status('VmHWM') - before)"
+    """Bytes that preparing one case at a time needs at most, in a process of its own."""
+    return peak_memory(
+        "import tempfile; from lits_seg.data.cases import find_cases; from lits_seg.data.slices import store_cases;"
+        "from lits_seg.data.preprocess import Preprocess",
+        "store_cases(find_cases(sys.argv[1]), Preprocess(size=int(sys.argv[2])), tempfile.mkdtemp(dir=sys.argv[3]), 1)",
+        *(str(root), str(size), str(root.parent)),
     )
-    command = [sys.executable, "-c", code, str(root), str(size), str(root.parent)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return int(done.stdout) * 1024
 
 
 def _pair(case: Case) -> tuple[Path, Path]:

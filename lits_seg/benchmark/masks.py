@@ -2,8 +2,6 @@
 
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from hydra import compose
 from hydra.utils import instantiate
 from scipy import ndimage
 
+from lits_seg.benchmark.machine import command_cost
 from lits_seg.lesions import box_around, label_box
 from lits_seg.masks import read_pair
 from lits_seg.metrics.case import score_case
@@ -64,7 +63,7 @@ def _scoring(folder: Path) -> list[tuple[str, str, str]]:
     ours = _seconds(lambda: score_case(found.slices, true.slices, true.spacing))
     plain = _seconds(lambda: _with_scipy(found.slices, true.slices, true.spacing))
     arguments = [f"predictions={folder}/predictions", f"references={folder}/references", f"output={folder}/scores"]
-    seconds, peak = _command("evaluate", *arguments)
+    seconds, peak = command_cost("evaluate", *arguments)
     return [
         ("reading both", f"{reading:.2f} s", f"{reading / ours:.2f} x"),
         ("all metrics", f"{ours:.2f} s", "1 x"),
@@ -99,7 +98,7 @@ def _predicting(folder: Path, size: int) -> list[tuple[str, str, str]]:
         nib.save(nib.Nifti1Image(hu, AFFINE), path)
         del hu
         arguments = [f"ckpt={checkpoint}", f"input={path}", f"output={folder}/masks", "device=cpu", "probability=true"]
-        _, peak = _command("predict", *arguments)
+        _, peak = command_cost("predict", *arguments)
         rows.append((f"{length} slices", f"{peak / 1e9:.2f} GB", f"{512 * 512 * 2 * length / 1e9:.2f} GB"))
     return rows
 
@@ -116,18 +115,6 @@ def _labels(shift: int) -> np.ndarray:
         ball = (u - place[0] - shift) ** 2 + (v - place[1]) ** 2 + (w - place[2]) ** 2 < radius**2
         labels[near][ball] = 2
     return labels
-
-
-def _command(name: str, *arguments: str) -> tuple[float, int]:
-    """Seconds and bytes of memory that a command takes (Linux)."""
-    code = (
-        "import resource, subprocess, sys; subprocess.run([sys.executable, '-m', *sys.argv[1:]], check=True,"
-        "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    start = time.perf_counter()
-    command = [sys.executable, "-c", code, f"lits_seg.{name}", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return time.perf_counter() - start, int(done.stdout) * 1024
 
 
 def _seconds(task: Callable[[], object]) -> float:

@@ -15,8 +15,9 @@ import torch
 from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor
 
+from lits_seg.benchmark.machine import matmul_rate, wait
+from lits_seg.benchmark.networks import contiguous_maps
 from lits_seg.complexity import count_macs, processor
 from lits_seg.memory import keep_freed_memory
 from lits_seg.module import LesionSegmenter
@@ -29,7 +30,7 @@ PAPER_STEPS, PAPER_BATCH = 100_000, 16
 @contextmanager
 def _contiguous(module: LesionSegmenter) -> Iterator[None]:
     module.network.to(memory_format=torch.contiguous_format)
-    with patch("lits_seg.models.blocks.channels_last", _same), patch("lits_seg.models.unet.channels_last", _same):
+    with contiguous_maps():
         yield
 
 
@@ -41,10 +42,6 @@ def _compiled(module: LesionSegmenter) -> Iterator[None]:
 
 def _memory_given_back(module: LesionSegmenter) -> AbstractContextManager:
     return patch("lits_seg.module.keep_freed_memory", lambda: keep_freed_memory(False))
-
-
-def _same(features: Tensor) -> Tensor:
-    return features
 
 
 @dataclass
@@ -92,7 +89,7 @@ class StepClock(pl.Callback):
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Takes the time."""
-        _wait()
+        wait()
         self.times.append(time.perf_counter())
 
     def seconds(self) -> float:
@@ -121,7 +118,7 @@ def train_speed(size: int, batch: int | None, rounds: int, steps: int | None) ->
         limits: dict[str, float] = {}
         for _ in range(rounds):
             for dtype in ("float32", "bfloat16"):
-                limits[dtype] = max(limits.get(dtype, 0.0), _matmul_rate(getattr(torch, dtype)))
+                limits[dtype] = max(limits.get(dtype, 0.0), matmul_rate(getattr(torch, dtype)))
             for setting in SETTINGS:
                 for name in NETWORKS:
                     _visit(measured[setting.name, name], setting, steps if name == "unet" else 4 * steps)
@@ -163,19 +160,6 @@ def _visit(measured: Measured, setting: Setting, steps: int) -> None:
     measured.seconds.append(clock.seconds())
     measured.peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     measured.module.cpu().zero_grad()
-
-
-def _matmul_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large product of matrices, the best of several."""
-    side = 8192 if torch.cuda.is_available() else 2048
-    matrix = torch.randn(side, side, dtype=dtype, device="cuda" if torch.cuda.is_available() else "cpu")
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(matrix, matrix)
-        _wait()
-        seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / min(seconds)
 
 
 def _text(
@@ -228,8 +212,3 @@ def _share(measured: Measured, limits: dict[str, float], size: int) -> float:
     limit = limits["bfloat16" if "bf16" in str(measured.cfg.trainer.precision) else "float32"]
     macs = count_macs(measured.module.network, int(measured.cfg.data.context), size)
     return 3 * 2 * macs * measured.rate / limit
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

@@ -1,0 +1,89 @@
+"""What a whole CT takes, from its file to mask, report and page, by engine and threads: the command, in processes."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import torch
+from hydra import compose
+from hydra.utils import instantiate
+
+from lits_seg.benchmark.machine import command_cost
+from lits_seg.checkpoint import load_segmenter, read_checkpoint
+from lits_seg.data.cases import Case
+from lits_seg.data.phantom import generate_volume
+from lits_seg.export.check import network_images, slices_of
+from lits_seg.export.metadata import describe_export
+from lits_seg.export.onnx_file import export_parts
+from lits_seg.export.write import ENDINGS, write_file
+
+SHAPE = (512, 512, 300)
+EXPORTED = (("openvino", "bf16"), ("openvino", "int8"), ("openvino", "fp32"), ("onnx", "fp32"))
+
+
+@dataclass
+class CtCost:
+    """One way to predict a CT. ``seconds``: from start to exit, the fastest; ``peak_bytes``: of the process."""
+
+    network: str
+    way: str
+    threads: int
+    argument: str
+    seconds: float = float("inf")
+    peak_bytes: int = 0
+
+
+def ct_costs(size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | None) -> list[CtCost]:
+    """Each way in turns; the UNet, which takes minutes, once and with the most threads.
+
+    Args:
+        size: side of the networks' images.
+        threads: numbers of threads.
+        rounds: times that each is run.
+        ckpt: of a ``dsc_unet`` whose weights are taken, so that there are lesions to write about; None: one that was
+            never trained and finds nothing.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ct = folder / "ct.nii.gz"
+        volume = generate_volume(0, case=1, size=SHAPE[0], slices=SHAPE[2])
+        nib.save(nib.Nifti1Image(volume.hu, volume.affine), ct)
+        ways = {"PyTorch": f"ckpt={_checkpoint(folder, 'dsc_unet', 'subpixel', size, ckpt)}", **_exports(folder, ct)}
+        costs = [CtCost("dsc_unet", way, count, ways[way]) for count in threads for way in ways]
+        unet = CtCost("unet", "PyTorch", max(threads), f"ckpt={_checkpoint(folder, 'unet', 'deconv', size)}")
+        for number in range(rounds):
+            for cost in [*costs, *([unet] if number == 0 else [])]:
+                arguments = (cost.argument, f"input={ct}", f"output={folder}/masks", f"threads={cost.threads}")
+                seconds, peak = command_cost("predict", *arguments)
+                cost.seconds, cost.peak_bytes = min(cost.seconds, seconds), max(cost.peak_bytes, peak)
+    return [*costs, unet]
+
+
+def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | Path | None = None) -> Path:
+    path = folder / f"{model}.ckpt"
+    overrides = [f"model={model}", f"decoder={decoder}", "model.out_channels=3", f"data.preprocess.size={size}"]
+    torch.manual_seed(0)
+    module = instantiate(compose("train", overrides).module)
+    if ckpt is None:
+        with torch.no_grad():
+            module.network.logits.weight.zero_()
+            module.network.logits.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    else:
+        module.load_state_dict(read_checkpoint(ckpt)["state_dict"])
+    torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, path)
+    return path
+
+
+def _exports(folder: Path, ct: Path) -> dict[str, str]:
+    """The network as files, by the name of what runs them, as arguments of ``predict``."""
+    checkpoint = folder / "dsc_unet.ckpt"
+    segmenter = load_segmenter(checkpoint)
+    images = network_images(segmenter, slices_of([Case("0", ct, ct)], 16, segmenter.context))
+    parts, found = export_parts(segmenter, folder), {}
+    for format, precision in EXPORTED:
+        path = folder / f"{precision}{ENDINGS[format]}"
+        write_file(segmenter, parts, images, path, describe_export(checkpoint, segmenter, format, precision))
+        found[f"{'OpenVINO' if format == 'openvino' else 'ONNX Runtime'} {precision}"] = f"model={path}"
+    return found

@@ -1,0 +1,167 @@
+"""What a slice costs by network and engine: time, memory, file size, a step of training; all in one run, in turns."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lits_seg.benchmark.engines import ENGINES, Engine, NotHereError, Run, difference
+from lits_seg.benchmark.machine import matmul_rate, peak_memory, torch_threads
+from lits_seg.benchmark.networks import Network, choose, make, synthetic_slices
+from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.memory import keep_freed_memory
+from lits_seg.module import LesionSegmenter
+
+PASSES = 3  # of a visit; the first readies caches and threads, and is not counted
+
+
+@dataclass
+class Cost:
+    """What a network takes whatever runs it; NaN where it has no ONNX file or ONNX Runtime is missing."""
+
+    network: str
+    parameters: int
+    macs: int
+    file_bytes: float
+    peak_bytes: float
+    step_seconds: float = float("inf")  # of training, a slice; the fastest
+
+
+@dataclass
+class Timing:
+    """One network in one engine with so many threads."""
+
+    network: str
+    engine: Engine
+    threads: int
+    run: Run = field(repr=False)
+    difference: float  # of its logits from PyTorch's, see engines.difference
+    seconds: float = float("inf")  # a slice; the fastest
+
+
+@dataclass
+class Measured:
+    """All of one run. ``limits``: operations a second of a product of matrices, by precision and threads."""
+
+    size: int
+    batch: int
+    rounds: int
+    costs: list[Cost]
+    timings: list[Timing]
+    notes: list[str]
+    limits: dict[tuple[str, int], float] = field(default_factory=dict)
+
+
+def measure(size: int, batch: int | None, rounds: int | None, names: Sequence[str] | None) -> Measured:
+    """Measures the networks of ``names`` (None: all of ``NETWORKS``) in every engine that is here, on the CPU.
+
+    Args:
+        size: side of the images.
+        batch: slices in a step of training; None: 4.
+        rounds: visits to each network in each engine, taken in turns; None: 5.
+        names: see ``networks.NETWORKS``; ``InputError`` for another.
+
+    Raises ``RuntimeError`` where an engine's logits are not PyTorch's.
+    """
+    batch, rounds = batch or 4, rounds or 5
+    chosen, notes = choose(names)
+    images = synthetic_slices(size, batch)
+    with tempfile.TemporaryDirectory() as folder:
+        networks = [make(name, images, Path(folder)) for name in chosen]
+        timings = [timing for network in networks for engine in ENGINES for timing in _prepare(network, engine, notes)]
+        measured = Measured(size, batch, rounds, [_cost(network, timings) for network in networks], timings, notes)
+        steps = [_training_step(network.module, images) for network in networks]
+        for _ in range(rounds):
+            _visit(measured, steps)
+    return measured
+
+
+def thread_counts() -> list[int]:
+    """One, and as many as there are cores."""
+    return sorted({1, os.cpu_count() or 1})
+
+
+def _prepare(network: Network, engine: Engine, notes: list[str]) -> list[Timing]:
+    """One timing for each number of threads, checked; none, and a note, where the engine does not run the network."""
+    timings: list[Timing] = []
+    try:
+        for threads in thread_counts():
+            run = engine.prepare(network, threads)
+            far = difference(network, run())
+            told = f"`{network.name}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
+            if not far <= engine.wrong:
+                raise RuntimeError(f"{told}, more than {engine.wrong:g}")
+            if far > engine.rounding and not timings:
+                notes.append(f"{told}, more than rounding ({engine.rounding:g})")
+            timings.append(Timing(network.name, engine, threads, run, far))
+    except NotHereError as error:
+        notes.append(f"`{network.name}` in {engine.name}: {error}")
+        return []
+    return timings
+
+
+def _cost(network: Network, timings: Sequence[Timing]) -> Cost:
+    plain, size = network.module.network, network.image.shape[-1]
+    runs = any(timing.network == network.name and timing.engine.name == "ONNX Runtime" for timing in timings)
+    return Cost(
+        network.name,
+        count_parameters(plain),
+        count_macs(plain, size=size),
+        float("nan") if network.reason else float(network.onnx.stat().st_size),
+        float(_peak_memory(network.onnx, size)) if runs else float("nan"),
+    )
+
+
+def _peak_memory(onnx: Path, size: int) -> int:
+    """Bytes that ONNX Runtime needs at most for a slice, in a process of its own, beyond those for its start."""
+    return peak_memory(
+        "import numpy, onnxruntime",
+        "session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']);"
+        "session.run(None, {'image': numpy.zeros((1, 1, int(sys.argv[2]), int(sys.argv[2])), numpy.float32)})",
+        *(str(onnx), str(size)),
+    )
+
+
+def _visit(measured: Measured, steps: Sequence[Callable[[], None]]) -> None:
+    """All once, in turns; of each the fastest is kept."""
+    for threads in thread_counts():
+        with torch_threads(threads):
+            for dtype in ("float32", "bfloat16"):
+                rate = matmul_rate(getattr(torch, dtype))
+                measured.limits[dtype, threads] = max(measured.limits.get((dtype, threads), 0.0), rate)
+    for timing in measured.timings:
+        timing.seconds = min(timing.seconds, _fastest(timing.run))
+    keep_freed_memory()  # as training does
+    for cost, step in zip(measured.costs, steps, strict=True):
+        cost.step_seconds = min(cost.step_seconds, _fastest(step, passes=2) / measured.batch)
+    keep_freed_memory(False)
+
+
+def _fastest(task: Callable[[], object], passes: int = PASSES) -> float:
+    seconds = []
+    for _ in range(passes):
+        start = time.perf_counter()
+        task()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def _training_step(module: LesionSegmenter, images: Tensor) -> Callable[[], None]:
+    """A step: forward, loss, backward and optimizer, as ``lits_seg.train`` sets them up."""
+    module = deepcopy(module).train()
+    module.loss.set_counts([9, 1])
+    optimizer = module.configure_optimizers()["optimizer"]
+    labels = torch.randint(2, (len(images), *images.shape[-2:]))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        module.loss(module(images), labels).backward()
+        optimizer.step()
+
+    return step
