@@ -5,8 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from lits_seg.benchmark.ct import ct_costs, ct_section
 from lits_seg.benchmark.data import data_speed
-from lits_seg.benchmark.inference import measure
+from lits_seg.benchmark.inference import measure, thread_counts
 from lits_seg.benchmark.inference_figure import inference_figure
 from lits_seg.benchmark.inference_text import inference_csv, inference_text
 from lits_seg.benchmark.masks import mask_speed
@@ -26,7 +27,9 @@ def main(cfg: DictConfig) -> None:
         raise InputError("what to measure", f"one of {', '.join(WHAT)}", cfg.what)
     if cfg.what == "inference":
         measured = measure(cfg.size, cfg.batch, cfg.rounds, cfg.networks)
-        name, text = "inference_speed", inference_text(measured)
+        costs = ct_costs(cfg.ct, cfg.size, thread_counts(), cfg.rounds or 2, cfg.ckpt) if cfg.ct else []
+        whole_ct = ct_section(cfg.ct, costs, cfg.ckpt) if cfg.ct else ""
+        name, text = "inference_speed", inference_text(measured, whole_ct)
     elif cfg.what == "parameters":
         name, text = "parameter_audit", parameter_audit(cfg.size)
     elif cfg.what == "masks":

@@ -18,8 +18,9 @@ from lits_seg.export.check import network_images, slices_of
 from lits_seg.export.metadata import describe_export
 from lits_seg.export.onnx_file import export_parts
 from lits_seg.export.write import ENDINGS, write_file
+from lits_seg.tables import markdown
 
-SHAPE = (512, 512, 300)
+SIDE = 512
 EXPORTED = (("openvino", "bf16"), ("openvino", "int8"), ("openvino", "fp32"), ("onnx", "fp32"))
 
 
@@ -35,10 +36,13 @@ class CtCost:
     peak_bytes: int = 0
 
 
-def ct_costs(size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | None) -> list[CtCost]:
+def ct_costs(
+    slices: int, size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | None = None
+) -> list[CtCost]:
     """Each way in turns; the UNet, which takes minutes, once and with the most threads.
 
     Args:
+        slices: of the CT.
         size: side of the networks' images.
         threads: numbers of threads.
         rounds: times that each is run.
@@ -48,7 +52,7 @@ def ct_costs(size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ct = folder / "ct.nii.gz"
-        volume = generate_volume(0, case=1, size=SHAPE[0], slices=SHAPE[2])
+        volume = generate_volume(0, case=1, size=SIDE, slices=slices)
         nib.save(nib.Nifti1Image(volume.hu, volume.affine), ct)
         ways = {"PyTorch": f"ckpt={_checkpoint(folder, 'dsc_unet', 'subpixel', size, ckpt)}", **_exports(folder, ct)}
         costs = [CtCost("dsc_unet", way, count, ways[way]) for count in threads for way in ways]
@@ -59,6 +63,33 @@ def ct_costs(size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | 
                 seconds, peak = command_cost("predict", *arguments)
                 cost.seconds, cost.peak_bytes = min(cost.seconds, seconds), max(cost.peak_bytes, peak)
     return [*costs, unet]
+
+
+def ct_section(slices: int, costs: Sequence[CtCost], ckpt: str | Path | None) -> str:
+    """The table in Markdown, with its heading."""
+    unet = next(cost for cost in costs if cost.network == "unet")
+    rows = [
+        [
+            f"`{cost.network}`, {cost.way}",
+            str(cost.threads),
+            f"{cost.seconds:.1f}",
+            f"{unet.seconds / cost.seconds:.1f} x",
+            f"{cost.peak_bytes / 1e9:.2f}",
+        ]
+        for cost in costs
+    ]
+    weights = f"weights of {ckpt}" if ckpt else "a network that finds nothing"
+    return "\n".join(
+        [
+            f"## A CT of {SIDE} x {SIDE} x {slices}, from file to mask",
+            "",
+            markdown(["network, by", "threads", "seconds", "to `unet`", "peak memory, GB"], rows),
+            "",
+            "`python -m lits_seg.predict`, from its start to its end, in a process of its own: the gzipped CT is read,",
+            "each slice segmented, mask, report and page are written. Synthetic CT; three classes; `dsc_unet`:",
+            f"{weights}. `unet` finds nothing, and was run once.",
+        ]
+    )
 
 
 def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | Path | None = None) -> Path:

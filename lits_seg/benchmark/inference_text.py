@@ -16,8 +16,8 @@ from lits_seg.tables import csv_text, markdown, number
 PLAIN = ENGINES[0]  # PyTorch in its own memory order: what a UNet is commonly run by
 
 
-def inference_text(measured: Measured) -> str:
-    """The report, in Markdown."""
+def inference_text(measured: Measured, whole_ct: str) -> str:
+    """The report, in Markdown; ``whole_ct``: the section on a whole CT, empty where there is none."""
     threads = " / ".join(str(count) for count in thread_counts())
     sections = [
         ("", _costs(measured), _cost_legend(measured, threads)),
@@ -34,6 +34,7 @@ def inference_text(measured: Measured) -> str:
     lines = ["# Inference", ""]
     for title, table, legend in sections:
         lines += [*([title, ""] if title else []), table, "", *legend, ""]
+    lines += [whole_ct, ""] if whole_ct else []
     if measured.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in measured.notes), ""]
     return "\n".join([*lines, _written_by(measured), RESEARCH_USE, ""])

@@ -20,7 +20,7 @@ from lits_seg.errors import InputError
 
 NARROW = ("model.encoder_widths=[8,8,16,16]", "model.innermost_width=32", "model.decoder_widths=[16,16,16,16]")
 CHOSEN = ["dsc_unet/subpixel", "unet/deconv"]
-SMALL = ("size=64", "batch=1", "rounds=1", "output=out")
+SMALL = ("size=64", "batch=1", "rounds=1", "ct=0", "output=out")
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_engines_that_are_missing_are_told_and_left_out(monkeypatch: pytest.Monk
         monkeypatch.setitem(sys.modules, package, None)
     shown = run_command("benchmark.__main__", *SMALL, "networks=[dsc_unet/subpixel]", cwd=tmp_path)
     for package in ("onnxruntime", "openvino"):
-        assert f"{package} is missing (`pip install 'lits_seg[engines]'`)" in shown
+        assert f"{package} is missing (`pip install 'lits_seg[export]'`)" in shown
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/inference_speed/inference.csv").read_text())))
     assert {row["engine"] for row in rows} == {"PyTorch, contiguous", "PyTorch, channels-last"}
     assert {row["times_as_fast_as_unet_in_pytorch"] for row in rows} == {""}  # it was not among the networks
