@@ -1,9 +1,5 @@
 """The networks whose inference is measured side by side, each as a config, ready to run and as an ONNX file."""
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +18,7 @@ from lits_seg.benchmark.parameters import DECODERS
 from lits_seg.data.phantom import generate_volume
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.errors import InputError
+from lits_seg.export.onnx_file import export_onnx
 from lits_seg.module import LesionSegmenter
 
 BASELINE = "unet/deconv"
@@ -31,7 +28,6 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
 PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # of the rivals extra
-OPSET = 18  # the exporter's own
 SLICES = 64  # of the synthetic CT
 
 
@@ -89,7 +85,7 @@ def make(name: str, images: Tensor, folder: Path) -> Network:
         raise InputError("size", f"one that {name} takes", f"{size} ({error})") from error
     network = Network(name, cfg, module, image, logits, folder / f"{name.replace('/', '_')}.onnx")
     try:
-        _export(module.network, image, network.onnx)
+        export_onnx(module.network, {"image": image}, ["logits"], network.onnx)
     except Exception as error:  # of any kind: the exporter passes on what it meets
         network.reason = f"no ONNX file: {str(error).splitlines()[0]}"
     return network
@@ -117,20 +113,3 @@ def _settle(network: nn.Module, images: Tensor) -> None:
         network.train()(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-
-
-def _export(network: nn.Module, image: Tensor, path: Path) -> None:
-    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()), _no_warnings_logged():
-        torch.onnx.export(
-            network, (image,), path, dynamo=True, external_data=False, opset_version=OPSET,
-            input_names=["image"], output_names=["logits"], verbose=False,
-        )  # fmt: skip
-
-
-@contextmanager
-def _no_warnings_logged() -> Iterator[None]:
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

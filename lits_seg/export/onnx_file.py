@@ -1,8 +1,12 @@
 """The graph as ONNX: exported in three parts, of which the network can be changed alone, then joined."""
 
+import contextlib
+import io
 import json
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +46,10 @@ def export_parts(segmenter: LesionSegmenter, folder: Path) -> Parts:
     hu = torch.zeros(2, context, 48, 40)
     image = torch.zeros(2, context, size, size, dtype=torch.uint8)
     logits = torch.zeros(2, classes, size, size)
-    _export(Prepare(preprocess), {HU: hu}, {HU: slices}, ["image"], parts.prepare)
-    _export(Logits(segmenter.network), {"image": image}, {"image": batch}, ["logits"], parts.logits)
+    export_onnx(Prepare(preprocess), {HU: hu}, ["image"], parts.prepare, {HU: slices})
+    export_onnx(Logits(segmenter.network), {"image": image}, ["logits"], parts.logits, {"image": batch})
     restore = {"logits": logits, LIKE: hu}
-    _export(Restore(classes), restore, {"logits": batch, LIKE: slices}, list(OUTPUTS[:2]), parts.restore)
+    export_onnx(Restore(classes), restore, list(OUTPUTS[:2]), parts.restore, {"logits": batch, LIKE: slices})
     return parts
 
 
@@ -94,21 +98,34 @@ def save(model: onnx.ModelProto, path: Path, metadata: dict[str, Any]) -> None:
     onnx.save(model, path)
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict, outputs: list[str], path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own workings
+def export_onnx(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, shapes: dict | None = None
+) -> None:
+    """A module as one ONNX file. ``shapes``: by input, the dimensions that may differ; None: none."""
+    with _quiet():
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
             path,
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_shapes=tuple(shapes.values()),
+            dynamic_shapes=shapes and tuple(shapes.values()),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter tells of its own workings."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _merge(first: onnx.ModelProto, second: onnx.ModelProto, joint: str, keep: Sequence[str]) -> onnx.ModelProto:

@@ -82,7 +82,7 @@ def test_wrong_logits_are_an_error_and_what_is_more_than_rounding_is_told(monkey
 
         return replace(engines.ENGINES[0], name="other", prepare=prepare)
 
-    monkeypatch.setattr(networks, "_export", lambda *_: 1 / 0)  # takes seconds, and nobody wants the file
+    monkeypatch.setattr(networks, "export_onnx", lambda *_: 1 / 0)  # takes seconds, and nobody wants the file
     monkeypatch.setattr(inference, "ENGINES", (off(1e-3),))
     measured = inference.measure(32, batch=1, rounds=1, names=["dsc_unet/subpixel"])
     assert any("other: logits 1.0e-03 off" in note for note in measured.notes)
