@@ -140,7 +140,6 @@ def test_what_is_missing_but_no_extra_keeps_its_traceback(folder: Path) -> None:
 
 
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
     code = "from lits_seg.extras import import_openvino; print(import_openvino().Core().available_devices)"
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
     environment.pop("CI", None)  # where it is set, OpenVINO is silent by itself
