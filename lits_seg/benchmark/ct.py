@@ -11,7 +11,7 @@ from hydra import compose
 from hydra.utils import instantiate
 
 from lits_seg.benchmark.machine import command_cost
-from lits_seg.checkpoint import load_segmenter, read_checkpoint
+from lits_seg.checkpoint import load_segmenter
 from lits_seg.data.cases import Case
 from lits_seg.data.phantom import generate_volume
 from lits_seg.export.check import network_images, slices_of
@@ -102,7 +102,7 @@ def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | P
             module.network.logits.weight.zero_()
             module.network.logits.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
     else:
-        module.load_state_dict(read_checkpoint(ckpt)["state_dict"])
+        module.network.load_state_dict(load_segmenter(ckpt).network.state_dict())
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, path)
     return path
 
