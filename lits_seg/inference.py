@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lits_seg.checkpoint import describe_network, load_segmenter
 from lits_seg.errors import InputError
+from lits_seg.memory import keep_freed_memory
 from lits_seg.module import LesionSegmenter
 from lits_seg.runs import sha256
 from lits_seg.segmenter import Segmenter
@@ -57,6 +58,8 @@ class Ensemble(Segmenter):
         self.checkpoints, self.tta = [str(path) for path in checkpoints], tta
         self.views, self.bf16 = VIEWS[tta], str(precision) == "bf16"
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.members = [load_segmenter(path).to(self.device) for path in checkpoints]
         self.first = self.members[0]
         self.classes, self.context = self.first.classes, self.first.context

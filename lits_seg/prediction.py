@@ -39,7 +39,7 @@ class Prediction:
 
     segmenter: Segmenter
     rules: Rules
-    batch_size: int = 16
+    batch_size: int = 4
     probability: bool = False
     page: bool = True
     about: dict[str, Any] = field(default_factory=dict)
