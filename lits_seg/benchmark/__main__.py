@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from lits_seg.benchmark.ct import ct_costs, ct_section
 from lits_seg.benchmark.data import data_speed
 from lits_seg.benchmark.inference import measure, thread_counts
-from lits_seg.benchmark.inference_figure import inference_figure
+from lits_seg.benchmark.inference_figure import dice_figure, inference_figure
 from lits_seg.benchmark.inference_text import inference_csv, inference_text
 from lits_seg.benchmark.masks import mask_speed
 from lits_seg.benchmark.parameters import parameter_audit
@@ -44,6 +44,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.what == "inference":
         write_text(folder / "inference.csv", inference_csv(measured))
         inference_figure(measured).savefig(folder / "inference.png", dpi=110)
+        if cfg.dice is not None:
+            dice_figure(measured, Path(cfg.dice)).savefig(folder / "dice.png", dpi=110)
     print(text)
 
 

@@ -1,14 +1,18 @@
 """The measured time of a slice against what a network is counted to cost."""
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lits_seg.benchmark.engines import ENGINES, Engine
 from lits_seg.benchmark.inference import Cost, Measured, Timing, thread_counts
 from lits_seg.benchmark.inference_text import find, thread_text
+from lits_seg.errors import InputError
 from lits_seg.report.labels import place_labels
 from lits_seg.report.style import COLOURS, MARKERS, look, short
 
@@ -16,6 +20,7 @@ COUNTED: dict[str, Callable[[Cost], int]] = {
     "parameters": lambda cost: cost.parameters,
     "multiply-accumulates of a slice": lambda cost: cost.macs,
 }
+OURS = "dsc_unet/subpixel"
 CONTIGUOUS, CHANNELS_LAST, *OTHERS = ENGINES
 
 
@@ -41,8 +46,70 @@ def inference_figure(measured: Measured) -> Figure:
             line[0].set(title=f"{name}, {thread_text(threads)}", ylabel="ms a slice")
         figure.draw_without_rendering()  # so that labels know where the points are
         for axes, points, names in panels:
-            place_labels(axes, [(x, y, y, y) for x, y in points], names)
+            named = [i for i, name in enumerate(names) if _stands_out(names, points, name)]
+            labels = ["dsc_unet" if names[i] == OURS else names[i] for i in named]
+            place_labels(axes, [(x, y, y, y) for x, y in (points[i] for i in named)], labels)
     return figure
+
+
+def dice_figure(measured: Measured, report: Path) -> Figure:
+    """Lesion Dice, with its intervals, against parameters and time, of the networks in ``report`` that were timed.
+
+    ``report``: ``report.csv`` of ``lits_seg.report``. Time: of the fastest engine, all cores.
+
+    Raises ``InputError`` for another file, or one that has none of the networks.
+    """
+    rows = _dice_rows(report)
+    threads = thread_counts()[-1]
+    times = {cost.network: _fastest(measured, cost.network, threads) for cost in measured.costs}
+    names = [name for name, milliseconds in times.items() if milliseconds and name in rows]
+    if not names:
+        raise InputError(report, f"some of {', '.join(times)}", ", ".join(rows) or "no network")
+    values: dict[str, dict[str, float]] = {
+        "parameters": {cost.network: cost.parameters for cost in measured.costs},
+        "ms a slice, by the fastest engine": times,
+    }
+    families = sorted({name.split("/")[0] for name in names})
+    with look():
+        figure = Figure(figsize=(11, 4), layout="constrained")
+        panels = figure.subplots(1, len(values), sharey=True)
+        for axes, (title, along) in zip(panels, values.items(), strict=True):
+            points = [(along[name], *rows[name]) for name in names]
+            for name, (x, dice, low, high) in zip(names, points, strict=True):
+                family = families.index(name.split("/")[0])
+                interval = [[dice - low], [high - dice]]
+                axes.errorbar(x, dice, interval, fmt=MARKERS[family], color=COLOURS[family], ms=6, elinewidth=0.7)
+            axes.set(xscale="log", xlabel=title)
+            _readable(axes.xaxis)
+        panels[0].set(ylabel="lesion Dice per case")
+        figure.draw_without_rendering()
+        for axes, along in zip(panels, values.values(), strict=True):
+            place_labels(axes, [(along[name], *rows[name]) for name in names], names)
+    return figure
+
+
+def _dice_rows(report: Path) -> dict[str, tuple[float, float, float]]:
+    try:
+        with report.open(newline="") as file:
+            columns = ("dice_per_case", "dice_per_case_low", "dice_per_case_high")
+            rows = {f"{row['model']}/{row['decoder']}": [row[name] for name in columns] for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(report, "report.csv of python -m lits_seg.report", type(error).__name__) from error
+    return {name: (float(a), float(b), float(c)) for name, (a, b, c) in rows.items()}
+
+
+def _fastest(measured: Measured, network: str, threads: int) -> float:
+    """Milliseconds a slice, 0 where nothing ran it."""
+    found = [one for engine in ENGINES if (one := find(measured, network, engine, threads))]
+    return min((1000 * one.seconds for one in found), default=0.0)
+
+
+def _stands_out(names: list[str], points: list[tuple[int, float]], name: str) -> bool:
+    """Whether a point wants a name of its own: of our decoders, those that cost other than the default one does."""
+    if not name.startswith("dsc_unet") or name == OURS or OURS not in names:
+        return True
+    ours, point = points[names.index(OURS)], points[names.index(name)]
+    return any(not 0.5 < one / other < 2 for one, other in zip(point, ours, strict=True))
 
 
 def _as_shipped(measured: Measured, threads: int) -> list[Timing]:
@@ -62,9 +129,13 @@ def _draw(axes: Axes, points: list[tuple[int, float]], families: list[int]) -> N
     axes.set(xscale="log", yscale="log")
     axes.margins(0.14)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-        axis.set_minor_formatter(NullFormatter())
+        _readable(axis)
+
+
+def _readable(axis: Axis) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _short(value: float) -> str:

@@ -15,6 +15,7 @@ from commands import failed_command, run_command
 from hydra import initialize_config_dir
 
 from lits_seg.benchmark import engines, inference, networks
+from lits_seg.benchmark.inference_figure import dice_figure
 from lits_seg.cli import CONF
 from lits_seg.errors import InputError
 
@@ -57,6 +58,21 @@ def test_the_command_fills_every_cell(tmp_path: Path) -> None:
     tables = [line for line in shown.splitlines() if line.startswith("| `")]
     assert len(tables) == len(CHOSEN) * (2 + len(counts))
     assert len(here) < len(engines.ENGINES) or not any("–" in line for line in tables)
+
+
+@pytest.mark.usefixtures("configs")
+def test_dice_against_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(networks, "export_onnx", lambda *_: 1 / 0)
+    measured = inference.measure(32, batch=1, rounds=1, names=["dsc_unet/subpixel"])
+    header = "model,decoder,dice_per_case,dice_per_case_low,dice_per_case_high\n"
+    (tmp_path / "report.csv").write_text(f"{header}dsc_unet,subpixel,0.5,0.4,0.6\nunet,deconv,0.6,0.5,0.7\n")
+    axes = dice_figure(measured, tmp_path / "report.csv").axes
+    assert [one.containers[0].lines[0].get_ydata().tolist() for one in axes] == [[0.5], [0.5]]
+    assert axes[0].containers[0].lines[0].get_xdata()[0] == measured.costs[0].parameters
+    for text, told in ((f"{header}unet,deconv,0.6,0.5,0.7\n", "found unet/deconv"), ("a\n1\n", "expected report.csv")):
+        (tmp_path / "report.csv").write_text(text)
+        with pytest.raises(InputError, match=told):
+            dice_figure(measured, tmp_path / "report.csv")
 
 
 _DIFFERENCE = "relative_rms_difference_from_pytorch"
