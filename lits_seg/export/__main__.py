@@ -1,6 +1,8 @@
 """``python -m lits_seg.export``: a checkpoint as files that run without PyTorch, each checked, and their table."""
 
 import os
+import signal
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,17 +11,18 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from lits_seg import RESEARCH_USE, runs
+from lits_seg import RESEARCH_USE, __version__, runs
 from lits_seg.checkpoint import load_segmenter
 from lits_seg.cli import entry, require_paths
 from lits_seg.complexity import processor
 from lits_seg.errors import InputError
 from lits_seg.export.check import lesion_dice, milliseconds, network_images, parity, slices_of
-from lits_seg.export.compare import MOST_LOST, Row, table
+from lits_seg.export.compare import LEAST_GAIN, MOST_LOST, Row, table
 from lits_seg.export.metadata import describe_export
 from lits_seg.export.onnx_file import export_parts
 from lits_seg.export.volumes import Volumes, find_volumes
 from lits_seg.export.write import ENDINGS, open_file, pairs, write_file
+from lits_seg.findings import NO_DEVICE
 from lits_seg.inference import Ensemble
 from lits_seg.module import LesionSegmenter
 from lits_seg.segmenter import Segmenter
@@ -33,9 +36,8 @@ def main(cfg: DictConfig) -> None:
     """Writes the files and ``exports.md``; a file that does not do what the checkpoint does is an error."""
     require_paths(cfg, "ckpt", "output", "references")
     wanted = pairs(_texts(cfg.format), _texts(cfg.precision))
-    for name, least in (("slices", 1), ("calibration", 1), ("batch_size", 1)):
-        if not isinstance(cfg[name], int) or cfg[name] < least:
-            raise InputError(name, f"a number, at least {least}", cfg[name])
+    _require_numbers(cfg)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing unfinished stays behind
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     segmenter = load_segmenter(cfg.ckpt)
     volumes = find_volumes(cfg, segmenter)
@@ -52,8 +54,32 @@ def main(cfg: DictConfig) -> None:
             output.rmdir()
     text = _text(cfg, table(checkpoint, rows), volumes, len(checkpoint.dice))
     runs.write_text(output / "exports.md", text)
-    runs.write_text(output / "exports.json", json_text([asdict(row) for row in (checkpoint, *rows)]))
+    about = {
+        "research_use_only": NO_DEVICE,
+        "lits_seg": __version__,
+        "git_commit": runs.versions()["git_commit"],
+        "checkpoint": {"path": str(cfg.ckpt), "sha256": runs.sha256(cfg.ckpt)},
+        "volumes": str(volumes.root),
+        "synthetic": volumes.synthetic,
+        "patients": [case.name for case in volumes.test[: cfg.patients]],
+        "slices": cfg.slices,
+        "threads": cfg.threads or os.cpu_count(),
+        "processor": processor(),
+    }
+    files = [{**asdict(row), "sha256": runs.sha256(output / row.file)} for row in rows]
+    runs.write_text(output / "exports.json", json_text({**about, "pytorch": asdict(checkpoint), "files": files}))
     print(text)
+
+
+def _require_numbers(cfg: DictConfig) -> None:
+    for name, least in (("slices", 1), ("calibration", 1), ("batch_size", 1), ("threads", 1), ("patients", 0)):
+        value = cfg[name]
+        if value is None and name in ("threads", "patients"):
+            continue
+        if not isinstance(value, int) or value < least:
+            raise InputError(name, f"a whole number, at least {least}", value)
+    if not str(cfg.name) or Path(str(cfg.name)).name != str(cfg.name):
+        raise InputError("name", "the beginning of a file's name", repr(cfg.name))
 
 
 def _export(
@@ -74,11 +100,13 @@ def _export(
         exported = open_file(path, cfg.threads)
         found = parity(segmenter, exported.logits(checked), checked)
         found.require(path.name, precision)
+        print(f"{path.name}: written, {found.labels:.4%} of the labels as PyTorch's", flush=True)
         segmenters[path.name] = exported
         rows.append(Row(format, precision, path.name, path.stat().st_size, found))
     taken = milliseconds(segmenters, checked)
     rows = [replace(row, ms=taken[row.file]) for row in rows]
     patients = volumes.test[: cfg.patients]
+    print(f"lesion Dice of {len(rows)} on {len(patients)} patients …", flush=True)
     return [
         # ExecuTorch's take slices of one size, which not all volumes have.
         row
@@ -90,6 +118,8 @@ def _export(
 
 def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
     kind = "synthetic volumes" if volumes.synthetic else "volumes"
+    same = volumes.train == volumes.test
+    patients_are = "patients of the same volumes, that int8 was calibrated on, too" if same else "test patients"
     threads = cfg.threads or os.cpu_count()
     return "\n".join(
         [
@@ -98,8 +128,9 @@ def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
             rows,
             "",
             f"Parity and time: {cfg.slices} slices of {kind} ({volumes.root}), HU in, labels out, in turns, the",
-            f"fastest of several; {threads} threads of {processor()}. Lesion Dice per case: {patients} test patients.",
-            f"Worth it: loses at most {MOST_LOST} lesion Dice, and is faster than the same format's fp32.",
+            f"fastest of several; {threads} threads of {processor()}. Lesion Dice per case: {patients}",
+            f"{patients_are}.",
+            f"Worth it: loses at most {MOST_LOST} lesion Dice, and is {LEAST_GAIN} times as fast as the format's fp32.",
             RESEARCH_USE,
             "",
         ]

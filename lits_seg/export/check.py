@@ -85,6 +85,8 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
 
 def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
     """Lesion Dice of each case, whole volumes on their own grid."""
+    if not cases:
+        return []
     counts = VolumeOverlap(len(cases))
     for number, case in enumerate(cases):
         truth = torch.from_numpy(read_case(case)[1].slices)

@@ -26,12 +26,12 @@ class Row:
 
 def verdict(row: Row, fp32: Row, checkpoint: Row) -> str:
     """Whether a file is worth it: it may lose 0.005 of lesion Dice, and must be faster than its format's 32 bits."""
-    lost = fmean(checkpoint.dice) - fmean(row.dice) if row.dice else 0.0
-    if lost > MOST_LOST:
-        return f"not worth it: loses {lost:.3f} Dice"
     if row.precision != "fp32" and fp32.ms / row.ms < LEAST_GAIN:
         return "not worth it: no faster than fp32"
-    return "yes"
+    if not row.dice:
+        return "Dice not measured"
+    lost = fmean(checkpoint.dice) - fmean(row.dice)
+    return f"not worth it: loses {lost:.3f} Dice" if lost > MOST_LOST else "yes"
 
 
 def table(checkpoint: Row, rows: Sequence[Row]) -> str:

@@ -77,6 +77,8 @@ def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
     for name, precision in wanted:
         if precision not in PRECISIONS.get(name, ()):
             raise InputError("format and precision", f"one of: {works}", f"format={name} precision={precision}")
+    if "executorch" in formats:
+        _executorch()  # before the work that it would be the end of
     if not wanted or len(set(wanted)) < len(wanted):
         raise InputError("format and precision", f"some of: {works}; each once", wanted or "none")
     return [(name, "fp32") for name in dict.fromkeys(formats) if (name, "fp32") not in wanted] + wanted
