@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lits_seg.errors import InputError
-from lits_seg.extras import import_openvino
+from lits_seg.extras import import_openvino, openvino_core
 from lits_seg.runs import sha256
 from lits_seg.segmenter import Segmenter
 
@@ -102,7 +102,7 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, dict[str, Any]]:
     with zipfile.ZipFile(path) as file:
         metadata = _metadata(path, file.read(OPENVINO_METADATA).decode())
         ov = _package("openvino", path)
-        core = ov.Core()
+        core = openvino_core()
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
 

@@ -1,6 +1,7 @@
 """Packages that only some commands need, and what a command says where they are missing."""
 
 import sys
+from functools import cache
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -39,3 +40,13 @@ def import_openvino() -> ModuleType:
     import openvino
 
     return openvino
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's core, one for the process.
+
+    Each sets a stack that signal handlers run on, and takes it back. Where several end in another order than they were
+    made in, one that is freed remains, and the next Ctrl-C or ended child process would end this process, too.
+    """
+    return import_openvino().Core()

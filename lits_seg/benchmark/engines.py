@@ -12,7 +12,7 @@ import torch
 
 from lits_seg.benchmark.machine import torch_threads
 from lits_seg.benchmark.networks import Network, contiguous_maps
-from lits_seg.extras import import_openvino
+from lits_seg.extras import openvino_core
 
 Run = Callable[[], np.ndarray]  # the slice's logits (1, K, size, size)
 
@@ -69,7 +69,7 @@ def _onnx_runtime(network: Network, threads: int) -> Run:
 
 def _openvino(precision: str, network: Network, threads: int) -> Run:
     _require("openvino", network)
-    core = import_openvino().Core()
+    core = openvino_core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise NotHereError("the processor has no bf16")
     settings = {

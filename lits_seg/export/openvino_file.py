@@ -9,7 +9,7 @@ import onnx
 
 from lits_seg.export.onnx_file import Parts, join
 from lits_seg.exported import OPENVINO_METADATA, OPENVINO_MODEL, OPENVINO_PREPARE
-from lits_seg.extras import import_openvino
+from lits_seg.extras import import_openvino, openvino_core
 
 
 def write_openvino(parts: Parts, path: Path, metadata: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ def _save(model: onnx.ModelProto, stem: Path, fp16_weights: bool) -> tuple[Path,
     source, xml = stem.with_suffix(".onnx.tmp"), stem.with_suffix(".xml")
     onnx.save(model, source)
     try:
-        ov.save_model(ov.Core().read_model(source), xml, compress_to_fp16=fp16_weights)
+        ov.save_model(openvino_core().read_model(source), xml, compress_to_fp16=fp16_weights)
     finally:
         source.unlink()
     return xml, xml.with_suffix(".bin")

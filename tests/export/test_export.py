@@ -1,5 +1,6 @@
 import json
 import shutil
+import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -187,6 +188,19 @@ def test_a_missing_engine_is_named(folder: Path, name: str, package: str, monkey
     monkeypatch.setitem(sys.modules, package, None)
     told = failed_command("predict", f"model=files/lits_seg_{name}", "input=lits", "output=none", cwd=folder)
     assert f"{package} to run it (pip install 'lits_seg[runtime]'); found not installed" in told
+
+
+def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:
+    names = [str(folder / "files" / name) for name in FILES if "openvino" in name]
+    code = (
+        "import gc, os, signal, sys; from lits_seg.exported import Exported;"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
+        "first, *others = [Exported(name, 1) for name in sys.argv[1:]];"
+        "del first; gc.collect(); del others; gc.collect();"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
 @pytest.mark.parametrize(
