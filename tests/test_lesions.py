@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import pytest
+import slow_metrics as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from metrics import slow
 
 from lits_seg.lesions import label_box, measure
 

@@ -3,10 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slow_metrics as slow
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from metrics import slow
 
 from lits_seg.metrics.case import score_case
 

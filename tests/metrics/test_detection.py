@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+import slow_metrics as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from metrics import slow
 
 from lits_seg.lesions import components
 from lits_seg.metrics.detection import detection, match_lesions

@@ -85,7 +85,8 @@ def test_state_survives_saving(network: nn.Module, tmp_path: Path) -> None:
 def test_export(network: nn.Module) -> None:
     image = torch.rand(1, 1, 40, 56)
     exported = torch.export.export(network.eval(), (image,)).module()
-    assert torch.allclose(exported(image), network(image), atol=1e-5)
+    # An exported graph runs in PyTorch's own memory order: sums are in another one.
+    torch.testing.assert_close(exported(image), network(image), atol=1e-4, rtol=1e-4)
 
 
 def test_parameters_of_the_paper_and_of_the_baseline() -> None:
