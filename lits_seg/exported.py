@@ -103,7 +103,7 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, dict[str, Any]]:
         metadata = _metadata(path, file.read(OPENVINO_METADATA).decode())
         ov = _package("openvino", path)
         core = openvino_core()
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
 
         def load(name: str, precision: str) -> Any:

@@ -87,7 +87,7 @@ def _export(
 ) -> list[Row]:
     """Writes the files into ``scratch``, checks and measures them; the checkpoint's own row is the first."""
     parts = export_parts(segmenter, scratch)
-    calibration = slices_of(volumes.train, cfg.calibration, segmenter.context)
+    calibration = network_images(segmenter, slices_of(volumes.train, cfg.calibration, segmenter.context))
     checked = slices_of(volumes.test, cfg.slices, segmenter.context)
     segmenters: dict[str, Segmenter] = {CHECKPOINT: Ensemble([cfg.ckpt], device="cpu")}
     rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
@@ -96,7 +96,7 @@ def _export(
         metadata = describe_export(cfg.ckpt, segmenter, format, precision)
         if format == "executorch":
             metadata["plane"] = list(checked.shape[2:])
-        write_file(segmenter, parts, network_images(segmenter, calibration), path, metadata)
+        write_file(segmenter, parts, calibration, path, metadata)
         exported = open_file(path, cfg.threads)
         found = parity(segmenter, exported.logits(checked), checked)
         found.require(path.name, precision)
