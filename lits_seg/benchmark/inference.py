@@ -18,6 +18,7 @@ from lits_seg.complexity import count_macs, count_parameters
 from lits_seg.memory import keep_freed_memory
 from lits_seg.module import LesionSegmenter
 
+LIMITED = ("float32", "bfloat16")  # precisions in which PyTorch tells the machine's limit
 PASSES = 3  # of a visit; the first readies caches and threads, and is not counted
 
 
@@ -132,7 +133,7 @@ def _visit(measured: Measured, steps: Sequence[Callable[[], None]]) -> None:
     """All once, in turns; of each the fastest is kept."""
     for threads in thread_counts():
         with torch_threads(threads):
-            for dtype in ("float32", "bfloat16"):
+            for dtype in LIMITED:
                 rate = matmul_rate(getattr(torch, dtype))
                 measured.limits[dtype, threads] = max(measured.limits.get((dtype, threads), 0.0), rate)
     for timing in measured.timings:

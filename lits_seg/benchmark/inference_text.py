@@ -8,7 +8,7 @@ import torch
 
 from lits_seg import RESEARCH_USE
 from lits_seg.benchmark.engines import ENGINES, Engine
-from lits_seg.benchmark.inference import Measured, Timing, thread_counts
+from lits_seg.benchmark.inference import LIMITED, Measured, Timing, thread_counts
 from lits_seg.benchmark.networks import BASELINE
 from lits_seg.complexity import processor
 from lits_seg.tables import csv_text, markdown, number
@@ -124,20 +124,20 @@ _SPEED_LEGEND = [
 
 
 def _shares(measured: Measured) -> str:
-    rows = []
+    rows, engines = [], [engine for engine in ENGINES if engine.precision in LIMITED]
     for cost in measured.costs:
         cells = [
             _by_threads(measured, cost.network, one, lambda timing: f"{_share(measured, timing):.0%}")
-            for one in ENGINES
+            for one in engines
         ]
         rows.append([f"`{cost.network}`", *cells])
-    return markdown(["network", *(engine.name for engine in ENGINES)], rows)
+    return markdown(["network", *(engine.name for engine in engines)], rows)
 
 
 def _limit_legend(measured: Measured, threads: str) -> list[str]:
     rates = {
         precision: " / ".join(f"{measured.limits[precision, count] / 1e9:.0f}" for count in thread_counts())
-        for precision in ("float32", "bfloat16")
+        for precision in LIMITED
     }
     return [
         "What the network's multiply-accumulates would take at the rate of a large product of matrices in PyTorch, in",
@@ -149,7 +149,7 @@ def _limit_legend(measured: Measured, threads: str) -> list[str]:
 
 def _share(measured: Measured, timing: Timing) -> float:
     macs = next(cost.macs for cost in measured.costs if cost.network == timing.network)
-    return 2 * macs / timing.seconds / measured.limits[timing.engine.precision, timing.threads]
+    return 2 * macs / timing.seconds / measured.limits.get((timing.engine.precision, timing.threads), math.nan)
 
 
 def _step_ratio(measured: Measured, network: str) -> float:

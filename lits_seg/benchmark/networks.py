@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
@@ -19,6 +20,8 @@ from lits_seg.data.phantom import generate_volume
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.errors import InputError
 from lits_seg.export.onnx_file import export_onnx
+from lits_seg.export.quantize import quantize
+from lits_seg.models.unet import split_decoder
 from lits_seg.module import LesionSegmenter
 
 BASELINE = "unet/deconv"
@@ -33,7 +36,10 @@ SLICES = 64  # of the synthetic CT
 
 @dataclass
 class Network:
-    """A network that was never trained, in eval mode, with a slice ``(1, 1, size, size)`` and its logits."""
+    """A network that was never trained, in eval mode, with a slice ``(1, 1, size, size)`` and its logits.
+
+    ``onnx``: the file with the network as it is exported, ``whole``: the one that int8 is made from.
+    """
 
     name: str
     cfg: DictConfig
@@ -41,7 +47,15 @@ class Network:
     image: Tensor
     logits: Tensor
     onnx: Path
-    reason: str = ""  # why there is no such file
+    whole: Path
+    reason: str = ""  # why there are no such files
+
+    @cached_property
+    def int8(self) -> Path:
+        """The network in 8-bit integers as an ONNX file, calibrated on the slice."""
+        path = self.whole.with_suffix(".int8.onnx")
+        quantize(self.whole, self.image.numpy(), path)
+        return path
 
 
 def choose(names: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
@@ -83,9 +97,11 @@ def make(name: str, images: Tensor, folder: Path) -> Network:
             logits = module.eval()(image)
     except (RuntimeError, ValueError) as error:  # too many halvings
         raise InputError("size", f"one that {name} takes", f"{size} ({error})") from error
-    network = Network(name, cfg, module, image, logits, folder / f"{name.replace('/', '_')}.onnx")
+    onnx, whole = (folder / f"{name.replace('/', '_')}{part}.onnx" for part in ("", "_whole"))
+    network = Network(name, cfg, module, image, logits, onnx, whole)
     try:
-        export_onnx(module.network, {"image": image}, ["logits"], network.onnx)
+        export_onnx(split_decoder(module.network), {"image": image}, ["logits"], onnx)
+        export_onnx(module.network, {"image": image}, ["logits"], whole)
     except Exception as error:  # of any kind: the exporter passes on what it meets
         network.reason = f"no ONNX file: {str(error).splitlines()[0]}"
     return network

@@ -20,6 +20,7 @@ from torch.export import Dim
 
 from lits_seg.export.graph import Logits, Prepare, Restore
 from lits_seg.exported import HU, METADATA, OUTPUTS
+from lits_seg.models.unet import split_decoder
 from lits_seg.module import LesionSegmenter
 
 OPSET = 18
@@ -28,18 +29,23 @@ LIKE = "like"  # the slices once more, for their shape: two inputs of graphs tha
 
 @dataclass(frozen=True)
 class Parts:
-    """ONNX files: HU to image, image to logits (the network), logits to labels and probability."""
+    """ONNX files: HU to image, image to logits (the network), logits to labels and probability.
+
+    ``whole``: the network as it was trained, its decoder not split. Of the split one, 8-bit sums of two convolutions
+    would lose too much.
+    """
 
     prepare: Path
     logits: Path
     restore: Path
+    whole: Path
 
 
 def export_parts(segmenter: LesionSegmenter, folder: Path) -> Parts:
     """Writes the parts of a network, in eval mode on the CPU, into ``folder``."""
     preprocess, context = segmenter.preprocess, segmenter.context
     size, classes = preprocess.size, segmenter.classes
-    parts = Parts(*(folder / f"{name}.onnx" for name in ("prepare", "logits", "restore")))
+    parts = Parts(*(folder / f"{name}.onnx" for name in ("prepare", "logits", "restore", "whole")))
     slices = {0: Dim("batch", max=1024), 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
     batch = {0: slices[0]}
     # Of a shape that nothing else has, so that no size is taken for another one.
@@ -47,7 +53,8 @@ def export_parts(segmenter: LesionSegmenter, folder: Path) -> Parts:
     image = torch.zeros(2, context, size, size, dtype=torch.uint8)
     logits = torch.zeros(2, classes, size, size)
     export_onnx(Prepare(preprocess), {HU: hu}, ["image"], parts.prepare, {HU: slices})
-    export_onnx(Logits(segmenter.network), {"image": image}, ["logits"], parts.logits, {"image": batch})
+    for network, path in ((split_decoder(segmenter.network), parts.logits), (segmenter.network, parts.whole)):
+        export_onnx(Logits(network), {"image": image}, ["logits"], path, {"image": batch})
     restore = {"logits": logits, LIKE: hu}
     export_onnx(Restore(classes), restore, list(OUTPUTS[:2]), parts.restore, {"logits": batch, LIKE: slices})
     return parts

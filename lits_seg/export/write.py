@@ -37,7 +37,7 @@ def write_file(
     if metadata["precision"] == "int8":
         quantized = parts.logits.with_name("logits_int8.onnx")
         if not quantized.exists():
-            quantize(parts.logits, images, quantized)
+            quantize(parts.whole, images, quantized)
         parts = replace(parts, logits=quantized)
     if metadata["format"] == "openvino":
         write_openvino(parts, path, metadata)

@@ -4,6 +4,8 @@ Every block maps ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``; ``in
 ``out_channels`` are the first two arguments, so that a network can take any of them.
 """
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +107,56 @@ class SeparableResidualBlock(nn.Module):
         """``(B, in_channels, H, W) -> (B, out_channels, H, W)``."""
         features = channels_last(self.norm(features))
         return self.activation(self.convolutions(features).add_(self.shortcut(features)))
+
+
+class SplitResidualBlock(nn.Module):
+    """A trained ``SeparableResidualBlock`` of two maps that it takes as they are, not concatenated; inference only.
+
+    The same function: batch norm and depthwise convolution go channel by channel, and a 1x1 convolution of
+    concatenated maps is the sum of one for each. Saves what copies the maps: engines that fuse convolution and sum
+    write nothing more.
+
+    Args:
+        block: with a ``conv`` shortcut.
+        channels: those of the first map.
+    """
+
+    def __init__(self, block: SeparableResidualBlock, channels: int) -> None:
+        super().__init__()
+        parts = slice(channels), slice(channels, None)
+        first, *rest = deepcopy(block.convolutions)
+        assert isinstance(first, DepthwiseSeparableConv2d)
+        self.norms = nn.ModuleList(_inputs_of(block.norm, part) for part in parts)
+        self.convolutions = nn.ModuleList(
+            nn.Sequential(*(_inputs_of(convolution, part) for convolution in first)) for part in parts
+        )
+        self.rest = nn.Sequential(*rest)
+        self.shortcuts = nn.ModuleList(_inputs_of(block.shortcut, part) for part in parts)
+        self.eval()
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """``(B, channels, H, W)`` and ``(B, in_channels - channels, H, W)`` to ``(B, out_channels, H, W)``."""
+        maps = [norm(features) for norm, features in zip(self.norms, (first, second), strict=True)]
+        inner = [convolution(features) for convolution, features in zip(self.convolutions, maps, strict=True)]
+        shortcuts = [shortcut(features) for shortcut, features in zip(self.shortcuts, maps, strict=True)]
+        return torch.relu(self.rest(inner[0] + inner[1]) + shortcuts[0] + shortcuts[1])
+
+
+def _inputs_of(layer: nn.Module, channels: slice) -> nn.Module:
+    """A batch norm, depthwise or 1x1 convolution for these of its input channels."""
+    if isinstance(layer, nn.BatchNorm2d):
+        state = {name: value[channels] if value.dim() else value for name, value in layer.state_dict().items()}
+        norm = nn.BatchNorm2d(len(state["weight"]), layer.eps)
+        norm.load_state_dict(state)
+        return norm
+    convolution = deepcopy(layer)
+    assert isinstance(convolution, nn.Conv2d)
+    depthwise = convolution.groups > 1
+    weight = convolution.weight.detach()[channels if depthwise else (slice(None), channels)].clone()
+    convolution.weight = nn.Parameter(weight)
+    convolution.in_channels = weight.shape[0 if depthwise else 1]
+    convolution.groups = len(weight) if depthwise else 1
+    return convolution
 
 
 class MatchChannels(nn.Module):

@@ -1,14 +1,22 @@
 """The paper's network and its baseline: one U shape, two short classes."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.errors import InputError
-from lits_seg.models.blocks import ConvBlock, SeparableConvBlock, SeparableResidualBlock, channels_last
-from lits_seg.models.upsample import upsamplers
+from lits_seg.models.blocks import (
+    ConvBlock,
+    PointwiseConv2d,
+    SeparableConvBlock,
+    SeparableResidualBlock,
+    SplitResidualBlock,
+    channels_last,
+)
+from lits_seg.models.upsample import Upsampler, upsamplers
 
 Block = Callable[[int, int], nn.Module]
 
@@ -80,7 +88,8 @@ class UShape(nn.Module):
         features = self.innermost(features)
         for upsampler, level in zip(self.upsamplers, self.decoder, strict=True):
             skip, indices = skips.pop()
-            features = level(torch.cat([skip, upsampler(features, indices)], dim=1))
+            maps = skip, upsampler(features, indices)
+            features = level(*maps) if isinstance(level, SplitResidualBlock) else level(torch.cat(maps, dim=1))
         return self.logits(features)[..., :height, :width]
 
 
@@ -155,6 +164,20 @@ class DSCUNet(UShape):
             block,
             block if innermost == "block" else separable,
         )
+
+
+def split_decoder(network: nn.Module) -> nn.Module:
+    """A copy whose decoder concatenates nothing, for inference; other networks than ``DSCUNet`` as they are."""
+    if not isinstance(network, DSCUNet):
+        return network
+    network = deepcopy(network).eval()
+    for number, (level, upsampler) in enumerate(zip(network.decoder, network.upsamplers, strict=True)):
+        assert isinstance(level, SeparableResidualBlock)
+        assert isinstance(upsampler, Upsampler)
+        if isinstance(level.shortcut, PointwiseConv2d):
+            skip = level.norm.num_features - upsampler.out_channels
+            network.decoder[number] = SplitResidualBlock(level, skip)
+    return network
 
 
 def _initialise(module: nn.Module) -> None:

@@ -14,6 +14,8 @@ from torch import nn
 from lits_seg.cli import CONF
 from lits_seg.complexity import count_macs, count_parameters
 from lits_seg.errors import InputError
+from lits_seg.models.blocks import SplitResidualBlock
+from lits_seg.models.unet import split_decoder
 from lits_seg.models.upsample import UPSAMPLERS
 
 NARROW = ("model.encoder_widths=[8,8,16,16]", "model.innermost_width=64", "model.decoder_widths=[64,32,16,8]")
@@ -147,3 +149,26 @@ def test_all_convolutions_run_channels_last(network: nn.Module) -> None:
             module.register_forward_hook(lambda module, images, output: orders.append(output.stride(1)))
     network.to(memory_format=torch.channels_last)(torch.rand(2, 1, 48, 48))
     assert set(orders) == {1}
+
+
+@pytest.mark.parametrize("shortcut", ["conv", "pad"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_decoder_that_concatenates_nothing_is_the_same_function(decoder: str, shortcut: str) -> None:
+    torch.manual_seed(0)
+    network = instantiate(config("model=dsc_unet", f"decoder={decoder}", f"model.shortcut={shortcut}", *NARROW)).eval()
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):  # scales of either sign, and statistics, as training may leave them
+            for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
+                tensor.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    split, images = split_decoder(network), torch.rand(2, 1, 40, 56)
+    assert any(isinstance(level, SplitResidualBlock) for level in split.decoder) == (shortcut == "conv")
+    logits = network(images)
+    assert torch.allclose(split(images), logits, atol=1e-5 * logits.detach().abs().max().item())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_networks_without_such_blocks_are_left_alone() -> None:
+    network = instantiate(config("model=unet", *NARROW))
+    assert split_decoder(network) is network
