@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of Hydra's own printing
             try:
-                return hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(job)()
+                with _sigterm_is_an_exception():
+                    return hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(job)()
             except KeyboardInterrupt:
                 print("stopped", file=sys.stderr)
                 sys.exit(128 + signal.SIGINT)
@@ -69,6 +71,16 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[
         return main
 
     return decorate
+
+
+@contextmanager
+def _sigterm_is_an_exception() -> Iterator[None]:
+    """So that nothing unfinished stays behind."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit(error: Exception) -> None:
@@ -131,6 +143,15 @@ def require_paths(cfg: DictConfig, *names: str) -> None:
     for name in names:
         if OmegaConf.is_config(cfg[name]):
             raise InputError(name, "one file or folder", cfg[name])
+
+
+def require_number(cfg: DictConfig, name: str, least: int = 1, or_null: bool = False) -> None:
+    """Raises ``InputError`` where a setting is no whole number, at least ``least`` (nor null, where that may be)."""
+    value = cfg[name]
+    if value is None and or_null:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(name, f"a whole number, at least {least}{', or null' if or_null else ''}", value)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -100,22 +100,22 @@ def _onnx(path: Path, threads: int | None) -> tuple[Run, dict[str, Any]]:
 
 def _openvino(path: Path, threads: int | None) -> tuple[Run, dict[str, Any]]:
     with zipfile.ZipFile(path) as file:
-        metadata = _metadata(path, file.read(OPENVINO_METADATA).decode())
+        metadata = _metadata(path, _member(path, file, OPENVINO_METADATA).decode(errors="replace"))
         ov = _package("openvino", path)
         core = openvino_core()
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
 
         def load(name: str, precision: str) -> Any:
-            weights = np.frombuffer(file.read(f"{name}.bin"), np.uint8)
-            model = core.read_model(file.read(f"{name}.xml"), ov.Tensor(weights))
+            weights = np.frombuffer(_member(path, file, f"{name}.bin"), np.uint8)
+            model = core.read_model(_member(path, file, f"{name}.xml"), ov.Tensor(weights))
             return core.compile_model(model, "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision})
 
         try:
             parts = [load(OPENVINO_MODEL, "bf16" if metadata["precision"] == "bf16" else "f32")]
             if f"{OPENVINO_PREPARE}.xml" in file.namelist():
                 parts.insert(0, load(OPENVINO_PREPARE, "f32"))
-        except (RuntimeError, KeyError, zipfile.BadZipFile) as error:
+        except RuntimeError as error:
             raise InputError(
                 path, "a model for OpenVINO", f"one that cannot be loaded ({_first_line(error)})"
             ) from error
@@ -133,6 +133,13 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, dict[str, Any]]:
     return run, metadata
 
 
+def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        return file.read(name)
+    except (KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(path, f"{name} in it, whole", _first_line(error)) from error
+
+
 def _package(name: str, path: Path) -> Any:
     try:
         return import_openvino() if name == "openvino" else import_module(name)
@@ -144,9 +151,13 @@ def _metadata(path: Path, text: str | None) -> dict[str, Any]:
     """What the export said of the model."""
     if text is None:
         raise InputError(path, "a model that lits_seg exported", "another program's")
-    metadata = json.loads(text)
-    if metadata["contract"] != CONTRACT:
-        raise InputError(path, f"a model of contract {CONTRACT}", f"{metadata['contract']}: export it again")
+    try:
+        metadata = json.loads(text)
+        contract = metadata["contract"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"what an export says of itself ({METADATA})", _first_line(error)) from error
+    if contract != CONTRACT:
+        raise InputError(path, f"a model of contract {CONTRACT}", f"{contract}: export it again")
     return metadata
 
 

@@ -1,7 +1,5 @@
 """``python -m lits_seg.predict``: a mask for every CT, on the CT's own grid, and a report beside it."""
 
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from lits_seg import RESEARCH_USE, runs
-from lits_seg.cli import entry, require_paths
+from lits_seg.cli import entry, require_number, require_paths
 from lits_seg.data.cases import find_masks
 from lits_seg.data.ct import find_cts
 from lits_seg.errors import InputError
@@ -25,7 +23,6 @@ from lits_seg.segmenter import Segmenter
 def main(cfg: DictConfig) -> None:
     """Predicts every CT. Those that cannot be read are told at the end; the others are done."""
     require_paths(cfg, "model", "input", "output", "liver")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing unfinished stays behind
     rules: Rules = instantiate(cfg.rules)
     cts = find_cts(cfg.input)
     livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))
@@ -56,8 +53,7 @@ def main(cfg: DictConfig) -> None:
 
 def _segmenter(cfg: DictConfig) -> Segmenter:
     """The exported model or the checkpoints that the user named."""
-    if cfg.threads is not None and (not isinstance(cfg.threads, int) or cfg.threads < 1):
-        raise InputError("threads", "a number of cores, at least 1, or null", cfg.threads)
+    require_number(cfg, "threads", or_null=True)
     if (cfg.model is None) == (cfg.ckpt is None):
         raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", _given(cfg))
     if cfg.model is not None:

@@ -72,6 +72,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         facts = _facts(cfg, module, datamodule)
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
+        # Lightning ends at the end of a step, and in Slurm's jobs goes on; it would call our handler after its own.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
         return _test(cfg, folder, trainer, module, datamodule, facts)
     except SIGTERMException:

@@ -34,7 +34,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     """
     root = Path(root)
     if not root.is_dir():
-        raise InputError(root, "a folder with CT volumes (data.root)", "no such folder")
+        raise InputError(root, "a folder with CT volumes (data.root or references)", "no such folder")
     if (root / "imagesTr").is_dir():
         images = _by_name((root / "imagesTr").iterdir(), _MSD_IMAGE, group=1)
         labels_folder = root / "labelsTr"

@@ -1,8 +1,6 @@
 """``python -m lits_seg.export``: a checkpoint as files that run without PyTorch, each checked, and their table."""
 
 import os
-import signal
-import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,18 +9,17 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from lits_seg import RESEARCH_USE, __version__, runs
+from lits_seg import RESEARCH_USE, runs
 from lits_seg.checkpoint import load_segmenter
-from lits_seg.cli import entry, require_paths
+from lits_seg.cli import entry, require_number, require_paths
 from lits_seg.complexity import processor
 from lits_seg.errors import InputError
 from lits_seg.export.check import lesion_dice, milliseconds, network_images, parity, slices_of
 from lits_seg.export.compare import LEAST_GAIN, MOST_LOST, Row, table
-from lits_seg.export.metadata import describe_export
+from lits_seg.export.metadata import describe_export, provenance
 from lits_seg.export.onnx_file import export_parts
 from lits_seg.export.volumes import Volumes, find_volumes
 from lits_seg.export.write import ENDINGS, open_file, pairs, write_file
-from lits_seg.findings import NO_DEVICE
 from lits_seg.inference import Ensemble
 from lits_seg.module import LesionSegmenter
 from lits_seg.segmenter import Segmenter
@@ -37,7 +34,6 @@ def main(cfg: DictConfig) -> None:
     require_paths(cfg, "ckpt", "output", "references")
     wanted = pairs(_texts(cfg.format), _texts(cfg.precision))
     _require_numbers(cfg)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing unfinished stays behind
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     segmenter = load_segmenter(cfg.ckpt)
     volumes = find_volumes(cfg, segmenter)
@@ -55,10 +51,7 @@ def main(cfg: DictConfig) -> None:
     text = _text(cfg, table(checkpoint, rows), volumes, len(checkpoint.dice))
     runs.write_text(output / "exports.md", text)
     about = {
-        "research_use_only": NO_DEVICE,
-        "lits_seg": __version__,
-        "git_commit": runs.versions()["git_commit"],
-        "checkpoint": {"path": str(cfg.ckpt), "sha256": runs.sha256(cfg.ckpt)},
+        **provenance(cfg.ckpt),
         "volumes": str(volumes.root),
         "synthetic": volumes.synthetic,
         "patients": [case.name for case in volumes.test[: cfg.patients]],
@@ -72,12 +65,10 @@ def main(cfg: DictConfig) -> None:
 
 
 def _require_numbers(cfg: DictConfig) -> None:
-    for name, least in (("slices", 1), ("calibration", 1), ("batch_size", 1), ("threads", 1), ("patients", 0)):
-        value = cfg[name]
-        if value is None and name in ("threads", "patients"):
-            continue
-        if not isinstance(value, int) or value < least:
-            raise InputError(name, f"a whole number, at least {least}", value)
+    for name in ("slices", "calibration", "batch_size"):
+        require_number(cfg, name)
+    require_number(cfg, "threads", or_null=True)
+    require_number(cfg, "patients", least=0, or_null=True)
     if not str(cfg.name) or Path(str(cfg.name)).name != str(cfg.name):
         raise InputError("name", "the beginning of a file's name", repr(cfg.name))
 
@@ -119,7 +110,7 @@ def _export(
 def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
     kind = "synthetic volumes" if volumes.synthetic else "volumes"
     same = volumes.train == volumes.test
-    patients_are = "patients of the same volumes, that int8 was calibrated on, too" if same else "test patients"
+    patients_are = "of the same volumes, that int8 was calibrated on, too" if same else "that were kept for tests"
     threads = cfg.threads or os.cpu_count()
     return "\n".join(
         [
@@ -128,8 +119,8 @@ def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
             rows,
             "",
             f"Parity and time: {cfg.slices} slices of {kind} ({volumes.root}), HU in, labels out, in turns, the",
-            f"fastest of several; {threads} threads of {processor()}. Lesion Dice per case: {patients}",
-            f"{patients_are}.",
+            f"fastest of several; {threads} threads of {processor()}. Lesion Dice per case: of {patients}",
+            f"{'patient' if patients == 1 else 'patients'} {patients_are}.",
             f"Worth it: loses at most {MOST_LOST} lesion Dice, and is {LEAST_GAIN} times as fast as the format's fp32.",
             RESEARCH_USE,
             "",

@@ -12,13 +12,21 @@ from lits_seg.findings import NO_DEVICE
 from lits_seg.module import LesionSegmenter
 
 
+def provenance(ckpt: str | Path) -> dict[str, Any]:
+    """What code and which checkpoint an export is from, and what it is for."""
+    return {
+        "research_use_only": NO_DEVICE,
+        "lits_seg": __version__,
+        "git_commit": runs.versions()["git_commit"],
+        "checkpoint": {"path": str(ckpt), "sha256": runs.sha256(ckpt)},
+    }
+
+
 def describe_export(ckpt: str | Path, segmenter: LesionSegmenter, format: str, precision: str) -> dict[str, Any]:
     """Its contract, use, version, classes, pre-processing, network, and the checkpoint that it is from."""
     return {
         "contract": CONTRACT,
-        "research_use_only": NO_DEVICE,
-        "lits_seg": __version__,
-        "git_commit": runs.versions()["git_commit"],
+        **provenance(ckpt),
         "format": format,
         "precision": precision,
         "classes": segmenter.classes,
@@ -27,5 +35,4 @@ def describe_export(ckpt: str | Path, segmenter: LesionSegmenter, format: str, p
         "window_hu": list(segmenter.preprocess.window),
         "preprocess": asdict(segmenter.preprocess),
         **describe_network(segmenter),
-        "checkpoint": {"path": str(ckpt), "sha256": runs.sha256(ckpt)},
     }

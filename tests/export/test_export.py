@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 from checkpoints import save_checkpoint, with_model
-from commands import failed_command, run_command
+from commands import failed_command, run_command, start_command
 
 from lits_seg.data.cases import find_cases
 from lits_seg.export import check, compare
@@ -135,6 +136,16 @@ def test_a_file_below_the_bar_is_an_error(folder: Path, monkeypatch: pytest.Monk
     assert "lits_seg_int8.onnx: expected PyTorch's labels in 100.00% of the pixels" in told
 
 
+def test_an_export_that_is_told_to_end_leaves_nothing(folder: Path) -> None:
+    process = start_command("export", "ckpt=net.ckpt", "references=lits", "patients=null", "output=told", cwd=folder)
+    assert process.stdout is not None
+    assert "lits_seg_fp32.onnx: written" in process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + signal.SIGTERM, "")
+    assert not (folder / "told").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -168,7 +179,19 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "app.pte").write_bytes(b"\0\0\0\0ET12")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("a.txt", "a")
+    exported = folder / "files/lits_seg_fp32.openvino.zip"
+    whole = exported.read_bytes()
+    (tmp_path / "short.openvino.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "damaged.openvino.zip").write_bytes(whole[:-9000] + b"damage" + whole[-8994:])
+    for name, text in (("text", "no JSON"), ("empty", "{}"), ("alone", json.dumps({"contract": 1, "precision": "fp32"}))):
+        with zipfile.ZipFile(tmp_path / f"{name}.openvino.zip", "w") as file:
+            file.writestr("lits_seg.json", text)
     for model, found in (
+        (tmp_path / "short.openvino.zip", "expected an exported model"),
+        (tmp_path / "damaged.openvino.zip", ", whole; found BadZipFile: Bad CRC-32"),
+        (tmp_path / "text.openvino.zip", "what an export says of itself (lits_seg); found JSONDecodeError"),
+        (tmp_path / "empty.openvino.zip", "what an export says of itself (lits_seg); found KeyError: 'contract'"),
+        (tmp_path / "alone.openvino.zip", "expected model.bin in it, whole; found KeyError"),
         (tmp_path / "other.onnx", "expected a model that lits_seg exported; found another program's"),
         (tmp_path / "text.onnx", "expected an ONNX file; found one that cannot be loaded"),
         (tmp_path / "app.pte", "found an ExecuTorch program"),
