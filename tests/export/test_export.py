@@ -183,7 +183,11 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
     whole = exported.read_bytes()
     (tmp_path / "short.openvino.zip").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "damaged.openvino.zip").write_bytes(whole[:-9000] + b"damage" + whole[-8994:])
-    for name, text in (("text", "no JSON"), ("empty", "{}"), ("alone", json.dumps({"contract": 1, "precision": "fp32"}))):
+    for name, text in (
+        ("text", "no JSON"),
+        ("empty", "{}"),
+        ("alone", json.dumps({"contract": 1, "precision": "fp32"})),
+    ):
         with zipfile.ZipFile(tmp_path / f"{name}.openvino.zip", "w") as file:
             file.writestr("lits_seg.json", text)
     for model, found in (
