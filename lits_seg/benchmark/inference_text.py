@@ -103,7 +103,8 @@ def _cost_legend(measured: Measured, threads: str) -> list[str]:
         f"Milliseconds a slice of {measured.size} x {measured.size}, by {threads} threads. Peak memory: what it takes",
         "to load the network in ONNX Runtime and run it once, beyond its start. A training step: forward,",
         f"backward and optimizer on {measured.batch} slices, as `python -m lits_seg.train` trains each network.",
-        "`dsc_unet` is shipped channels-last; users have the other networks in PyTorch's own order, contiguous.",
+        "`dsc_unet` is shipped channels-last; users have the other networks in PyTorch's own order, contiguous. In the",
+        "other engines it is as `python -m lits_seg.export` writes it: nothing is concatenated, but for int8.",
     ]
 
 

@@ -9,9 +9,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-
-# They only move or scale values: in 8 bits they lose some, and are slower. And plain networks of which a concatenation's
-# and batch norm's output is to be in 8 bits crash OpenVINO, with some decoders (`lits_seg.benchmark` met them).
+# They only move or scale values: in 8 bits they lose some, and are slower. And plain networks of which the output of a
+# concatenation and of a batch norm is to be in 8 bits crash OpenVINO, with some decoders (the benchmark met them).
 IN_32_BITS = ("BatchNormalization", "Concat", "Resize", "DepthToSpace")
 
 
