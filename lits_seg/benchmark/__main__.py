@@ -1,4 +1,4 @@
-"""``python -m lits_seg.benchmark [inference|parameters|data|masks|train]``."""
+"""``python -m lits_seg.benchmark [inference|layers|parameters|data|masks|train]``."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from lits_seg.cli import entry
 from lits_seg.errors import InputError
 from lits_seg.runs import write_text
 
-WHAT = ("inference", "parameters", "data", "masks", "train")
+WHAT = ("inference", "layers", "parameters", "data", "masks", "train")
 
 
 @entry("benchmark")
@@ -30,6 +30,10 @@ def main(cfg: DictConfig) -> None:
         costs = ct_costs(cfg.ct, cfg.size, thread_counts(), cfg.rounds or 2, cfg.ckpt) if cfg.ct else []
         whole_ct = ct_section(cfg.ct, costs, cfg.ckpt) if cfg.ct else ""
         name, text = "inference_speed", inference_text(measured, whole_ct)
+    elif cfg.what == "layers":
+        from lits_seg.benchmark.layers import layer_times  # needs the engines, which the others can do without
+
+        name, text = "inference_speed", layer_times(cfg.size)
     elif cfg.what == "parameters":
         name, text = "parameter_audit", parameter_audit(cfg.size)
     elif cfg.what == "masks":

@@ -3,15 +3,16 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lits_seg.benchmark.engines import ENGINES, Engine, NotHereError, Run, difference
+from lits_seg.benchmark.engines import ENGINES, Engine, NotHereError, difference
 from lits_seg.benchmark.machine import matmul_rate, peak_memory, torch_threads
 from lits_seg.benchmark.networks import Network, choose, make, synthetic_slices
 from lits_seg.complexity import count_macs, count_parameters
@@ -24,14 +25,14 @@ PASSES = 3  # of a visit; the first readies caches and threads, and is not count
 
 @dataclass
 class Cost:
-    """What a network takes whatever runs it; NaN where it has no ONNX file or ONNX Runtime is missing."""
+    """What a network takes whatever runs it; NaN where it has no ONNX file or ONNX Runtime does not run it."""
 
     network: str
     parameters: int
     macs: int
     file_bytes: float
     peak_bytes: float
-    step_seconds: float = float("inf")  # of training, a slice; the fastest
+    step_seconds: float  # of training, a slice; the fastest
 
 
 @dataclass
@@ -41,8 +42,7 @@ class Timing:
     network: str
     engine: Engine
     threads: int
-    run: Run = field(repr=False)
-    difference: float  # of its logits from PyTorch's, see engines.difference
+    difference: float = float("nan")  # of its logits from PyTorch's, see engines.difference
     seconds: float = float("inf")  # a slice; the fastest
 
 
@@ -53,9 +53,9 @@ class Measured:
     size: int
     batch: int
     rounds: int
-    costs: list[Cost]
     timings: list[Timing]
     notes: list[str]
+    costs: list[Cost] = field(default_factory=list)
     limits: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
@@ -73,13 +73,20 @@ def measure(size: int, batch: int | None, rounds: int | None, names: Sequence[st
     batch, rounds = batch or 4, rounds or 5
     chosen, notes = choose(names)
     images = synthetic_slices(size, batch)
+    timings = [Timing(name, engine, count) for name in chosen for engine in ENGINES for count in thread_counts()]
+    measured = Measured(size, batch, rounds, timings, notes)
     with tempfile.TemporaryDirectory() as folder:
-        networks = [make(name, images, Path(folder)) for name in chosen]
-        timings = [timing for network in networks for engine in ENGINES for timing in _prepare(network, engine, notes)]
-        measured = Measured(size, batch, rounds, [_cost(network, timings) for network in networks], timings, notes)
-        steps = [_training_step(network.module, images) for network in networks]
+        networks = {name: make(name, images, Path(folder)) for name in chosen}
+        steps = {name: _training_step(network.module, images) for name, network in networks.items()}
+        seconds = dict.fromkeys(chosen, float("inf"))
         for _ in range(rounds):
-            _visit(measured, steps)
+            _measure_limits(measured)
+            _visit(measured, networks)
+            keep_freed_memory()  # as training does
+            for name, step in steps.items():
+                seconds[name] = min(seconds[name], fastest(step, passes=2) / batch)
+            keep_freed_memory(False)
+        measured.costs = [_cost(network, measured.timings, seconds[name]) for name, network in networks.items()]
     return measured
 
 
@@ -88,26 +95,45 @@ def thread_counts() -> list[int]:
     return sorted({1, os.cpu_count() or 1})
 
 
-def _prepare(network: Network, engine: Engine, notes: list[str]) -> list[Timing]:
-    """One timing for each number of threads, checked; none, and a note, where the engine does not run the network."""
-    timings: list[Timing] = []
-    try:
-        for threads in thread_counts():
-            run = engine.prepare(network, threads)
-            far = difference(network, run())
-            told = f"`{network.name}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
-            if not far <= engine.wrong:
-                raise RuntimeError(f"{told}, more than {engine.wrong:g}")
-            if far > engine.rounding and not timings:
-                notes.append(f"{told}, more than rounding ({engine.rounding:g})")
-            timings.append(Timing(network.name, engine, threads, run, far))
-    except NotHereError as error:
-        notes.append(f"`{network.name}` in {engine.name}: {error}")
-        return []
-    return timings
+def _measure_limits(measured: Measured) -> None:
+    for threads in thread_counts():
+        with torch_threads(threads):
+            for dtype in LIMITED:
+                rate = matmul_rate(getattr(torch, dtype))
+                measured.limits[dtype, threads] = max(measured.limits.get((dtype, threads), 0.0), rate)
 
 
-def _cost(network: Network, timings: Sequence[Timing]) -> Cost:
+def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
+    """All once, in turns; of each the fastest is kept, and dropped with a note where the engine does not run it.
+
+    Each is made ready anew: all at the same time would want more memory than machines have.
+    """
+    for timing in list(measured.timings):
+        network, engine = networks[timing.network], timing.engine
+        try:
+            run = engine.prepare(network, timing.threads)
+        except NotHereError as error:
+            measured.timings.remove(timing)
+            note = f"`{network.name}` in {engine.name}: {error}"
+            if note not in measured.notes:
+                measured.notes.append(note)
+            continue
+        if isnan(timing.difference):
+            timing.difference = _checked(timing, difference(network, run()), measured.notes)
+        timing.seconds = min(timing.seconds, fastest(run))
+
+
+def _checked(timing: Timing, far: float, notes: list[str]) -> float:
+    engine = timing.engine
+    told = f"`{timing.network}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
+    if not far <= engine.wrong:
+        raise RuntimeError(f"{told}, more than {engine.wrong:g}")
+    if far > engine.rounding and timing.threads == 1:
+        notes.append(f"{told}, more than rounding ({engine.rounding:g})")
+    return far
+
+
+def _cost(network: Network, timings: Sequence[Timing], step_seconds: float) -> Cost:
     plain, size = network.module.network, network.image.shape[-1]
     runs = any(timing.network == network.name and timing.engine.name == "ONNX Runtime" for timing in timings)
     return Cost(
@@ -116,6 +142,7 @@ def _cost(network: Network, timings: Sequence[Timing]) -> Cost:
         count_macs(plain, size=size),
         float("nan") if network.reason else float(network.onnx.stat().st_size),
         float(_peak_memory(network.onnx, size)) if runs else float("nan"),
+        step_seconds,
     )
 
 
@@ -129,22 +156,8 @@ def _peak_memory(onnx: Path, size: int) -> int:
     )
 
 
-def _visit(measured: Measured, steps: Sequence[Callable[[], None]]) -> None:
-    """All once, in turns; of each the fastest is kept."""
-    for threads in thread_counts():
-        with torch_threads(threads):
-            for dtype in LIMITED:
-                rate = matmul_rate(getattr(torch, dtype))
-                measured.limits[dtype, threads] = max(measured.limits.get((dtype, threads), 0.0), rate)
-    for timing in measured.timings:
-        timing.seconds = min(timing.seconds, _fastest(timing.run))
-    keep_freed_memory()  # as training does
-    for cost, step in zip(measured.costs, steps, strict=True):
-        cost.step_seconds = min(cost.step_seconds, _fastest(step, passes=2) / measured.batch)
-    keep_freed_memory(False)
-
-
-def _fastest(task: Callable[[], object], passes: int = PASSES) -> float:
+def fastest(task: Callable[[], object], passes: int = PASSES) -> float:
+    """Seconds that a task takes; of several passes, the first is not counted."""
     seconds = []
     for _ in range(passes):
         start = time.perf_counter()
