@@ -145,7 +145,8 @@ def _around(size: int, folder: Path) -> str:
 
 def _runs(path: Path, inputs: Mapping[str, np.ndarray]) -> list[Callable[[], object]]:
     """A graph by OpenVINO and by ONNX Runtime."""
-    request = openvino_core().compile_model(path, "CPU", ONE_THREAD).create_infer_request()
+    settings = {**ONE_THREAD, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino_core().compile_model(path, "CPU", settings).create_infer_request()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
