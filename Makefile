@@ -55,6 +55,7 @@ smoke: setup  ## a sweep over both models on tiny volumes
 
 bench: setup  ## what a slice costs by network and engine, the parameter audit, the speed of the data side, of masks and of training, into experiments/
 	$(BIN)/python -m lits_seg.benchmark inference
+	$(BIN)/python -m lits_seg.benchmark layers
 	$(BIN)/python -m lits_seg.benchmark parameters
 	$(BIN)/python -m lits_seg.benchmark data
 	$(BIN)/python -m lits_seg.benchmark masks
