@@ -77,6 +77,8 @@ def _kind(path: Path) -> str:
             return "openvino"
         checkpoint = any(name.endswith("/data.pkl") for name in names)
         raise InputError(path, expected, "a checkpoint (ckpt=…)" if checkpoint else "another program's ZIP file")
+    if head.startswith(b"PK"):
+        raise InputError(path, expected, "a ZIP file that is damaged or cut off")
     if path.suffix != ".onnx":
         raise InputError(path, expected, "a file of another kind")
     return "onnx"

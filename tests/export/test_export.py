@@ -191,7 +191,7 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / f"{name}.openvino.zip", "w") as file:
             file.writestr("lits_seg.json", text)
     for model, found in (
-        (tmp_path / "short.openvino.zip", "expected an exported model"),
+        (tmp_path / "short.openvino.zip", "found a ZIP file that is damaged or cut off"),
         (tmp_path / "damaged.openvino.zip", ", whole; found BadZipFile: Bad CRC-32"),
         (tmp_path / "text.openvino.zip", "what an export says of itself (lits_seg); found JSONDecodeError"),
         (tmp_path / "empty.openvino.zip", "what an export says of itself (lits_seg); found KeyError: 'contract'"),
