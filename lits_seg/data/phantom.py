@@ -68,14 +68,15 @@ def write_phantom(
     root.mkdir(parents=True, exist_ok=True)
     settings = {"version": VERSION, "seed": seed, "size": size, "slices": slices}
     description = root / PHANTOM
-    if description.exists():
-        found = json.loads(description.read_text())
-        if found != settings:
-            raise InputError(description, f"a phantom of {settings} (data.root=… chooses another folder)", found)
-    else:
-        write_text(description, json.dumps(settings))
-    if _missing(root, cases):
+    if not description.exists():
         with FileLock(root / ".lock"):  # jobs of a sweep may all begin here
+            if not description.exists():
+                write_text(description, json.dumps(settings))
+    found = json.loads(description.read_text())
+    if found != settings:
+        raise InputError(description, f"a phantom of {settings} (data.root=… chooses another folder)", found)
+    if _missing(root, cases):
+        with FileLock(root / ".lock"):
             _write_cases([(root, seed, n, size, slices) for n in _missing(root, cases)], workers)
     return [_paths(root, n)[0] for n in range(cases)]
 
