@@ -1,0 +1,68 @@
+"""The light strided networks: exact counts, any size, any context, gradients, export."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from lits_seg.cli import CONF
+from lits_seg.complexity import count_macs, count_parameters
+
+
+def build(*overrides: str) -> nn.Module:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose("train", ["model.out_channels=3", *overrides]).model)
+
+
+@pytest.fixture(params=["strided_unet", "strided_resunet"])
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    return build(f"model={request.param}")
+
+
+@pytest.mark.parametrize(
+    ("model", "context", "parameters", "gmac"),
+    [
+        ("strided_unet", 1, 1_408_284, 0.673),
+        ("strided_unet", 3, 1_408_572, 0.678),
+        ("strided_resunet", 1, 1_947_876, 1.452),
+        ("strided_resunet", 5, 1_948_740, 1.467),
+    ],
+)
+def test_counts(model: str, context: int, parameters: int, gmac: float) -> None:
+    network = build(f"model={model}", f"data.context={context}")
+    assert count_parameters(network) == parameters
+    assert count_macs(network, context) / 1e9 == pytest.approx(gmac, abs=0.001)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 53), (17, 16), (1, 1)])
+def test_logits_have_the_images_size(network: nn.Module, size: tuple[int, int]) -> None:
+    logits = network.eval()(torch.rand(2, 1, *size))
+    assert logits.shape == (2, 3, *size)
+    assert torch.isfinite(logits).all()
+
+
+def test_gradients_reach_every_parameter(network: nn.Module) -> None:
+    network(torch.rand(2, 1, 64, 64)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_export(network: nn.Module, tmp_path: Path) -> None:
+    image = torch.rand(1, 1, 40, 56)
+    exported = torch.export.export(network.eval(), (image,)).module()
+    torch.testing.assert_close(exported(image), network(image), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [("model.blocks=[1,1]", "5 numbers of blocks"), ("model.decoder_widths=[8,8]", "4 depths")],
+)
+def test_bad_settings_are_named(override: str, expected: str) -> None:
+    with pytest.raises(InstantiationException, match=expected):
+        build("model=strided_unet", override)
