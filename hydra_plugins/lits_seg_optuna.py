@@ -15,8 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from lits_seg.errors import InputError
-from lits_seg.runs import write_text
+from lits_seg.common.errors import InputError
+from lits_seg.common.files import write_text
 
 
 class OptunaSweeper(Sweeper):
@@ -55,7 +55,8 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Runs the search, or what is left of it."""
         _require_optuna()
-        from lits_seg import search, search_space
+        from lits_seg.sweeps import search
+        from lits_seg.sweeps import space as search_space
 
         search.require_settings(self.n_trials, self.n_jobs, self.direction, self.sampler)
         overrides = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)

@@ -2,7 +2,7 @@
 
 import sys
 
-from lits_seg.extras import tell_missing
+from lits_seg.common.dependencies import tell_missing
 
 __version__ = "0.1.0"
 

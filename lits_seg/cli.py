@@ -18,9 +18,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from lits_seg.errors import InputError
-from lits_seg.extras import missing
-from lits_seg.names import job_name, run_dir, sweep_name
+from lits_seg.common.dependencies import missing
+from lits_seg.common.errors import InputError
+from lits_seg.runs.naming import job_name, run_dir, sweep_name
 
 PACKAGE = Path(__file__).parent
 # In a wheel conf/ lies inside the package, in the source tree beside it.

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 UPLOAD = "wandb sync runs/**/wandb/offline-run-*"
 DEFINITIONS = f"""**{RESEARCH_USE}** Not a medical device; nothing here may guide the care of a patient.

@@ -7,10 +7,10 @@ from omegaconf import DictConfig
 
 from lits_seg import __version__
 from lits_seg.cli import entry, require_paths
-from lits_seg.data.cases import is_phantom
-from lits_seg.errors import InputError
-from lits_seg.masks import score_masks
-from lits_seg.scores import DEFINITIONS, write_comparison, write_scores
+from lits_seg.common.errors import InputError
+from lits_seg.data.layouts import is_phantom
+from lits_seg.evaluation.masks import score_masks
+from lits_seg.evaluation.score_tables import DEFINITIONS, write_comparison, write_scores
 
 
 @entry("evaluate")
@@ -23,7 +23,9 @@ def main(cfg: DictConfig) -> None:
     elif given == ("a", "b"):
         print(compare_masks(cfg))
     elif given == ("ckpt",):
-        from lits_seg.evaluate_checkpoint import evaluate_checkpoint  # masks do without Lightning, which starts slowly
+        from lits_seg.evaluation.checkpoint import (
+            evaluate_checkpoint,  # masks do without Lightning, which starts slowly
+        )
 
         print(evaluate_checkpoint(cfg))
     else:

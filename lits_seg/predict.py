@@ -7,16 +7,17 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from lits_seg import RESEARCH_USE, runs
+from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry, require_number, require_paths
-from lits_seg.data.cases import find_masks
+from lits_seg.common.errors import InputError
 from lits_seg.data.ct import find_cts
-from lits_seg.errors import InputError
-from lits_seg.exported import Exported
-from lits_seg.findings import one_line
-from lits_seg.postprocess import Rules
-from lits_seg.prediction import Prediction
-from lits_seg.segmenter import Segmenter
+from lits_seg.data.layouts import find_masks
+from lits_seg.inference.exported import Exported
+from lits_seg.inference.findings import one_line
+from lits_seg.inference.pipeline import Prediction
+from lits_seg.inference.rules import Rules
+from lits_seg.inference.segmenter import Segmenter
+from lits_seg.runs.provenance import versions
 
 
 @entry("predict")
@@ -66,7 +67,9 @@ def _segmenter(cfg: DictConfig) -> Segmenter:
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
     try:
-        from lits_seg.inference import Ensemble  # takes seconds, and is not there where only exported models run
+        from lits_seg.inference.ensemble import (
+            Ensemble,  # takes seconds, and is not there where only exported models run
+        )
     except ModuleNotFoundError as error:
         needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
         raise InputError("ckpt", needed, "not installed") from error
@@ -79,12 +82,12 @@ def _given(cfg: DictConfig) -> str:
 
 def provenance(segmenter: Segmenter, cfg: DictConfig, rules: Rules) -> dict[str, Any]:
     """What made the mask, for the report."""
-    versions = runs.versions()
+    made_by = versions()
     found = segmenter.describe()
     liver = None if cfg.liver is None else str(cfg.liver)
     return {
-        "lits_seg": versions["lits-seg"],
-        "git_commit": versions["git_commit"],
+        "lits_seg": made_by["lits-seg"],
+        "git_commit": made_by["git_commit"],
         "model": found["model"],
         "settings": {**found["settings"], "rules": asdict(rules), "liver": liver},
     }

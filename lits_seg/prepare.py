@@ -14,11 +14,11 @@ from PIL import Image
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
+from lits_seg.common.errors import InputError
+from lits_seg.common.files import write_text
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.slices import StoredCase
-from lits_seg.errors import InputError
-from lits_seg.figures import tinted
-from lits_seg.runs import write_text
+from lits_seg.data.store import StoredCase
+from lits_seg.training.pictures import tinted
 
 COLUMNS = ("case", "axes", "shape", "spacing mm", "HU", "liver HU", "liver mL", "lesion mL", "slices", "warnings")
 

@@ -17,18 +17,20 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from lits_seg import baselines, runs
-from lits_seg.checkpoint import require_same_model
 from lits_seg.cli import entry
-from lits_seg.complexity import count_macs, count_parameters, measure_latency
-from lits_seg.data.cases import find_cases
+from lits_seg.common.errors import InputError
+from lits_seg.common.files import write_text
+from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.errors import InputError
-from lits_seg.module import LesionSegmenter
-from lits_seg.patients import PatientScores
-from lits_seg.results import summary, table
-from lits_seg.sweep import run_job
-from lits_seg.tables import json_text
+from lits_seg.data.layouts import find_cases
+from lits_seg.models.cost import count_macs, count_parameters, measure_latency
+from lits_seg.runs.folder import LAST, RESULT, describe_run, held
+from lits_seg.runs.result import summary, table
+from lits_seg.sweeps.jobs import run_job
+from lits_seg.training import baseline
+from lits_seg.training.checkpoints import require_same_model
+from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.patient_scores import PatientScores
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,11 @@ def main(cfg: DictConfig) -> float | None:
     if rank_zero_only.rank > 0:
         train(cfg, folder)
         return None
-    with runs.held(folder):
-        runs.describe_run(folder, cfg)
-        if (folder / runs.RESULT).exists():
+    with held(folder):
+        describe_run(folder, cfg)
+        if (folder / RESULT).exists():
             print(f"{folder}: this run is finished; nothing is done again")
-            result = json.loads((folder / runs.RESULT).read_text())
+            result = json.loads((folder / RESULT).read_text())
         else:
             result = train(cfg, folder)
     if result is None:
@@ -100,7 +102,7 @@ def _test(
     if not checkpoint.best_model_path:  # max_steps came before the first validation
         trainer.validate(module, datamodule, verbose=False)
         checkpoint.best_model_score = trainer.callback_metrics[checkpoint.monitor]
-        checkpoint.best_model_path = str(folder / runs.LAST.parent / "best.ckpt")
+        checkpoint.best_model_path = str(folder / LAST.parent / "best.ckpt")
         trainer.save_checkpoint(checkpoint.best_model_path)
     trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
@@ -119,14 +121,14 @@ def _test(
     }
     if cfg.baseline:
         result["baseline"] = _baseline(datamodule)
-    runs.write_text(folder / runs.RESULT, json_text(result))
+    write_text(folder / RESULT, json_text(result))
     return result
 
 
 def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
     if cfg.ckpt_path is None:
         return None
-    path = folder / runs.LAST if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
+    path = folder / LAST if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
     if cfg.ckpt_path == "last" and not path.exists():
         log.info("%s: no checkpoint yet, training starts from the beginning", folder)
         return None
@@ -155,7 +157,7 @@ def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule
 def _baseline(datamodule: SliceDataModule) -> dict[str, Any]:
     train = {case.name: case for case in find_cases(datamodule.root)}
     test = {case.name: case for case in find_cases(datamodule.test_root or datamodule.root)}
-    counts, description = baselines.threshold_in_liver(
+    counts, description = baseline.threshold_in_liver(
         [train[case.name] for case in datamodule.split["train"]],
         [test[case.name] for case in datamodule.split["test"]],
     )

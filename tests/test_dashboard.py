@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ENVIRONMENT, failed_command, start_command
+from helpers.commands import ENVIRONMENT, failed_command, start_command
 
 KEY = "k" * 40
 

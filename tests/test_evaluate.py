@@ -5,8 +5,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from commands import failed_command, run_command
-from conftest import AFFINES, anatomy
+from helpers.commands import failed_command, run_command
+from helpers.volumes import AFFINES, anatomy
 
 LABELS = [anatomy(number)[1] for number in range(3)]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from checkpoints import save_checkpoint, with_model
-from commands import run_command
-from conftest import AFFINES, anatomy
+from helpers.checkpoints import save_checkpoint, with_model
+from helpers.commands import run_command
+from helpers.volumes import AFFINES, anatomy
 
-from lits_seg.extras import EXTRAS
+from lits_seg.common.dependencies import EXTRAS
 
 # make runtime-test: an environment where the wheel is installed, and nothing that it does not need.
 PYTHON = os.environ.get("LIGHT_PYTHON")
@@ -70,7 +70,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     save_checkpoint(folder / "net.ckpt", settings=with_model(out_channels=3))
     few = ("slices=1", "calibration=1", "patients=0", "threads=1")
-    run_command("export.__main__", "ckpt=net.ckpt", f"references={lits}", "format=[onnx,openvino]", *few, cwd=folder)
+    run_command("export", "ckpt=net.ckpt", f"references={lits}", "format=[onnx,openvino]", *few, cwd=folder)
     run_command("predict", "ckpt=net.ckpt", f"input={lits}/volume-1.nii.gz", "device=cpu", cwd=folder)
     return folder
 
@@ -140,7 +140,7 @@ def test_what_is_missing_but_no_extra_keeps_its_traceback(folder: Path) -> None:
 
 
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
-    code = "from lits_seg.extras import import_openvino; print(import_openvino().Core().available_devices)"
+    code = "from lits_seg.common.dependencies import import_openvino; print(import_openvino().Core().available_devices)"
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
     environment.pop("CI", None)  # where it is set, OpenVINO is silent by itself
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from checkpoints import save_checkpoint, with_model
-from commands import failed_command, run_command
-from conftest import AFFINES, anatomy
-from data.test_dicom import write_series
+from helpers.checkpoints import save_checkpoint, with_model
+from helpers.commands import failed_command, run_command
+from helpers.dicom_series import write_series
+from helpers.volumes import AFFINES, anatomy
 
 HU, LABELS = anatomy(0)
 REAL = Path(__file__).parents[2] / "shared" / "data"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import SMOKE, failed_command, run_command
-from conftest import anatomy, write_case
+from helpers.commands import SMOKE, failed_command, run_command
+from helpers.volumes import anatomy, write_case
 
-from lits_seg.data.cases import find_cases
+from lits_seg.common.errors import InputError
+from lits_seg.data.layouts import find_cases
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.slices import store_cases
-from lits_seg.errors import InputError
+from lits_seg.data.store import store_cases
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
@@ -97,7 +97,7 @@ def test_a_killed_preparation_goes_on_where_it_was(volumes: Path) -> None:
     code = (
         "import sys, time; from lits_seg.data import slices; save = slices.np.save;"
         "slices.np.save = lambda *a: (time.sleep(0.05), save(*a));"
-        "from lits_seg.data.cases import find_cases; from lits_seg.data.preprocess import Preprocess;"
+        "from lits_seg.data.layouts import find_cases; from lits_seg.data.preprocess import Preprocess;"
         "slices.store_cases(find_cases(sys.argv[1]), Preprocess(size=32), sys.argv[2], 2)"
     )
     store = volumes.parent / "store"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from commands import SMOKE, run_command
+from helpers.commands import SMOKE, run_command
 
 # The volumes' slices are 48 x 40 or turned; the network's images are 32 x 32.
 TRAIN = (

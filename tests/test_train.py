@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import SMOKE, failed_command, run_command, run_process, start_command
+from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF

@@ -14,8 +14,8 @@ from lits_seg.benchmark.masks import mask_speed
 from lits_seg.benchmark.parameters import parameter_audit
 from lits_seg.benchmark.train import train_speed
 from lits_seg.cli import entry
-from lits_seg.errors import InputError
-from lits_seg.runs import write_text
+from lits_seg.common.errors import InputError
+from lits_seg.common.files import write_text
 
 WHAT = ("inference", "layers", "parameters", "data", "masks", "train")
 

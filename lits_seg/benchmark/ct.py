@@ -11,14 +11,14 @@ from hydra import compose
 from hydra.utils import instantiate
 
 from lits_seg.benchmark.machine import command_cost
-from lits_seg.checkpoint import load_segmenter
-from lits_seg.data.cases import Case
-from lits_seg.data.phantom import generate_volume
-from lits_seg.export.check import network_images, slices_of
-from lits_seg.export.metadata import describe_export
-from lits_seg.export.onnx_file import export_parts
-from lits_seg.export.write import ENDINGS, write_file
-from lits_seg.tables import markdown
+from lits_seg.common.tables import markdown
+from lits_seg.data.layouts import Case
+from lits_seg.exporters.files import ENDINGS, write_file
+from lits_seg.exporters.metadata import describe_export
+from lits_seg.exporters.onnx import export_parts
+from lits_seg.exporters.parity import network_images, slices_of
+from lits_seg.phantom.write import generate_volume
+from lits_seg.training.checkpoints import load_segmenter
 
 SIDE = 512
 EXPORTED = (("openvino", "bf16"), ("openvino", "int8"), ("openvino", "fp32"), ("onnx", "fp32"))

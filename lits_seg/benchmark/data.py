@@ -19,13 +19,13 @@ from isal import igzip
 from pytorch_lightning.profilers import SimpleProfiler
 
 from lits_seg.benchmark.machine import peak_memory
-from lits_seg.data import augment
-from lits_seg.data.augment_batch import RotateZoomBend
-from lits_seg.data.cases import Case, find_cases
+from lits_seg.data import augment_monai
+from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.phantom import generate_volume
+from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.slices import store_cases
+from lits_seg.data.store import store_cases
+from lits_seg.phantom.write import generate_volume
 
 CASES = 4
 
@@ -100,8 +100,8 @@ def _streaming(root: Path, store: Path, size: int, batches: int) -> list[tuple[s
     ways = {
         "random slices from the store": (None, 0),
         "augmented by batches (default)": (RotateZoomBend(), 0),
-        "augmented one by one (MONAI)": (augment.rotate_zoom_bend(size), 0),
-        "augmented one by one (MONAI), two workers": (augment.rotate_zoom_bend(size), 2),
+        "augmented one by one (MONAI)": (augment_monai.rotate_zoom_bend(size), 0),
+        "augmented one by one (MONAI), two workers": (augment_monai.rotate_zoom_bend(size), 2),
     }
     for name, (transform, workers) in ways.items():
         rate = _loading_rate(_datamodule(root, store, size, transform, workers), batches)
@@ -178,7 +178,7 @@ def _best(task: Callable[[], object], times: int = 3) -> float:
 def _peak_memory(root: Path, size: int) -> int:
     """Bytes that preparing one case at a time needs at most, in a process of its own."""
     return peak_memory(
-        "import tempfile; from lits_seg.data.cases import find_cases; from lits_seg.data.slices import store_cases;"
+        "import tempfile; from lits_seg.data.layouts import find_cases; from lits_seg.data.store import store_cases;"
         "from lits_seg.data.preprocess import Preprocess",
         "store_cases(find_cases(sys.argv[1]), Preprocess(size=int(sys.argv[2])), tempfile.mkdtemp(dir=sys.argv[3]), 1)",
         *(str(root), str(size), str(root.parent)),

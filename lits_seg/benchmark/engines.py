@@ -12,7 +12,7 @@ import torch
 
 from lits_seg.benchmark.machine import torch_threads
 from lits_seg.benchmark.networks import Network, contiguous_maps
-from lits_seg.extras import openvino_core
+from lits_seg.common.dependencies import openvino_core
 
 Run = Callable[[], np.ndarray]  # the slice's logits (1, K, size, size)
 

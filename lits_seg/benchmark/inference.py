@@ -15,9 +15,9 @@ from torch import Tensor
 from lits_seg.benchmark.engines import ENGINES, Engine, NotHereError, difference
 from lits_seg.benchmark.machine import matmul_rate, peak_memory, torch_threads
 from lits_seg.benchmark.networks import Network, choose, make, synthetic_slices
-from lits_seg.complexity import count_macs, count_parameters
-from lits_seg.memory import keep_freed_memory
-from lits_seg.module import LesionSegmenter
+from lits_seg.models.cost import count_macs, count_parameters
+from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.module import LesionSegmenter
 
 LIMITED = ("float32", "bfloat16")  # precisions in which PyTorch tells the machine's limit
 PASSES = 3  # of a visit; the first readies caches and threads, and is not counted

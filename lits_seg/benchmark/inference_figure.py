@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from lits_seg.benchmark.engines import ENGINES, Engine
 from lits_seg.benchmark.inference import Cost, Measured, Timing, thread_counts
 from lits_seg.benchmark.inference_text import find, thread_text
-from lits_seg.errors import InputError
-from lits_seg.report.labels import place_labels
-from lits_seg.report.style import COLOURS, MARKERS, look, short
+from lits_seg.common.errors import InputError
+from lits_seg.comparison.labels import place_labels
+from lits_seg.comparison.style import COLOURS, MARKERS, look, short
 
 COUNTED: dict[str, Callable[[Cost], int]] = {
     "parameters": lambda cost: cost.parameters,

@@ -10,8 +10,8 @@ from lits_seg import RESEARCH_USE
 from lits_seg.benchmark.engines import ENGINES, Engine
 from lits_seg.benchmark.inference import LIMITED, Measured, Timing, thread_counts
 from lits_seg.benchmark.networks import BASELINE
-from lits_seg.complexity import processor
-from lits_seg.tables import csv_text, markdown, number
+from lits_seg.common.tables import csv_text, markdown, number
+from lits_seg.models.cost import processor
 
 PLAIN = ENGINES[0]  # PyTorch in its own memory order: what a UNet is commonly run by
 

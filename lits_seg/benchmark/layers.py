@@ -17,12 +17,12 @@ from lits_seg import RESEARCH_USE
 from lits_seg.benchmark.inference import fastest
 from lits_seg.benchmark.machine import matmul_rate, torch_threads
 from lits_seg.benchmark.networks import Network, make, synthetic_slices
-from lits_seg.complexity import processor
+from lits_seg.common.dependencies import openvino_core
+from lits_seg.common.tables import markdown, number
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.export.onnx_file import LIKE, export_onnx, export_parts
-from lits_seg.exported import HU, OUTPUTS
-from lits_seg.extras import openvino_core
-from lits_seg.tables import markdown, number
+from lits_seg.exporters.onnx import LIKE, export_onnx, export_parts
+from lits_seg.inference.exported import HU, OUTPUTS
+from lits_seg.models.cost import processor
 
 SIDE = 512  # of a CT's slices
 KINDS = {  # by OpenVINO's names

@@ -15,9 +15,9 @@ from hydra.utils import instantiate
 from scipy import ndimage
 
 from lits_seg.benchmark.machine import command_cost
-from lits_seg.lesions import box_around, label_box
-from lits_seg.masks import read_pair
+from lits_seg.evaluation.masks import read_pair
 from lits_seg.metrics.case import score_case
+from lits_seg.metrics.lesions import box_around, label_box
 from lits_seg.metrics.surface import NEIGHBOURS
 
 SHAPE, LESIONS = (512, 512, 400), 30

@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lits_seg.benchmark.parameters import DECODERS
-from lits_seg.data.phantom import generate_volume
+from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.errors import InputError
-from lits_seg.export.onnx_file import export_onnx
-from lits_seg.export.quantize import quantize
+from lits_seg.exporters.onnx import export_onnx
+from lits_seg.exporters.quantize import quantize
 from lits_seg.models.unet import split_decoder
-from lits_seg.module import LesionSegmenter
+from lits_seg.phantom.write import generate_volume
+from lits_seg.training.module import LesionSegmenter
 
 BASELINE = "unet/deconv"
 NETWORKS: dict[str, tuple[str, ...]] = {

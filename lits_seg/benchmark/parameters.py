@@ -5,7 +5,7 @@ from typing import Any
 from hydra import compose
 from hydra.utils import instantiate
 
-from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.models.cost import count_macs, count_parameters
 
 # The paper's section V.A can be read in several ways; each is a config, or overrides of one.
 READINGS: tuple[tuple[str, list[str]], ...] = (

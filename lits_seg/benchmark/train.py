@@ -18,10 +18,10 @@ from omegaconf import DictConfig
 
 from lits_seg.benchmark.machine import matmul_rate, wait
 from lits_seg.benchmark.networks import contiguous_maps
-from lits_seg.complexity import count_macs, processor
-from lits_seg.memory import keep_freed_memory
-from lits_seg.module import LesionSegmenter
-from lits_seg.tables import markdown
+from lits_seg.common.tables import markdown
+from lits_seg.models.cost import count_macs, processor
+from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.module import LesionSegmenter
 
 NETWORKS = {"dsc_unet": ("model=dsc_unet", "decoder=subpixel"), "unet": ("model=unet", "decoder=deconv")}
 PAPER_STEPS, PAPER_BATCH = 100_000, 16
@@ -41,7 +41,7 @@ def _compiled(module: LesionSegmenter) -> Iterator[None]:
 
 
 def _memory_given_back(module: LesionSegmenter) -> AbstractContextManager:
-    return patch("lits_seg.module.keep_freed_memory", lambda: keep_freed_memory(False))
+    return patch("lits_seg.training.module.keep_freed_memory", lambda: keep_freed_memory(False))
 
 
 @dataclass

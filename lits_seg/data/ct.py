@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 
-from lits_seg.data.cases import is_nifti, stem
+from lits_seg.common.errors import InputError
 from lits_seg.data.dicom import find_series, read_slice
 from lits_seg.data.grid import Grid, view_slices
+from lits_seg.data.layouts import is_nifti, stem
 from lits_seg.data.volumes import nifti_errors, require_volume, to_hu
-from lits_seg.errors import InputError
 
 _LITS = re.compile(r"(test-)?volume-(\w+)")
 

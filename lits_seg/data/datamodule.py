@@ -11,13 +11,13 @@ from monai.transforms import Compose
 from torch import Generator
 from torch.utils.data import DataLoader
 
-from lits_seg.data.augment_batch import RotateZoomBend
-from lits_seg.data.cases import find_cases, is_phantom
+from lits_seg.common.errors import InputError
+from lits_seg.data.augment import RotateZoomBend
+from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.slices import StoredCase, store_cases
 from lits_seg.data.splits import Split, split_patients
-from lits_seg.errors import InputError
+from lits_seg.data.store import StoredCase, store_cases
 
 log = logging.getLogger(__name__)
 

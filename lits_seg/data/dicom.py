@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 TILT_DEGREES = 0.5
 GAP_SHARE = 0.1

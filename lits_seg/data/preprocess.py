@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 BLOCK = 16
 # Added before rounding down to a grey level. Halves, which integer HU often give, go up however a program orders its
-# sums: the images are the same in PyTorch and in the exported graph (lits_seg.export.graph).
+# sums: the images are the same in PyTorch and in the exported graph (lits_seg.exporters.graph).
 HALF = 0.5 + 2**-10
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 PACKAGE = "liver-ct-segmentation-package==1.6.0"
 FILES = {"volume-117.nii.gz": ("img_117.mrc", np.int16), "segmentation-117.nii.gz": ("lab_117.mrc", np.uint8)}

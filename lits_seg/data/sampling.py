@@ -9,8 +9,8 @@ from monai.transforms import Compose
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from lits_seg.data.slices import StoredCase
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
+from lits_seg.data.store import StoredCase
 
 
 class SeededSampler(Sampler[tuple[int, int]]):

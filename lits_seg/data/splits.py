@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lits_seg.data.slices import StoredCase
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
+from lits_seg.data.store import StoredCase
 
 Split = dict[str, list[StoredCase]]
 

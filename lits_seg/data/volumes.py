@@ -15,10 +15,10 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 
-from lits_seg.data.cases import Case
+from lits_seg.common.errors import InputError
 from lits_seg.data.dicom import read_series
 from lits_seg.data.grid import Grid, from_slices, reorientation, same_place, to_slices
-from lits_seg.errors import InputError
+from lits_seg.data.layouts import Case
 
 Watch = Callable[[int, np.ndarray], object]
 

@@ -4,7 +4,7 @@ Lesion is label 2; liver is label 1 or 2 (lesions are liver), as the LiTS challe
 """
 
 from lits_seg.metrics.overlap import SCORES, case_scores, global_dice, liver_predicted, summarise
-from lits_seg.metrics.patients import bootstrap_interval
+from lits_seg.metrics.statistics import bootstrap_interval
 
 __all__ = [
     "SCORES",

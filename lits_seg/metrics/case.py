@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from lits_seg.lesions import Box, box_around, boxes, components, label_box
 from lits_seg.metrics.detection import OVERLAPS, Pair, detection, match_lesions
+from lits_seg.metrics.lesions import Box, box_around, boxes, components, label_box
 from lits_seg.metrics.overlap import LOWEST_LABEL, case_scores, liver_predicted
 from lits_seg.metrics.surface import distance_scores
 

@@ -9,7 +9,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 
 def channels_last(features: Tensor) -> Tensor:

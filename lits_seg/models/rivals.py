@@ -1,6 +1,6 @@
 """Networks of other packages that are not always there, under the names that ``conf/model`` gives all networks."""
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 try:
     from segmentation_models_pytorch import Unet

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 
 class ConvNormReLU(nn.Module):

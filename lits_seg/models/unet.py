@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 from lits_seg.models.blocks import (
     ConvBlock,
     PointwiseConv2d,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 
 class Upsampler(nn.Module):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import failed_command, run_command
+from helpers.commands import failed_command, run_command
 from hydra import initialize_config_dir
 
 from lits_seg.benchmark import engines, inference, networks
 from lits_seg.benchmark.inference_figure import dice_figure
 from lits_seg.cli import CONF
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 
 NARROW = ("model.encoder_widths=[8,8,16,16]", "model.innermost_width=32", "model.decoder_widths=[16,16,16,16]")
 CHOSEN = ["dsc_unet/subpixel", "unet/deconv"]

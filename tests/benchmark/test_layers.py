@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import run_command
+from helpers.commands import run_command
 
 
 @pytest.mark.slow

@@ -4,14 +4,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import AFFINES, ORDERS, anatomy
-from data.test_dicom import write_series
+from helpers.dicom_series import write_series
+from helpers.volumes import AFFINES, ORDERS, anatomy
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.cli import explain
+from lits_seg.common.errors import InputError
 from lits_seg.data.ct import find_cts, open_ct
 from lits_seg.data.volumes import read_volume
-from lits_seg.errors import InputError
 
 HU = anatomy(0)[0]
 

@@ -5,12 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lits_seg.data.augment import rotate_zoom_bend, scanner_variety
-from lits_seg.data.augment_batch import ScannerVariety
+from lits_seg.common.errors import InputError
+from lits_seg.data.augment import ScannerVariety
+from lits_seg.data.augment_monai import rotate_zoom_bend, scanner_variety
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, SeededSampler
-from lits_seg.errors import InputError
 
 
 def make(root: Path, store: Path, **settings: object) -> SliceDataModule:

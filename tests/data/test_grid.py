@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import AFFINES, ORDERS, SHAPE
+from helpers.volumes import AFFINES, ORDERS, SHAPE
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.data.grid import Grid, from_slices, same_place, to_slices, view_slices

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.transforms import HistogramNormalize
 
+from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.errors import InputError
 
 
 def test_window_clips_what_scanners_write_outside_the_patient() -> None:

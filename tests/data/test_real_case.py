@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lits_seg.common.errors import InputError
 from lits_seg.data import real_case
-from lits_seg.data.cases import find_cases
+from lits_seg.data.layouts import find_cases
 from lits_seg.data.volumes import read_case
-from lits_seg.errors import InputError
 
 REAL = Path(__file__).parents[2] / "data" / "real"
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lits_seg.data.slices import StoredCase
+from lits_seg.common.errors import InputError
 from lits_seg.data.splits import split_patients
-from lits_seg.errors import InputError
+from lits_seg.data.store import StoredCase
 
 
 def patients(with_lesion: int, without: int) -> list[StoredCase]:

@@ -3,13 +3,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import AFFINES, ORDERS, SHAPE, anatomy, write_case
+from helpers.volumes import AFFINES, ORDERS, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from lits_seg.data.cases import Case, find_cases
+from lits_seg.common.errors import InputError
 from lits_seg.data.grid import to_slices
+from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.volumes import read_case, read_volume
-from lits_seg.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import slow_metrics as slow
+from helpers import slow_metrics as slow
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-import slow_metrics as slow
+from helpers import slow_metrics as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lits_seg.lesions import components
 from lits_seg.metrics.detection import detection, match_lesions
+from lits_seg.metrics.lesions import components
 
 
 def numbered(*rows: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lits_seg.metrics import case_scores, global_dice, liver_predicted, summarise
-from lits_seg.metrics.volume_overlap import VolumeOverlap
+from lits_seg.metrics.counts import VolumeOverlap
 
 VOLUMES = arrays(np.uint8, (2, 3, 4, 5), elements=st.integers(0, 2))  # patients, slices, rows, columns
 

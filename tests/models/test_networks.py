@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from lits_seg.cli import CONF
-from lits_seg.complexity import count_macs, count_parameters
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
 from lits_seg.models.blocks import SplitResidualBlock
+from lits_seg.models.cost import count_macs, count_parameters
 from lits_seg.models.unet import split_decoder
 from lits_seg.models.upsample import UPSAMPLERS
 

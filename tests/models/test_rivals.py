@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import SETTINGS, save_checkpoint
-from commands import failed_command, run_command
+from helpers.checkpoints import SETTINGS, save_checkpoint
+from helpers.commands import failed_command, run_command
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 import lits_seg.models
-from lits_seg.checkpoint import load_segmenter
 from lits_seg.cli import CONF
-from lits_seg.complexity import count_parameters
-from lits_seg.errors import InputError
+from lits_seg.common.errors import InputError
+from lits_seg.models.cost import count_parameters
+from lits_seg.training.checkpoints import load_segmenter
 
 SMP = pytest.param(
     "smp_mobilenet",

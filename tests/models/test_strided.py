@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from lits_seg.cli import CONF
-from lits_seg.complexity import count_macs, count_parameters
+from lits_seg.models.cost import count_macs, count_parameters
 
 
 def build(*overrides: str) -> nn.Module:

@@ -1,0 +1,39 @@
+"""Pages: Jinja2 templates in ``common/templates``, one style sheet, pictures inside the page."""
+
+import base64
+import io
+from typing import Any
+
+from PIL import Image
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of ``common/templates``; values are escaped, except those marked safe.
+
+    Args:
+        template: file name, such as ``comparison.html.j2``.
+        values: the template's variables.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # takes a tenth of a second
+
+    environment = Environment(
+        loader=PackageLoader("lits_seg", "common/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
+
+
+def base64_picture(picture: Image.Image, kind: str, **settings: Any) -> str:
+    """Encode a picture as ``kind`` (``png``, ``jpeg``) and return its bytes in base64.
+
+    Args:
+        picture: any Pillow image.
+        kind: Pillow's name of the format.
+        settings: Pillow's settings for that format, such as ``quality``.
+    """
+    stream = io.BytesIO()
+    picture.save(stream, kind, **settings)
+    return base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,112 @@
+"""What Dice costs: against parameters and latency."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lits_seg.comparison.labels import place_labels
+from lits_seg.comparison.pool import DICE, Group, Variant
+from lits_seg.comparison.style import TEXT, Style, look, short, svg
+
+COSTS = {
+    "parameters": ("parameters",),
+    "CPU latency, ms a slice": ("latency", "cpu_ms"),
+    "GPU latency, ms a slice": ("latency", "gpu_ms"),
+}
+NAMED = 6  # so many variants are labelled by name, more by their number in the table
+
+
+@dataclass(frozen=True)
+class Point:
+    """A variant in a panel: cost, Dice with its interval, label."""
+
+    variant: Variant
+    cost: float
+    dice: float
+    low: float
+    high: float
+    label: str
+
+
+def pareto(group: Group) -> str:
+    """Dice per case against what is known of ``COSTS``, as SVG. Filled markers: the front."""
+    panels = {title: points for title, keys in COSTS.items() if (points := _points(group, keys))}
+    style, whole = Style.of(group.variants), whole_variants(group.variants)
+    with look():
+        # Three panels are as wide as the page, fewer are no larger for it.
+        figure = Figure(figsize=(min(4.6 * len(panels), 11) + 0.4, 4.4), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axes, (title, points) in zip(grid, panels.items(), strict=True):
+            front = on_front([point for point in points if point.variant.name in whole])
+            _draw(axes, points, front, style)
+            axes.set_xlabel(title)
+        grid[0].set_ylabel("lesion Dice per case, 95 % interval")
+        _legend(figure, style, columns=3 * len(panels))
+        figure.draw_without_rendering()  # so that labels know where the points are
+        for axes, points in zip(grid, panels.values(), strict=True):
+            place_labels(axes, [(p.cost, p.dice, p.low, p.high) for p in points], [p.label for p in points])
+    return svg(figure, "Dice against parameters and latency")
+
+
+def whole_variants(variants: Sequence[Variant]) -> set[str]:
+    """Names of the variants that have all patients; the means of others do not compare with theirs."""
+    everyone = {patient for variant in variants for patient in variant.cases}
+    return {variant.name for variant in variants if variant.cases.keys() == everyone}
+
+
+def on_front(points: Sequence[Point]) -> list[Point]:
+    """The points than which no other costs no more and scores as well, and is better in one of both; by cost."""
+    front = [
+        one
+        for one in points
+        if not any(
+            other.cost <= one.cost and other.dice >= one.dice and (other.cost, other.dice) != (one.cost, one.dice)
+            for other in points
+        )
+    ]
+    return sorted(front, key=lambda point: point.cost)
+
+
+def _points(group: Group, keys: Sequence[str]) -> list[Point]:
+    points = []
+    for i, variant in enumerate(group.variants, 1):
+        cost, score = variant.median(*keys), variant.scores[DICE]
+        if cost is not None:
+            low, high = score["interval"] or (score["value"], score["value"])
+            label = variant.name if len(group.variants) <= NAMED else str(i)
+            points.append(Point(variant, cost, score["value"], low, high, label))
+    return points
+
+
+def _draw(axes: Any, points: Sequence[Point], front: Sequence[Point], style: Style) -> None:
+    for point in points:
+        colour, marker = style.colours[point.variant.upsampling], style.markers[point.variant.model]
+        axes.vlines(point.cost, point.low, point.high, color=colour, lw=1.1, alpha=0.55)
+        face = colour if point in front else "none"
+        axes.plot(point.cost, point.dice, marker, ms=7.5, mfc=face, mec=colour, mew=1.4)
+    axes.step(
+        [point.cost for point in front],
+        [point.dice for point in front],
+        where="post",
+        color=TEXT,
+        lw=0.8,
+        ls=":",
+        zorder=0,
+    )
+    costs = [point.cost for point in points]
+    axes.set(xscale="log", xlim=(min(costs) / 1.9, max(costs) * 1.9))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.12)
+
+
+def _legend(figure: Figure, style: Style, columns: int) -> None:
+    handles = [Line2D([], [], color=TEXT, ls="", marker=m, ms=6, label=model) for model, m in style.markers.items()]
+    handles += [Line2D([], [], color=c, lw=3, label=decoder) for decoder, c in style.colours.items()]
+    handles.append(Line2D([], [], color=TEXT, lw=0.8, ls=":", label="front"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), frameon=False)

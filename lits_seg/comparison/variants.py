@@ -1,0 +1,87 @@
+"""What makes two runs the same network trained the same way, and what to call it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lits_seg.comparison.folders import Run
+from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
+
+# Where things are and how fast they come does not change what is learned; what was tested on makes groups instead.
+FREE = (
+    *(*FREE_OF_A_RUN, "module", "store", "baseline"),
+    *("data.root", "data.test_root", "data.generate", "data.fold", "data.folds", "data.preprocess.size", "data.store"),
+    *("data.workers", "data.eval_batch_size", "data.device_resident", "trainer.accelerator", "trainer.num_nodes"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
+    *("trainer.num_sanity_val_steps", "trainer.default_root_dir"),
+)
+SEEDS = ("seed", "split_seed")
+NETWORK = ("model", "decoder")
+CLASSES = "model.out_channels"  # the one setting of a model that is rather the task's
+ABSENT = "none"
+
+
+def names(group: Sequence[Run]) -> list[str]:
+    """A name for each run: model, decoder, and the settings by which runs of this group differ otherwise.
+
+    Runs of one name are one variant. A model's own settings count among runs of the same model and decoder.
+    """
+    all_settings = [settings(run.config) for run in group]
+    kinds = [(run.result["model"], run.result["decoder"]) for run in group]
+    shared = _differing([_part(one, own=False) for one in all_settings])
+    own = {
+        kind: _differing(
+            [_part(one, own=True) for one, other in zip(all_settings, kinds, strict=True) if other == kind]
+        )
+        for kind in set(kinds)
+    }
+    return [
+        ", ".join([*map(str, kind), *(f"{label} {_text(one.get(key))}" for key, label in (shared | own[kind]).items())])
+        for kind, one in zip(kinds, all_settings, strict=True)
+    ]
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a resolved config that bear on what is learned, by dotted key."""
+    return {
+        key: value
+        for key, value in _leaves(config)
+        if key.split(".")[-1] not in SEEDS and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    }
+
+
+def _leaves(node: Any, key: str = "") -> list[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        return [leaf for k, part in node.items() for leaf in _leaves(part, f"{key}.{k}" if key else str(k))]
+    return [(key, node)]
+
+
+def _part(one: dict[str, Any], own: bool) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if (key.split(".")[0] in NETWORK and key != CLASSES) == own}
+
+
+def _differing(many: list[dict[str, Any]]) -> dict[str, str]:
+    """Keys whose values differ, with a short label; of keys that say the same thing, as copies do, the shortest."""
+    columns: dict[tuple[str, ...], str] = {}
+    for key in sorted({key for one in many for key in one}, key=lambda key: (len(key), key)):
+        column = tuple(json.dumps(one.get(key)) for one in many)
+        if len(set(column)) > 1:
+            columns.setdefault(column, key)
+    keys = list(columns.values())
+    short = [_short(key) for key in keys]
+    return {key: label if short.count(label) == 1 else key for key, label in zip(keys, short, strict=True)}
+
+
+def _short(key: str) -> str:
+    parts = key.removesuffix("._target_").split(".")
+    return parts[-1].replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "-".join(_text(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else str(value)
+    if isinstance(value, str):
+        return value.rsplit(".", 1)[-1] if value.isascii() and value.replace(".", "").isidentifier() else value
+    return ABSENT if value is None else str(value)

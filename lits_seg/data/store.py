@@ -1,0 +1,189 @@
+"""The slice store: pre-processed axial slices on disk, read at random through memory maps.
+
+One folder a case, named by the case and a fingerprint of its source files, below a folder named by a
+fingerprint of the pre-processing: a changed setting or file can never meet stale slices. A case is written
+under a temporary name and renamed when it is whole.
+
+    STORE/<pre-processing>/<case>-<sources>/image.npy   (S, size, size) uint8, what the network sees
+                                            label.npy   (S, size, size) uint8, 0/1/2
+                                            truth.npy   (2, S, H, W/8) bits: liver-or-lesion, lesion, own grid
+                                            case.json   name, shape, spacing, pixel counts, what the check found
+"""
+
+import errno
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lits_seg.common.errors import InputError
+from lits_seg.data.checks import check_case
+from lits_seg.data.layouts import Case
+from lits_seg.data.preprocess import Preprocess
+from lits_seg.data.volumes import read_case
+
+STORE_VERSION = 3
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """A case of the store. Arrays are opened on first use, in whichever process uses them."""
+
+    folder: Path
+    name: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    liver_pixels: tuple[int, ...]
+    lesion_pixels: tuple[int, ...]
+    check: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> "StoredCase":
+        """Reads ``case.json``; no array is touched."""
+        description = json.loads((folder / "case.json").read_text())
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
+        return cls(folder=folder, **fields)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """``(S, size, size)`` uint8."""
+        return np.load(self.folder / "image.npy", mmap_mode="r")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """``(S, size, size)`` uint8, 0/1/2."""
+        return np.load(self.folder / "label.npy", mmap_mode="r")
+
+    @cached_property
+    def _truth(self) -> np.ndarray:
+        return np.load(self.folder / "truth.npy", mmap_mode="r")
+
+    def truth(self, index: int) -> np.ndarray:
+        """The labels of one slice at the case's own resolution, ``(H, W)`` uint8, 0/1/2."""
+        planes = np.unpackbits(self._truth[:, index], axis=-1, count=self.shape[2])
+        return planes[0] + planes[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getstate__(self) -> dict:
+        # Workers map the files themselves; a pickled memory map would travel as its whole content.
+        return {key: self.__dict__[key] for key in self.__dataclass_fields__}
+
+
+def store_cases(
+    cases: Sequence[Case],
+    preprocess: Preprocess,
+    store: str | Path,
+    workers: int = 2,
+    errors: list[InputError] | None = None,
+) -> list[StoredCase]:
+    """Writes the cases that the store lacks, and opens them all, in the order given.
+
+    A case takes about 1.5 times the memory of its unpacked files while it is written; ``workers`` are at once.
+
+    Raises ``InputError`` for the first case that cannot be used, and when the disk is full; those written before
+    stay. Where a list ``errors`` is given, unusable cases are added to it and left out.
+    """
+    settings = json.dumps({"version": STORE_VERSION, **asdict(preprocess)}, sort_keys=True)
+    root = Path(store) / _fingerprint(settings)
+    folders = {case: root / f"{case.name}-{_fingerprint(_sources(case))}" for case in cases}
+    missing = {case: folder for case, folder in folders.items() if not folder.is_dir()}
+    if missing:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(root)
+        (root / "preprocess.json").write_text(settings)
+        for error in _write_cases(missing, preprocess, workers):
+            if errors is None:
+                raise error
+            errors.append(error)
+    return [StoredCase.open(folder) for folder in folders.values() if folder.is_dir()]
+
+
+def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int) -> Iterator[InputError]:
+    """Writes cases side by side, with a progress bar by bytes; yields what was wrong with those that cannot be."""
+    sizes = {case: sum(path.stat().st_size for path in _files(case)) for case in missing}
+    with (
+        # For each case a second thread, which makes images of slices while the next are being decompressed. Shared,
+        # since each new thread would keep some of its memory.
+        ThreadPoolExecutor(max(1, workers)) as beside,
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices") as bar,
+    ):
+        written = pool.map(lambda case: _write_case(case, missing[case], preprocess, beside), missing)
+        for number, (case, error) in enumerate(zip(missing, written, strict=True), start=1):
+            bar.set_postfix_str(f"{number} of {len(missing)} cases", refresh=False)
+            bar.update(sizes[case])
+            if error is not None:
+                yield error
+
+
+def _write_case(case: Case, folder: Path, preprocess: Preprocess, beside: Executor) -> InputError | None:
+    blocks: dict[int, Future[np.ndarray]] = {}
+    try:
+        image, label = read_case(case, lambda first, hu: blocks.update({first: beside.submit(preprocess.images, hu)}))
+    except InputError as error:
+        for block in blocks.values():
+            block.cancel()
+        return error
+    check = check_case(case, image, label)
+    labels = preprocess.labels(label.slices)
+    truth = np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)])
+    images = np.concatenate([blocks[first].result() for first in sorted(blocks)])
+    arrays = {"image": images, "label": labels, "truth": truth}
+    description = {
+        "name": case.name,
+        "shape": label.slices.shape,
+        "spacing": image.spacing,
+        "liver_pixels": np.count_nonzero(labels, axis=(1, 2)).tolist(),
+        "lesion_pixels": np.count_nonzero(labels > 1, axis=(1, 2)).tolist(),
+        "check": check,
+    }
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+        (temporary / "case.json").write_text(json.dumps(description))
+        temporary.chmod(0o755)
+        if not folder.is_dir():  # else another process was faster
+            temporary.rename(folder)
+    except OSError as error:
+        # numpy, where it could not write all, gives no number.
+        if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        size = sum(array.nbytes for array in arrays.values())
+        found = f"a full disk ({error.strerror or error})"
+        raise InputError(folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", found) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return None
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Half-written cases of processes that were killed; younger ones may be another process's work."""
+    for folder in root.glob(".*"):
+        if time.time() - folder.stat().st_mtime > 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(case: Case) -> list[Path]:
+    return [file for path in (case.image, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+
+
+def _sources(case: Case) -> str:
+    stats = [(str(path.resolve()), path.stat()) for path in _files(case)]
+    return json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

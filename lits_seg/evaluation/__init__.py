@@ -1,0 +1,1 @@
+"""Masks scored against references, whichever program made them."""

@@ -1,0 +1,45 @@
+"""The volumes that an exported file is calibrated and checked on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lits_seg.data.layouts import Case, find_cases
+from lits_seg.evaluation.checkpoint import checkpoint_volumes
+from lits_seg.runs.folder import SPLIT
+from lits_seg.training.module import LesionSegmenter
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """``train``: for calibration; ``test``: for parity, time and Dice. ``root``: where they are."""
+
+    train: list[Case]
+    test: list[Case]
+    root: Path
+    synthetic: bool
+
+
+def find_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> Volumes:
+    """Those in ``cfg.references``, for both, or the training and test patients of the checkpoint's own run.
+
+    Raises ``InputError`` where there are none.
+    """
+    datamodule = checkpoint_volumes(cfg, segmenter)
+    root = datamodule.test_root or datamodule.root
+    if datamodule.generate is not None:
+        datamodule.generate(datamodule.root)
+    split = Path(cfg.ckpt).absolute().parent.parent / SPLIT
+    if cfg.references is not None or not split.exists():
+        cases = find_cases(root)
+        return Volumes(cases, cases, root, datamodule.synthetic)
+    names = json.loads(split.read_text())
+    train, test = ({case.name: case for case in find_cases(where)} for where in (datamodule.root, root))
+    return Volumes(
+        [train[name] for name in names["train"] if name in train],
+        [test[name] for name in names["test"] if name in test],
+        root,
+        datamodule.synthetic,
+    )

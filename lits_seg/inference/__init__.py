@@ -1,0 +1,1 @@
+"""A CT from file to mask, report and viewer. Free of PyTorch, except for ``ensemble``."""

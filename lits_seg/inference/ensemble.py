@@ -1,0 +1,111 @@
+"""Trained networks on whole CTs, a few slices at a time: several checkpoints, several views, one answer."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lits_seg.common.errors import InputError
+from lits_seg.common.files import sha256
+from lits_seg.inference.segmenter import Segmenter
+from lits_seg.training.checkpoints import describe_network, load_segmenter
+from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.module import LesionSegmenter
+
+# Quarter turns, and whether the image is mirrored first. On square images all of them are exact.
+VIEWS = {
+    "none": ((0, False),),
+    "flips": ((0, False), (0, True), (2, False), (2, True)),
+    "rotations": ((0, False), (1, False), (2, False), (3, False)),
+    "all": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
+}
+
+
+class Ensemble(Segmenter):
+    """One or several checkpoints as one segmentation of axial slices.
+
+    Args:
+        checkpoints: of the same classes and pre-processing, such as the folds of a cross-validation; the probabilities
+            that they give are averaged.
+        tta: test-time augmentation: ``none``, ``flips``, ``rotations`` (quarter turns) or ``all`` (both: 8 views).
+        device: ``cpu``, ``cuda``, or ``auto``.
+        precision: ``32`` or ``bf16``.
+        threads: of the CPU, in this process; None: as PyTorch has it.
+
+    Raises ``InputError`` for checkpoints that are not ours or do not belong together.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Sequence[str | Path],
+        tta: str = "none",
+        device: str = "auto",
+        precision: str = "32",
+        threads: int | None = None,
+    ) -> None:
+        if tta not in VIEWS:
+            raise InputError("tta", f"one of {', '.join(VIEWS)}", tta)
+        if str(precision) not in ("32", "bf16"):
+            raise InputError("precision", "32 or bf16", precision)
+        if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+            raise InputError("device", "auto, cpu, or cuda where there is one", device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.checkpoints, self.tta = [str(path) for path in checkpoints], tta
+        self.views, self.bf16 = VIEWS[tta], str(precision) == "bf16"
+        self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.members = [load_segmenter(path).to(self.device) for path in checkpoints]
+        self.first = self.members[0]
+        self.classes, self.context = self.first.classes, self.first.context
+        for path, member in zip(checkpoints, self.members, strict=True):
+            for name in ("classes", "context", "preprocess"):
+                expected, found = getattr(self.first, name), getattr(member, name)
+                if expected != found:
+                    raise InputError(path, f"the same {name} as {checkpoints[0]} ({expected})", found)
+
+    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Segmenter``."""
+        images = torch.from_numpy(self.first.preprocess.images(hu))
+        return self.labels(images[torch.from_numpy(around)], *hu.shape[1:])
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Segmenter``."""
+        return {
+            "model": {
+                **describe_network(self.first),
+                "classes": self.classes,
+                "checkpoints": [{"path": path, "sha256": sha256(path)} for path in self.checkpoints],
+                "preprocess": asdict(self.first.preprocess),
+            },
+            "settings": {
+                "tta": self.tta,
+                "precision": "bf16" if self.bf16 else "32",
+                "device": self.device.type,
+            },
+        }
+
+    @torch.inference_mode()
+    def labels(self, images: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images ``(B, context, size, size)`` uint8 to labels and lesion probability ``(B, height, width)`` uint8."""
+        batch = images.to(self.device).float() / 255
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            scores = [self._view(member, batch, *view).float() for member in self.members for view in self.views]
+        # Log-probabilities differ from logits by a number per pixel, which changes neither label nor probability.
+        mean = torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) if scores[1:] else scores[0]
+        restored = self.first.preprocess.restore(mean, height, width)
+        labels = self.first.to_lits(restored.argmax(dim=1))
+        lesion = restored.softmax(dim=1)[:, -1]
+        return labels.byte().cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
+
+    @staticmethod
+    def _view(member: LesionSegmenter, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
+        """Logits ``(B, K, size, size)`` of the images as seen from another side, brought back."""
+        seen = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
+        logits = torch.rot90(member(seen), -turns, (-2, -1))
+        return logits.flip(-1) if mirrored else logits

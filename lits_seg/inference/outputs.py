@@ -1,0 +1,134 @@
+"""Masks to disk: NIfTI on the CT's own grid, and DICOM-SEG beside a DICOM series."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+
+from lits_seg import __version__
+from lits_seg.common.errors import InputError
+from lits_seg.data.ct import Ct
+
+DESCRIPTION = b"lits_seg; research use only"
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+# What a segmentation takes over from its CT, empty or not.
+PATIENT_AND_STUDY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+
+
+def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> None:
+    """An array ``(X, Y, Z)`` uint8 on the CT's grid as ``.nii.gz``; its values mean stored x ``slope``.
+
+    The affine is the CT's own, bit by bit: the header's transforms are taken over, not computed anew.
+    """
+    if ct.header is None:
+        image = nib.Nifti1Image(array, ct.affine)
+        image.header.set_xyzt_units("mm")
+    else:
+        header = ct.header.copy()
+        header.set_data_dtype(np.uint8)
+        header.extensions.clear()  # whatever they hold belongs to the CT
+        kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+        image = kind(array, None, header)
+    image.header["descrip"] = DESCRIPTION
+    image.header["cal_min"] = image.header["cal_max"] = 0
+    image.header.set_slope_inter(slope, 0)
+    with igzip.open(path, "wb") as file:
+        image.to_stream(file)
+
+
+def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
+    """A mask ``(X, Y, Z)`` of a DICOM series as DICOM-SEG: a binary segment for each label that the mask holds.
+
+    Segments do not overlap: *Liver* is label 1, the liver without its lesions, *Lesion* is label 2.
+
+    Raises ``InputError`` where the series lacks what a segmentation has to refer to.
+    """
+    try:
+        import highdicom as hd
+        from pydicom.sr.codedict import codes
+    except ImportError as error:
+        needed = "highdicom to write DICOM-SEG (pip install 'lits_seg[dicom]')"
+        raise InputError(ct.path, needed, "not installed") from error
+    gap = float(np.linalg.norm(ct.affine[:3, 2]))
+    slices = [_source(file, gap) for file in ct.series]
+    present = [value for value in (1, 2) if (mask == value).any()] or [2]
+    names = {1: ("Liver", codes.SCT.AnatomicalStructure, codes.SCT.Liver), 2: ("Lesion", *_lesion_codes(codes))}
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name="lits_seg", version=__version__, family=codes.DCM.ArtificialIntelligence
+    )
+    segments = [
+        hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=names[value][0],
+            segmented_property_category=names[value][1],
+            segmented_property_type=names[value][2],
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+        )
+        for number, value in enumerate(present, start=1)
+    ]
+    frames = np.zeros((mask.shape[2], mask.shape[1], mask.shape[0]), np.uint8)
+    for number, value in enumerate(present, start=1):
+        frames[(mask == value).transpose(2, 1, 0)] = number
+    try:
+        dataset = hd.seg.Segmentation(
+            source_images=slices,
+            pixel_array=frames,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=segments,
+            series_instance_uid=hd.UID(),
+            series_number=900,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="lits_seg",
+            manufacturer_model_name="lits_seg",
+            software_versions=__version__,
+            device_serial_number="0",
+            content_description="Research use only",
+            content_label="LIVER_LESIONS",
+            series_description="lits_seg, research use only",
+            omit_empty_frames=bool((mask > 0).any()),
+        )
+    except (AttributeError, ValueError, TypeError, KeyError) as error:
+        raise InputError(ct.path, "a DICOM series that a DICOM-SEG can refer to", error) from error
+    dataset.save_as(path)
+
+
+def _lesion_codes(codes: Any) -> tuple[Any, Any]:
+    return codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Lesion
+
+
+def _source(path: Path, gap: float) -> Any:
+    """A slice's header, ``gap`` mm from the next.
+
+    What a careless anonymiser emptied is taken from the file's preamble, or made up: identifiers from the series',
+    so that they are the same for all its slices, and each time.
+    """
+    import pydicom
+
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    header.SOPClassUID = header.get("SOPClassUID") or CT_IMAGE_STORAGE
+    header.SOPInstanceUID = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
+    if not header.SOPInstanceUID:
+        raise InputError(path, "a SOPInstanceUID, which a DICOM-SEG refers to", "none")
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        if not header.get(name):
+            made_up = pydicom.uid.generate_uid(entropy_srcs=[name, str(header.get("SeriesInstanceUID", ""))])
+            setattr(header, name, made_up)
+    header.SliceThickness = header.get("SliceThickness") or gap
+    for name in PATIENT_AND_STUDY:
+        if name not in header:
+            setattr(header, name, "")
+    return header

@@ -1,0 +1,145 @@
+"""One CT from file to files: mask, report, page, and on request a probability map."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lits_seg.common.errors import InputError
+from lits_seg.common.tables import json_text
+from lits_seg.data.ct import Ct, open_ct
+from lits_seg.data.grid import same_place, view_slices
+from lits_seg.data.volumes import read_labels
+from lits_seg.inference.findings import findings
+from lits_seg.inference.outputs import write_dicom_seg, write_nifti
+from lits_seg.inference.rules import Rules
+from lits_seg.inference.segmenter import Segmenter
+from lits_seg.inference.viewer import Pictures, page
+
+PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How CTs are predicted.
+
+    Args:
+        segmenter: what finds the lesions.
+        rules: what may stay of the mask.
+        batch_size: slices at a time.
+        probability: write a map of the lesion's probability, too, into ``probability/``.
+        page: write a page to look at.
+        about: what made the mask, for the report.
+    """
+
+    segmenter: Segmenter
+    rules: Rules
+    batch_size: int = 4
+    probability: bool = False
+    page: bool = True
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InputError("batch_size", "a number of slices, at least 1", self.batch_size)
+        for name in ("probability", "page"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(name, "true or false", getattr(self, name))
+
+    def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> dict[str, Any]:
+        """Writes ``name.nii.gz``, ``.json``, ``.html`` and, of a DICOM series, ``.dcm`` into ``output``; all or none.
+
+        ``liver``: a mask; what it holds is the liver then, and lesions are kept within it.
+
+        Returns the report. Raises ``InputError`` for a CT or liver that cannot be used, or a mask of somebody else's
+        in the place of ours.
+        """
+        mask_path = output / f"{name}.nii.gz"
+        if mask_path.exists() and not (output / f"{name}.json").exists():
+            raise InputError(mask_path, "a free name for the mask (output=…)", "a file that predict did not write")
+        with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path, scratch) as ct:
+            work = Path(scratch)
+            mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
+            pictures, hu = self._segment(name, ct, mask, probability, liver)
+            labels = mask.slices()
+            self.rules(labels, ct.voxel_ml)
+            known = liver is not None or self.segmenter.classes == 3
+            report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
+            with _all_or_none(name, output, work / "done") as done:
+                (done / f"{name}.json").write_text(json_text(report))
+                write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
+                if ct.series:
+                    write_dicom_seg(done / f"{name}.dcm", mask.array(), ct)
+                if self.page:
+                    (done / f"{name}.html").write_text(page(name, report, pictures, labels, ct))
+                if self.probability:
+                    (done / PROBABILITY).mkdir()
+                    write_nifti(done / PROBABILITY / f"{name}.nii.gz", probability.array(), ct, slope=1 / 255)
+        return report
+
+    def _segment(
+        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Path | None
+    ) -> tuple[Pictures, tuple[float, float]]:
+        """Fills mask and probability; gives the slices' pictures, and the lowest and highest HU."""
+        inside = None if liver is None else _liver(liver, ct)
+        pictures, lowest, highest = Pictures(), np.inf, -np.inf
+        with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
+            for start, hu, found, lesion in self.segmenter.segment(ct, self.batch_size):
+                block = slice(start, start + len(hu))
+                if inside is not None:
+                    found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)
+                mask.slices()[block] = found
+                if self.probability:
+                    probability.slices()[block] = lesion
+                lowest, highest = min(lowest, float(hu.min())), max(highest, float(hu.max()))
+                if self.page:
+                    pictures.add(hu)
+                bar.update(len(hu))
+        if lowest >= 0 and highest <= 255:
+            raise InputError(
+                ct.path, "a CT in HU (air is near -1000)", f"values {lowest:g} to {highest:g}, as in a picture"
+            )
+        return pictures, (lowest, highest)
+
+
+def _liver(path: Path, ct: Ct) -> np.ndarray:
+    liver = read_labels(path)
+    if not same_place(ct, liver):
+        raise InputError(path, f"the grid of {ct.path} ({ct})", liver)
+    return liver.slices
+
+
+class _OnDisk:
+    """A byte for each of a CT's voxels, in a file that is mapped anew for each use, so that no memory stays taken."""
+
+    def __init__(self, path: Path, ct: Ct) -> None:
+        self.path, self.shape, self.affine = path, ct.shape, ct.affine
+        with path.open("wb") as file:
+            file.truncate(int(np.prod(ct.shape)))
+
+    def array(self) -> np.ndarray:
+        """``(X, Y, Z)``, as the CT's file has it."""
+        return np.memmap(self.path, np.uint8, "r+", shape=self.shape, order="F")
+
+    def slices(self) -> np.ndarray:
+        """``(S, H, W)``, to be written into."""
+        return view_slices(self.array(), self.affine)
+
+
+@contextmanager
+def _all_or_none(name: str, output: Path, done: Path) -> Iterator[Path]:
+    """A folder whose files go to ``output`` once all of them are written, in place of an earlier prediction's."""
+    done.mkdir()
+    yield done
+    for earlier in (f"{name}.html", f"{name}.dcm", f"{PROBABILITY}/{name}.nii.gz"):
+        if (output / f"{name}.json").exists() and not (done / earlier).exists():
+            (output / earlier).unlink(missing_ok=True)  # it would belong to another mask
+    for file in sorted(path for path in done.rglob("*") if path.is_file()):
+        target = output / file.relative_to(done)
+        target.parent.mkdir(exist_ok=True)
+        file.replace(target)

@@ -1,0 +1,1 @@
+"""Many runs from one command: jobs in processes of their own, and hyper-parameter search."""

@@ -1,0 +1,1 @@
+"""The LightningModule, its losses and callbacks, and the checkpoints that they write."""

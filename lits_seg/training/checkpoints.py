@@ -1,0 +1,117 @@
+"""Checkpoints: read without running any code that they bring along, and only what this project wrote."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lits_seg.common.errors import InputError
+from lits_seg.data.preprocess import Preprocess
+from lits_seg.models.cost import count_parameters
+from lits_seg.training.module import LesionSegmenter
+
+# A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
+# classes of these kinds, from these packages.
+KINDS = (nn.Module, Optimizer, LRScheduler, Preprocess)
+PACKAGES = (
+    "lits_seg.",
+    "monai.networks.",
+    "monai.losses.",
+    "segmentation_models_pytorch.",
+    "torch.nn.",
+    "torch.optim.",
+)
+SETTINGS = frozenset(inspect.signature(LesionSegmenter.__init__).parameters) - {"self"}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A Lightning checkpoint of a ``LesionSegmenter``, on the CPU.
+
+    Raises ``InputError`` for a file that is missing, damaged, not ours, or names what it may not name.
+    """
+    if Path(path).is_dir():
+        inside = Path(path, "checkpoints", "best.ckpt")
+        raise InputError(path, "a checkpoint", f"a folder{f'; there is {inside}' if inside.exists() else ''}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(path, "a checkpoint", "no such file") from None
+    except Exception as error:  # a damaged file fails in the reader in any way
+        raise InputError(
+            path, "a checkpoint of lits_seg", f"something else, or a file that is cut off ({type(error).__name__})"
+        ) from error
+    settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if (
+        not isinstance(settings, dict)
+        or settings.keys() != SETTINGS
+        or not isinstance(settings["model"], dict)
+        or not isinstance(checkpoint.get("state_dict"), dict)
+    ):
+        raise InputError(path, "a checkpoint of lits_seg", "one of another program or version")
+    for key, value in _texts(settings):
+        if "${" in value or (key == "_target_" and not _trusted(value)):
+            raise InputError(path, f"networks, losses and optimizers from {', '.join(PACKAGES)}", value)
+    return checkpoint
+
+
+def load_segmenter(path: str | Path) -> LesionSegmenter:
+    """The network of a checkpoint with all that belongs to it, in eval mode, on the CPU."""
+    checkpoint = read_checkpoint(path)
+    segmenter = LesionSegmenter(**checkpoint["hyper_parameters"])
+    try:
+        segmenter.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise InputError(path, "weights that fit its own settings", str(error).splitlines()[0]) from error
+    return segmenter.eval()
+
+
+def describe_network(segmenter: LesionSegmenter) -> dict[str, Any]:
+    """The network's class, its decoder by level, and the number of its parameters."""
+    model = segmenter.hparams["model"]
+    return {
+        "network": model["_target_"].rsplit(".", 1)[-1],
+        "decoder": "-".join(model.get("upsample", [])) or "own",
+        "parameters": count_parameters(segmenter.network),
+    }
+
+
+def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
+    """Raises ``InputError``, naming what differs, where a checkpoint holds another network than ``model``."""
+    stored = read_checkpoint(path)["hyper_parameters"]["model"]
+    differing = [key for key in sorted(stored.keys() | model.keys()) if stored.get(key) != model.get(key)]
+    if differing:
+        expected = ", ".join(f"{key}={model.get(key)}" for key in differing)
+        found = ", ".join(f"{key}={stored.get(key)}" for key in differing)
+        raise InputError(path, f"a checkpoint of this model ({expected})", found)
+
+
+def _trusted(target: str) -> bool:
+    if not target.startswith(PACKAGES):
+        return False
+    try:
+        found = get_object(target)
+    except Exception as error:  # no such thing
+        if isinstance(error.__cause__, InputError):  # there is, but its package is missing
+            raise error.__cause__ from error
+        return False
+    # A trusted module also holds what it imports (its Path, say): the class itself must come from there.
+    return isinstance(found, type) and issubclass(found, KINDS) and found.__module__.startswith(PACKAGES)
+
+
+def _texts(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """All texts within nested containers, each with the key that it stands under."""
+    if isinstance(settings, str):
+        yield key, settings
+    elif isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from _texts(name)
+            yield from _texts(value, str(name))
+    elif isinstance(settings, (list, tuple)):
+        for value in settings:
+            yield from _texts(value, key)

@@ -1,0 +1,153 @@
+"""The one LightningModule: loss, step, score per volume. Knows a network only as images to logits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from lits_seg import metrics
+from lits_seg.common.errors import InputError
+from lits_seg.metrics.counts import VolumeOverlap
+from lits_seg.training.memory import keep_freed_memory
+
+CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
+
+
+class LesionSegmenter(pl.LightningModule):
+    """Trains a network on slices and scores it on volumes.
+
+    All arguments are plain containers, as in ``conf/``, where each names its class by ``_target_``: so a
+    checkpoint tells what it holds and loads without unpickling any code.
+
+    Args:
+        model: the network, ``(B, context, size, size) -> (B, K, size, size)``. K = 2: lesion or not; 3: LiTS labels.
+        loss: called with logits and targets.
+        optimizer: of the network's parameters.
+        scheduler: of the learning rate, stepped every batch; the value ``auto`` stands for the run's number of
+            steps. None: constant.
+        preprocess: from HU to images; the network is bound to it.
+        seed: of dropout.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any] | None,
+        preprocess: Mapping[str, Any],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        # For the checkpoint; loggers get the run's facts (train.py), under names that these would overwrite.
+        self.save_hyperparameters(logger=False)
+        self.network = instantiate(model).to(memory_format=torch.channels_last)
+        self.loss = instantiate(loss)
+        self.preprocess = instantiate(preprocess)
+        self.context = int(model.get("in_channels", 1))
+        self.classes = int(model["out_channels"])
+        if self.classes not in CLASSES:
+            raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
+        self.structures = CLASSES[self.classes]
+        self.overlap = VolumeOverlap(0, self.structures)
+        self.train_overlap = VolumeOverlap(1, self.structures)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
+        return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def _labels(self, logits: Tensor, height: int, width: int) -> Tensor:
+        return self.to_lits(self.preprocess.restore(logits, height, width).argmax(dim=1)).byte()
+
+    def to_lits(self, classes: Tensor) -> Tensor:
+        """The network's classes as LiTS labels."""
+        return classes * 2 if self.classes == 2 else classes
+
+    def _target(self, label: Tensor) -> Tensor:
+        return label // 2 if self.classes == 2 else label
+
+    def on_fit_start(self) -> None:
+        """Gives the loss the training set's label counts, if it wants them; readies the CPU's memory."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        if hasattr(self.loss, "set_counts"):
+            background, liver, lesion = self.trainer.datamodule.label_counts()
+            self.loss.set_counts([background + liver, lesion] if self.classes == 2 else [background, liver, lesion])
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Seeds dropout by the step, so that a resumed run draws what an uninterrupted one draws."""
+        step = torch.tensor([self.hparams.seed, self.global_step, self.global_rank])
+        torch.manual_seed(int((step * torch.tensor([1_000_003, 8_191, 131])).sum()))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        logits = self(batch["image"])
+        loss = self.loss(logits.float(), self._target(batch["label"]))
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
+        everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
+        self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), batch["label"], everyone)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the Dice of the epoch's augmented training slices, all together."""
+        self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0].cpu()), sync_dist=True)
+        self.train_overlap.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts counting anew."""
+        self._start("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Starts counting anew."""
+        self._start("test")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Counts a batch's voxels."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Counts a batch's voxels; gives the predicted LiTS labels ``(B, H, W)`` to the callbacks."""
+        return self._evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the score per volume."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the score per volume."""
+        self._log_scores("test")
+
+    def _start(self, part: str) -> None:
+        patients = len(self.trainer.datamodule.split[part])
+        self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
+
+    def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
+        logits = self(batch["image"]).float()
+        if part == "val":
+            loss = self.loss(logits, self._target(batch["label"]))
+            self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
+        predicted = self._labels(logits, *batch["truth"].shape[-2:])
+        self.overlap.update(predicted, batch["truth"], batch["case"])
+        return predicted
+
+    def _log_scores(self, part: str) -> None:
+        # The counts are summed over the ranks already: sync_dist averages equal values.
+        lesion, *liver = self.overlap.compute().cpu().unbind(dim=1)
+        for name, value in metrics.summarise(lesion).items():
+            self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
+        for counts in liver:
+            for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
+                self.log(f"{part}/liver/{name}", value, sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimizer and, if wanted, scheduler from their configs."""
+        optimizer = instantiate(self.hparams.optimizer, params=self.network.parameters())
+        if self.hparams.scheduler is None:
+            return {"optimizer": optimizer}
+        steps = int(self.trainer.estimated_stepping_batches)
+        settings = {key: steps if value == "auto" else value for key, value in self.hparams.scheduler.items()}
+        scheduler = instantiate(settings, optimizer=optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,121 @@
+"""The test patients of a run: each put together again from its slices, scored, and drawn."""
+
+import shutil
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytorch_lightning as pl
+from PIL import Image
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import WandbLogger
+
+from lits_seg.common.files import write_text
+from lits_seg.common.tables import csv_text
+from lits_seg.data.store import StoredCase
+from lits_seg.evaluation.score_tables import flat_case
+from lits_seg.metrics.case import score_case
+from lits_seg.runs.folder import PICTURES
+from lits_seg.training import pictures
+
+CASES, OVERLAYS = "test_cases.csv", "overlays.png"
+
+
+class PatientScores(Callback):
+    """Scores whole test volumes with every LiTS metric (``score_case``), whichever ranks saw their slices.
+
+    Writes ``test_cases.csv``, a row a patient; ``overlays/CASE.png`` of each patient's slice with most lesion, by the
+    truth, else by the prediction: image, truth, prediction; and some of them in ``overlays.png``, from the best to
+    the worst (the paper's Fig. 3). To W&B, too. ``cases`` then holds the scores.
+
+    Args:
+        folder: where the files go; with several ranks on one that all of them see.
+        patients: at most so many rows in ``overlays.png``.
+    """
+
+    def __init__(self, folder: str | Path, patients: int = 5) -> None:
+        self.folder, self.patients = Path(folder), patients
+        self.cases: list[dict[str, Any]] = []
+
+    @property
+    def _masks(self) -> Path:
+        return self.folder / ".test_masks"
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Room for the masks: files, that all ranks write their slices into."""
+        if trainer.is_global_zero:
+            shutil.rmtree(self._masks, ignore_errors=True)
+            self._masks.mkdir(parents=True)
+            for number, case in enumerate(trainer.datamodule.split["test"]):
+                np.lib.format.open_memmap(self._masks / f"{number}.npy", "w+", np.uint8, case.shape)
+        trainer.strategy.barrier()
+        self._mask = lru_cache(maxsize=2)(lambda number: np.load(self._masks / f"{number}.npy", mmap_mode="r+"))
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """A batch holds one patient's slices."""
+        self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The first rank scores and draws, once all have written."""
+        self._mask.cache_clear()
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            try:
+                self._write(trainer.datamodule.split["test"], trainer)
+            finally:
+                shutil.rmtree(self._masks, ignore_errors=True)
+        trainer.strategy.barrier()
+
+    def _write(self, cases: list[StoredCase], trainer: pl.Trainer) -> None:
+        (self.folder / PICTURES).mkdir(exist_ok=True)
+        self.cases, slices = [], []
+        for case, predicted in zip(cases, self._predicted(len(cases)), strict=True):
+            truth = np.stack([case.truth(i) for i in range(len(case))])
+            scores = score_case(predicted, truth, case.spacing)
+            self.cases.append({"case": case.name, "spacing": list(case.spacing), **scores})
+            chosen = _most_lesion(truth, predicted)
+            title = f"{case.name}, slice {chosen}, Dice {scores['lesion']['dice']:.2f}"
+            row = {"image": case.images[chosen] / np.float32(255), "truth": truth[chosen], "title": title}
+            slices.append({**row, "predicted": np.array(predicted[chosen])})
+            panels = pictures.panels(*(slices[-1][part] for part in ("image", "truth", "predicted")))
+            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True)
+        rows = [flat_case(case) for case in self.cases]
+        write_text(self.folder / CASES, csv_text(rows))
+        chosen_rows = [slices[i] for i in self._from_best_to_worst()]
+        figure = pictures.overlays(chosen_rows)
+        figure.savefig(self.folder / OVERLAYS, dpi=110)
+        plt.close(figure)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_table("test/cases", columns=list(rows[0]), data=[list(row.values()) for row in rows])
+                _log_overlays(logger, chosen_rows)
+
+    def _predicted(self, count: int) -> Iterator[np.ndarray]:
+        for number in range(count):
+            yield np.load(self._masks / f"{number}.npy", mmap_mode="r")
+
+    def _from_best_to_worst(self) -> list[int]:
+        ranked = sorted(range(len(self.cases)), key=lambda i: -self.cases[i]["lesion"]["dice"])
+        return sorted({ranked[int(i)] for i in np.linspace(0, len(ranked) - 1, self.patients)}, key=ranked.index)
+
+
+def _most_lesion(truth: np.ndarray, predicted: np.ndarray) -> int:
+    true, found = ((labels == 2).sum(axis=(1, 2)) for labels in (truth, predicted))
+    return int((true if true.any() else found).argmax())
+
+
+def _log_overlays(logger: WandbLogger, rows: list[dict[str, Any]]) -> None:
+    classes = {0: "background", 1: "liver", 2: "lesion"}
+    logger.log_image(
+        "test/overlays",
+        [pictures.on_grid(row["image"], *row["truth"].shape) for row in rows],
+        caption=[row["title"] for row in rows],
+        masks=[
+            {part: {"mask_data": row[part], "class_labels": classes} for part in ("truth", "predicted")} for row in rows
+        ],
+    )

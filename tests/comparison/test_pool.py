@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.run_folders import HEAVY, LIGHT, case, one_group, run, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lits_seg.common.errors import InputError
+from lits_seg.comparison.folders import Run, find_runs
+from lits_seg.comparison.pool import DICE, pool
+from lits_seg.comparison.variants import names
+from lits_seg.metrics.statistics import bootstrap_interval
+
+JACCARD, FOUND = "lesion/jaccard", "detection/iou>0.5/recall"
+
+
+# Of 20 lesion voxels `missed` are missed: Dice 2 (20 - missed) / (40 - missed).
+def dice(missed: int) -> float:
+    return 2 * (20 - missed) / (40 - missed)
+
+
+def test_folds_are_pooled_over_patients_as_by_hand() -> None:
+    group = one_group([run("a", [case("1", 4), case("2", 12)]), run("b", [case("3", 0)], fold=1)])
+    (variant,) = group.variants
+    values = [dice(4), dice(12), dice(0)]
+    assert variant.scores[DICE]["value"] == pytest.approx(np.mean(values))
+    assert variant.scores[DICE]["interval"] == pytest.approx(bootstrap_interval(values))
+    assert variant.scores["lesion/dice_global"]["value"] == pytest.approx(2 * (60 - 16) / (120 - 16))
+    assert variant.scores[FOUND]["value"] == pytest.approx(2 / 3)  # 8 of 20 voxels are an IoU of 0.4
+    assert variant.scores[JACCARD]["value"] == pytest.approx((16 + 8 + 20) / 60)
+
+
+def test_seeds_are_averaged_and_patients_resampled_not_runs() -> None:
+    first, second = [case("1", 2), case("2", 10)], [case("1", 6), case("2", 18)]
+    group = one_group([run("a", first), run("b", second, seed=1)])
+    (variant,) = group.variants
+    each = [(dice(2) + dice(6)) / 2, (dice(10) + dice(18)) / 2]
+    assert variant.scores[DICE]["value"] == pytest.approx(np.mean(each))
+    assert variant.scores[DICE]["interval"] == pytest.approx(bootstrap_interval(each))
+    assert variant.scores[FOUND]["value"] == pytest.approx(2 / 4)  # 18 and 14 of 20 voxels; 10 and 2
+    assert variant.every("seed") == [0, 1]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.permutations(range(6)))
+def test_order_of_runs_does_not_matter(order: list[int]) -> None:
+    runs = [
+        run(
+            f"{network} {fold} {seed}",
+            [case(f"{fold}{i}", 3 * fold + 5 * seed + i) for i in (1, 2)],
+            network,
+            fold,
+            seed,
+        )
+        for network, seeds in ((LIGHT, (0,)), (HEAVY, (0, 1)))
+        for fold in (0, 1)
+        for seed in seeds
+    ]
+    assert one_group([runs[i] for i in order]) == one_group(runs)
+
+
+def test_differences_are_of_the_same_patients_as_by_hand() -> None:
+    light = run("a", [case("1", 4), case("2", 0), case("3", 7)], LIGHT)
+    heavy = run("b", [case("3", 7), case("1", 10), case("2", 2)], HEAVY)
+    row = one_group([light, heavy]).pairs[LIGHT][DICE]
+    assert row["difference"] == pytest.approx((dice(4) - dice(10) + dice(0) - dice(2)) / 3)
+    assert (row["wins_a"], row["wins_b"], row["ties"], row["patients"]) == (2, 0, 1, 3)
+
+
+def test_missing_fold_is_told_and_compared_on_common_patients() -> None:
+    whole = [run("a", [case("1", 4), case("2", 6)]), run("b", [case("3", 0)], fold=1)]
+    group = one_group([*whole, run("c", [case("1", 2), case("2", 2)], LIGHT)])
+    row = group.pairs[LIGHT][DICE]
+    assert row["patients"] == 2
+    assert row["b"] == pytest.approx((dice(4) + dice(6)) / 2)
+    (note,) = group.notes
+    assert note.startswith(f"{LIGHT} has folds 0 of 2: its means are over 2 of 3 patients")
+    assert "compared on the 2 patients of both" in note
+
+
+def test_patient_twice_for_one_seed_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"a and b \(unet, deconv\): expected each patient tested once .* 2 in both"):
+        pool([run("a", [case("1"), case("2")]), run("b", [case("2"), case("3")], fold=1)], HEAVY)
+
+
+def test_folds_tested_on_the_same_volumes_from_elsewhere_repeat_as_seeds_do() -> None:
+    elsewhere = {"data.test_root": "/data/other"}
+    runs = [run(f"{fold}", [case("1", 2 * fold), case("2", 8)], fold=fold, **elsewhere) for fold in (0, 1)]
+    (variant,) = one_group(runs).variants
+    assert variant.scores[DICE]["value"] == pytest.approx(((dice(0) + dice(2)) / 2 + dice(8)) / 2)
+
+
+def test_other_data_of_the_same_name_is_an_error() -> None:
+    other = case("1")
+    other["voxels"]["lesion"][2] += 1
+    with pytest.raises(InputError, match="the same data: 1 with 20 lesion voxels"):
+        pool([run("a", [case("1")]), run("b", [other], LIGHT)], HEAVY)
+
+
+def test_runs_that_do_not_compare_are_in_groups_of_their_own() -> None:
+    runs = [run("a", [case("1")]), run("b", [case("1")], **{"data.split_seed": 1})]
+    other = run("c", [case("1")])
+    for changed in ({"size": 128}, {"folds": 4}, {"data": "lits", "synthetic": False}, {"selected_on_test": True}):
+        runs.append(Run(str(changed), Path("x"), {**other.result, **changed}, other.config, {}))
+    groups = pool(runs, HEAVY)
+    assert [len(group.variants) for group in groups] == [1] * 6
+    assert len({group.title for group in groups}) == 6
+    assert sum("optimistic" in group.title for group in groups) == 1
+    assert sum("(synthetic CT)" in group.title for group in groups) == 5
+
+
+def test_baseline_that_is_absent_is_replaced_and_told() -> None:
+    group = one_group([run("a", [case("1"), case("2")], LIGHT), run("b", [case("1"), case("2")], "unet, bilinear")])
+    assert group.baseline.name == "unet, bilinear"
+    assert any("No run of the baseline unet, deconv" in note for note in group.notes)
+    assert one_group([run("a", [case("1")], LIGHT), run("b", [case("1")])], LIGHT).baseline.name == LIGHT
+
+
+def test_of_equal_networks_the_one_with_most_patients_stands_in() -> None:
+    whole = [run(f"w{fold}", [case(str(fold))], LIGHT, fold=fold) for fold in (0, 1)]
+    longer = run("l", [case("0")], LIGHT, **{"trainer.max_epochs": 3})
+    for runs in ([*whole, longer], [longer, *whole]):
+        assert one_group(runs).baseline.name == "dsc_unet, subpixel, max epochs 2"
+
+
+def test_variants_are_named_by_what_differs() -> None:
+    lr = {"optimizer.lr": 0.01, "module.optimizer.lr": 0.01}
+    runs = [
+        run("a", [], LIGHT),
+        run("b", [], LIGHT, fold=1, seed=5, **{"output_dir": "/x", "trainer.accelerator": "gpu", "module.seed": 5}),
+        run("c", [], LIGHT, **lr),
+        run("d", [], HEAVY, **{"model.dropout": 0.5}),
+    ]
+    assert names(runs) == [f"{LIGHT}, lr 0.001", f"{LIGHT}, lr 0.001", f"{LIGHT}, lr 0.01", f"{HEAVY}, lr 0.001"]
+    classes = [run("a", [], LIGHT, **{"model.out_channels": 3}), run("b", [], HEAVY, **{"model.out_channels": 2})]
+    assert names(classes) == [f"{LIGHT}, out channels 3", f"{HEAVY}, out channels 2"]
+    mixed = [
+        run("a", []),
+        run("b", [], **{"decoder.levels": ["bilinear", "deconv"], "scheduler": {"_target_": "x.Poly"}}),
+    ]
+    assert names(mixed) == [
+        f"{HEAVY}, scheduler none, levels deconv-deconv-deconv-deconv",
+        f"{HEAVY}, scheduler Poly, levels bilinear-deconv",
+    ]
+
+
+def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "deep" / "good", [case("1", missed=20), case("2")])
+    (tmp_path / "deep" / "good" / ".hydra").mkdir()
+    (tmp_path / "deep" / "good" / ".hydra" / "config.yaml").write_text("a: 1")
+    for name in ("open", "broken", "crashed"):
+        write_run(tmp_path / name, [case("1")])
+    (tmp_path / "open" / "result.json").unlink()
+    for name in ("result.json", "config.yaml", "versions.json"):  # as where the settings themselves were wrong
+        (tmp_path / "crashed" / name).unlink()
+    (tmp_path / "crashed" / "failed.txt").write_text("Traceback\nRuntimeError: out of memory\n\n")
+    (tmp_path / "broken" / "result.json").write_text("{")
+    found = find_runs(tmp_path)
+    assert [run.name for run in found.finished] == ["deep/good"]
+    assert np.isnan(found.finished[0].result["cases"][0]["lesions"][0]["dice"])
+    assert found.unfinished == ["open"]
+    assert found.failed == {"crashed": "RuntimeError: out of memory"}
+    assert list(found.unreadable) == ["broken"]
+    (tmp_path / "deep" / "good" / "result.json").unlink()
+    with pytest.raises(InputError, match=r"found 2 unfinished \(deep/good, open\); 1 failed \(crashed\); 1 unreadable"):
+        find_runs(tmp_path)

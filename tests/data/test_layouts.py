@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from helpers.volumes import anatomy, write_case
+
+from lits_seg.common.errors import InputError
+from lits_seg.data.layouts import Case, find_cases
+
+
+def test_find_cases_lits_in_split_folders_in_order_of_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 2):
+        write_case(tmp_path / f"part{number % 2}", str(number), *anatomy(number))
+    assert [case.name for case in find_cases(tmp_path)] == ["2", "9", "10"]
+
+
+def test_find_cases_msd(tmp_path: Path) -> None:
+    image, label = (nib.Nifti1Image(array, np.eye(4)) for array in anatomy(0))
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / folder).mkdir()
+    for number in (12, 3):
+        nib.save(image, tmp_path / "imagesTr" / f"liver_{number}.nii.gz")
+        nib.save(label, tmp_path / "labelsTr" / f"liver_{number}.nii.gz")
+    (tmp_path / "imagesTr" / "._liver_3.nii.gz").write_bytes(b"left by an archiver")
+    assert find_cases(tmp_path) == [
+        Case(name, tmp_path / "imagesTr" / f"{name}.nii.gz", tmp_path / "labelsTr" / f"{name}.nii.gz")
+        for name in ("liver_3", "liver_12")
+    ]
+
+
+@pytest.mark.parametrize("content", ["missing", "empty", "twice"])
+def test_bad_folders_are_named(content: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    if content != "missing":
+        root.mkdir()
+    if content == "twice":
+        for folder in ("a", "b"):
+            write_case(root / folder, "0", *anatomy(0))
+    with pytest.raises(InputError, match=r"root.*expected.*found"):
+        find_cases(root)
+
+
+def test_unpaired_files_are_gathered_and_the_others_found(tmp_path: Path) -> None:
+    for number in (0, 1, 2):
+        write_case(tmp_path, str(number), *anatomy(number))
+    (tmp_path / "volume-0.nii.gz").unlink()
+    (tmp_path / "segmentation-2.nii.gz").unlink()
+    errors: list[InputError] = []
+    assert [case.name for case in find_cases(tmp_path, errors)] == ["1"]
+    assert [str(error).split(": ")[0] for error in errors] == [
+        str(tmp_path / "segmentation-0.nii.gz"),
+        str(tmp_path / "volume-2.nii.gz"),
+    ]
+
+
+def test_a_folder_with_a_series_is_a_volume_and_one_with_volumes_is_not(tmp_path: Path) -> None:
+    write_case(tmp_path / "volume-batch1", "0", *anatomy(0))
+    (tmp_path / "volume-1").mkdir()
+    (tmp_path / "volume-1" / "IM0001").write_bytes(b"")
+    write_case(tmp_path, "1", *anatomy(0))
+    (tmp_path / "volume-1.nii.gz").unlink()
+    assert [case.image for case in find_cases(tmp_path)] == [
+        tmp_path / "volume-batch1" / "volume-0.nii.gz",
+        tmp_path / "volume-1",
+    ]

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from helpers.volumes import AFFINES, ORDERS, anatomy
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+
+from lits_seg.common.errors import InputError
+from lits_seg.evaluation.masks import find_masks, pair_masks, read_pair, score_masks
+
+LABELS = anatomy(0)[1]
+
+
+def write(path: Path, labels: np.ndarray = LABELS, affine: np.ndarray = AFFINES["oblique"]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(labels, affine), path)
+
+
+def test_lits_msd_and_plain_folders(tmp_path: Path) -> None:
+    for name in ("lits/part 1/segmentation-10.nii", "lits/part 2/segmentation-9.nii.gz", "lits/volume-9.nii"):
+        write(tmp_path / name)
+    for name in ("msd/labelsTr/liver_1.nii.gz", "msd/imagesTr/liver_1.nii.gz", "msd/imagesTr/liver_2.nii.gz"):
+        write(tmp_path / name)
+    for name in ("plain/a.nii", "plain/b.nii.gz", "plain/probability/a.nii.gz", "plain/.c.nii.gz"):
+        write(tmp_path / name)
+    (tmp_path / "plain" / "a.json").write_text("{}")
+    assert list(find_masks(tmp_path / "lits")) == ["segmentation-10", "segmentation-9"]
+    assert list(find_masks(tmp_path / "msd")) == ["liver_1"]
+    assert list(find_masks(tmp_path / "plain")) == ["a", "b"]
+
+
+def test_pairs_come_in_the_order_of_their_numbers_whatever_their_ending(tmp_path: Path) -> None:
+    for number in (10, 9):
+        write(tmp_path / "a" / f"segmentation-{number}.nii")
+        write(tmp_path / "b" / f"segmentation-{number}.nii.gz")
+    pairs = pair_masks(tmp_path / "a", tmp_path / "b")
+    assert list(pairs) == ["segmentation-9", "segmentation-10"]
+    assert pairs["segmentation-9"] == (tmp_path / "a/segmentation-9.nii", tmp_path / "b/segmentation-9.nii.gz")
+    single = pair_masks(tmp_path / "a/segmentation-9.nii", tmp_path / "b/segmentation-10.nii.gz")
+    assert list(single) == ["segmentation-10"]
+
+
+def test_masks_without_a_counterpart_are_all_named(tmp_path: Path) -> None:
+    for name in ("p/a.nii", "p/b.nii", "p/x.nii", "r/a.nii.gz", "r/c.nii.gz", "r/d.nii.gz"):
+        write(tmp_path / name)
+    with pytest.raises(InputError, match=r"/p: expected one mask for each in .*/r.*none for c, d; too many: b, x$"):
+        pair_masks(tmp_path / "p", tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "told"),
+    [
+        (lambda folder: None, "no such file or folder"),
+        (lambda folder: folder.mkdir(), "found none"),
+        (lambda folder: [write(folder / name) for name in ("a.nii", "a.nii.gz")], "expected each mask once"),
+    ],
+)
+def test_folders_that_cannot_be_used(prepare: object, told: str, tmp_path: Path) -> None:
+    prepare(tmp_path / "masks")
+    with pytest.raises(InputError, match=told):
+        find_masks(tmp_path / "masks")
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_any_order_of_axes_scores_the_same(order: np.ndarray, tmp_path: Path) -> None:
+    affine = AFFINES["oblique"]
+    predicted = anatomy(1)[1]
+    write(tmp_path / "r" / "a.nii", LABELS, affine)
+    write(tmp_path / "p" / "a.nii", apply_orientation(predicted, order), affine @ inv_ornt_aff(order, predicted.shape))
+    (case,) = score_masks(tmp_path / "p", tmp_path / "r")
+    both = ((predicted == 2) & (LABELS == 2)).sum()
+    assert case["voxels"]["lesion"] == [both, (predicted == 2).sum(), (LABELS == 2).sum()]
+    assert case["spacing"] == pytest.approx(nib.affines.voxel_sizes(affine))
+
+
+@pytest.mark.parametrize(
+    ("labels", "affine"),
+    [
+        (LABELS[:, :, 1:], AFFINES["oblique"]),
+        (LABELS, AFFINES["oblique"] @ np.diag([1.1, 1, 1, 1])),
+        (LABELS, AFFINES["oblique"] + np.array([[0, 0, 0, 1.0]] + [[0] * 4] * 3)),
+        (LABELS, np.eye(4)),
+    ],
+    ids=["another shape", "another spacing", "moved", "no header"],
+)
+def test_another_grid_is_refused_with_both_grids_told(labels: np.ndarray, affine: np.ndarray, tmp_path: Path) -> None:
+    write(tmp_path / "r.nii")
+    write(tmp_path / "p.nii", labels, affine)
+    with pytest.raises(InputError) as error:
+        read_pair(tmp_path / "p.nii", tmp_path / "r.nii")
+    told = str(error.value)
+    assert told.startswith(f"{tmp_path}/p.nii: expected the grid of {tmp_path}/r.nii (48×40×10 voxels, LPS")
+    assert ("grid=voxels" in told) == (labels.shape == LABELS.shape)
+
+
+def test_as_stored_when_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "r.nii")
+    write(tmp_path / "p.nii", LABELS, np.eye(4))
+    predicted, reference = read_pair(tmp_path / "p.nii", tmp_path / "r.nii", grid="voxels")
+    np.testing.assert_array_equal(predicted.slices, reference.slices)
+    write(tmp_path / "q.nii", LABELS[1:], np.eye(4))
+    with pytest.raises(InputError, match=r"q\.nii: expected the grid"):
+        read_pair(tmp_path / "q.nii", tmp_path / "r.nii", grid="voxels")
+
+
+def test_every_bad_mask_is_told(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / "r" / f"{name}.nii")
+    write(tmp_path / "p" / "a.nii", LABELS * 2)
+    (tmp_path / "p" / "b.nii.gz").write_bytes(b"\x1f\x8b cut")
+    write(tmp_path / "p" / "c.nii")
+    with pytest.raises(InputError) as error:
+        score_masks(tmp_path / "p", tmp_path / "r")
+    told = str(error.value)
+    assert "2 that cannot" in told
+    assert "a.nii: expected labels 0 (background), 1 (liver), 2 (lesion) alone; found values 0, 2, 4" in told
+    assert "b.nii.gz: expected a readable NIfTI volume" in told

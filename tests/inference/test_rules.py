@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from lits_seg.common.errors import InputError
+from lits_seg.inference.rules import Rules
+
+
+def after(rules: Rules, row: str, voxel_ml: float = 1.0) -> str:
+    labels = np.array([[[int(c) for c in row]]], np.uint8)
+    rules(labels, voxel_ml)
+    return "".join(str(label) for label in labels[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("rules", "before", "expected"),
+    [
+        (Rules(), "1120012", "1120012"),
+        (Rules(largest_liver=True), "1120012", "1120000"),
+        (Rules(largest_liver=True), "0220112", "0000112"),
+        (Rules(largest_liver=True), "0000000", "0000000"),
+        (Rules(min_lesion_ml=2), "1210221", "1110221"),
+        (Rules(min_lesion_ml=2), "0200220", "0000220"),
+        (Rules(min_lesion_ml=3), "1210221", "1110111"),
+        (Rules(largest_lesion=True), "1210221", "1110221"),
+        (Rules(largest_lesion=True), "0200220", "0000220"),
+        # First the liver, then the small ones, then all but the largest.
+        (Rules(largest_liver=True, min_lesion_ml=2, largest_lesion=True), "1222122121022220", "1222111111000000"),
+    ],
+)
+def test_by_hand(rules: Rules, before: str, expected: str) -> None:
+    assert after(rules, before) == expected
+
+
+def test_volumes_are_in_ml() -> None:
+    assert after(Rules(min_lesion_ml=0.1), "1221", voxel_ml=0.05) == "1221"
+    assert after(Rules(min_lesion_ml=0.1), "1221", voxel_ml=0.049) == "1111"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"min_lesion_ml": -1}, {"min_lesion_ml": "much"}, {"largest_liver": "yes"}, {"largest_lesion": 1}]
+)
+def test_bad_rules_are_named(settings: dict) -> None:
+    with pytest.raises(InputError, match=f"rules.{next(iter(settings))}: expected"):
+        Rules(**settings)

@@ -1,0 +1,86 @@
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from helpers.volumes import AFFINES, anatomy
+from PIL import Image
+
+from lits_seg.data.ct import open_ct
+from lits_seg.data.grid import to_slices
+from lits_seg.inference.findings import findings
+from lits_seg.inference.viewer import HU, LEVELS, Pictures, grey_levels, page
+
+MODEL = {"network": "</script><script>alert(1)</script>", "preprocess": {"window": [-100, 200]}}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[str, dict, np.ndarray, np.ndarray]:
+    hu, labels = anatomy(0)
+    nib.save(nib.Nifti1Image(hu, AFFINES["flipped"]), tmp_path / "ct.nii.gz")
+    slices, mask = to_slices(hu, AFFINES["flipped"]), to_slices(labels, AFFINES["flipped"])
+    pictures = Pictures()
+    for start in range(0, len(slices), 4):
+        pictures.add(slices[start : start + 4])
+    with open_ct(tmp_path / "ct.nii.gz") as ct:
+        text = page("ct", {**findings(ct, mask, (-1000, 200), True), "model": MODEL}, pictures, mask, ct)
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert data
+    return text, json.loads(data[1]), slices, mask
+
+
+def picture(encoded: str) -> np.ndarray:
+    """Its red, which is what the page reads."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))[..., 0]
+
+
+def test_it_asks_for_nothing_from_elsewhere(made: tuple) -> None:
+    text = made[0]
+    assert not re.search(
+        r"(src|href)\s*=|https?:|@import|url\(|fetch\(|XMLHttp", re.sub(r"image\.src = `data:", "", text)
+    )
+    assert "alert(1)</script>" not in text
+    assert "{{" not in text
+
+
+def test_every_slice_is_there_with_its_mask(made: tuple) -> None:
+    _, data, slices, mask = made
+    assert len(data["slices"]) == len(data["masks"]) == len(slices)
+    for i, encoded in enumerate(data["masks"]):
+        found = picture(encoded) if encoded else np.zeros_like(mask[i])
+        np.testing.assert_array_equal(found, mask[i])
+        levels = picture(data["slices"][i])
+        expected = np.interp(slices[i], HU, LEVELS)
+        assert np.abs(levels - expected).mean() < 4  # JPEG
+        if (mask[i] == 1).any():
+            assert np.abs(np.array(data["hu"])[levels][mask[i] == 1] - 110).mean() < 20
+    assert data["labels"] == [int(part.max()) for part in mask]
+
+
+def test_levels_are_interpolated() -> None:
+    hu = np.arange(-(2**15), 2**15)
+    expected = np.interp(hu, HU, LEVELS).round()
+    for kind in (np.int16, np.float32):
+        found = grey_levels(hu.astype(kind).reshape(256, 256))
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found.ravel(), expected)
+
+
+def test_large_slices_are_shown_smaller_and_keep_their_shape() -> None:
+    pictures = Pictures()
+    pictures.add(np.zeros((1, 200, 640), np.int16))
+    assert picture(pictures.jpegs[0]).shape == (100, 320)
+
+
+def test_the_report_and_its_warning_are_on_the_page(made: tuple) -> None:
+    text, data, _, _ = made
+    assert "Research use only" in data["report"]["research_use_only"]
+    assert data["report"]["lesion_count"] == 1
+    assert data["aspect"] == pytest.approx(48 * 1.5 / (40 * 1.5))
+    assert data["mm"] == sorted(data["mm"])  # upwards
+    for letter, place in (("R", "left"), ("L", "right"), ("A", "top"), ("P", "bottom")):
+        assert re.search(rf'class="letter {place}"[^>]*>{letter}<', text)
