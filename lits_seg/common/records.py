@@ -12,7 +12,7 @@ Record = TypeVar("Record")
 
 def as_plain(record: Any) -> Any:
     """Return a record as dicts and lists, ready for ``tables.json_text``."""
-    return dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record
+    return dataclasses.asdict(record)
 
 
 def from_plain(kind: type[Record], plain: Any, where: object) -> Record:
