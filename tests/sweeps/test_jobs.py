@@ -138,7 +138,7 @@ def test_jobs_side_by_side_have_their_own_gpus_and_their_part_of_the_cores(
         "    with pathlib.Path(os.environ['PLACES']).open('a') as file: print(*place, file=file)\n"
     )
     monkeypatch.setattr(
-        "commands.ENVIRONMENT",
+        "helpers.commands.ENVIRONMENT",
         {
             **{key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"},
             "CUDA_VISIBLE_DEVICES": "4,5,6,7",
