@@ -1,6 +1,5 @@
 """One real case from a package: MRC files are read, and what cannot be had is named."""
 
-import os
 from pathlib import Path
 
 import mrcfile
@@ -12,7 +11,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.volumes import read_case
 
-REAL = Path(os.environ.get("LITS_SEG_REAL_DATA", Path(__file__).parents[2] / "data" / "real"))
+REAL = Path(__file__).parents[2] / "data" / "real"  # of make real-data
 
 
 def mrc(path: Path, voxels: np.ndarray, extended: int = 0) -> Path:
