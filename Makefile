@@ -31,7 +31,7 @@ compare: setup  ## the network and the UNet, with batch norm and without, by one
 	$(BIN)/python -m lits_seg.report runs=runs/compare
 
 real-data: setup  ## fetch one real LiTS case from PyPI into data/real
-	$(BIN)/python -m lits_seg.data.real_case data/real
+	$(BIN)/python -m experiments.real_case data/real
 
 real-test: demo real-data  ## test the demo's network, trained on synthetic CT alone, on the real case
 	$(BIN)/python -m lits_seg.evaluate ckpt=runs/demo/checkpoints/best.ckpt references=data/real output=runs/demo/real
@@ -53,13 +53,13 @@ lint: setup  ## format, lint and types
 smoke: setup  ## a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
-bench: setup  ## what a slice costs by network and engine, the parameter audit, the speed of the data side, of masks and of training, into experiments/
-	$(BIN)/python -m lits_seg.benchmark inference
-	$(BIN)/python -m lits_seg.benchmark layers
-	$(BIN)/python -m lits_seg.benchmark parameters
-	$(BIN)/python -m lits_seg.benchmark data
-	$(BIN)/python -m lits_seg.benchmark masks
-	$(BIN)/python -m lits_seg.benchmark train
+bench: setup  ## measure anew, into experiments/: a slice's cost, parameters, and the speed of data, masks and training
+	$(BIN)/python -m experiments.inference_speed
+	$(BIN)/python -m experiments.inference_speed.layers
+	$(BIN)/python -m experiments.parameter_audit
+	$(BIN)/python -m experiments.data_speed
+	$(BIN)/python -m experiments.mask_speed
+	$(BIN)/python -m experiments.train_speed
 
 clean:  ## remove the environment, generated data, runs and results
 	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -36,8 +36,8 @@ OmegaConf.register_new_resolver(
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 
 
-def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
-    """Makes ``task(cfg)`` a command with ``conf/<config_name>.yaml`` as its defaults.
+def entry(config_name: str, folder: Path = CONF) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
+    """Makes ``task(cfg)`` a command with ``conf/<config_name>.yaml`` (or the same below ``folder``) as its defaults.
 
     Or ``conf/<config_name>/<config_name>.yaml``, for a command whose keys have the names of the other commands' groups.
 
@@ -45,7 +45,7 @@ def entry(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[
     Anything else is a fault of ours and keeps its traceback.
     """
 
-    folder = CONF / config_name if (CONF / config_name).is_dir() else CONF
+    folder = folder / config_name if (folder / config_name).is_dir() else folder
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
         @functools.wraps(task)

@@ -8,16 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns also line up as plain text."""
-    lines = [header, ("---",) * len(header), *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    )
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = False) -> str:
+    """Return a Markdown table whose columns also line up as plain text.
+
+    Args:
+        header: titles of the columns.
+        rows: cells, as many a row as the header has.
+        right: align all columns but the first to the right.
+    """
+    widths = [max(3, *(len(cells[i]) for cells in (header, *rows))) for i in range(len(header))]
+    aligns = [str.ljust, *(str.rjust if right else str.ljust,) * (len(header) - 1)]
+    lines = [
+        [align(cell, width) for align, cell, width in zip(aligns, cells, widths, strict=True)]
+        for cells in (header, *rows)
+    ]
+    rule = ["---", *("--:" if right else "---",) * (len(header) - 1)]
+    rule = [mark.rjust(width, "-") for mark, width in zip(rule, widths, strict=True)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:

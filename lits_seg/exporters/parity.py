@@ -1,14 +1,15 @@
 """Whether an exported file does what the checkpoint does, how fast, and how well it finds lesions."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.timing import fastest_in_turns
 from lits_seg.data.ct import open_ct
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import read_case
@@ -98,14 +99,17 @@ def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) ->
 
 
 def milliseconds(segmenters: Mapping[Any, Segmenter], hu: np.ndarray, rounds: int = 3) -> dict[Any, float]:
-    """Of one slice from HU ``(B, context, H, W)`` to labels, all in turns, of each the fastest round."""
+    """Time one slice from HU to labels by each segmenter, in turns.
+
+    Args:
+        segmenters: by any key.
+        hu: slices ``(B, context, H, W)`` in HU.
+        rounds: timed passes of each segmenter, of which the fastest counts.
+
+    Returns:
+        Milliseconds a slice, by the same keys.
+    """
     flat = np.ascontiguousarray(hu.reshape(-1, *hu.shape[2:]))
     around = np.arange(len(flat)).reshape(len(hu), -1)
-    best = dict.fromkeys(segmenters, np.inf)
-    for turn in range(1 + rounds):  # the first is not counted: engines plan and allocate in it
-        for key, segmenter in segmenters.items():
-            start = time.perf_counter()
-            segmenter(flat, around)
-            taken = time.perf_counter() - start
-            best[key] = min(best[key], 1000 * taken / len(hu)) if turn else np.inf
-    return best
+    tasks = {key: partial(segmenter, flat, around) for key, segmenter in segmenters.items()}
+    return {key: 1000 * seconds / len(hu) for key, seconds in fastest_in_turns(tasks, rounds).items()}

@@ -73,7 +73,11 @@ class SeparableResidualBlock(nn.Module):
 
     ``dropout`` drops whole channels between the convolutions: neighbours in a feature map are so
     correlated that dropping single pixels hardly regularises (Tompson et al., 2015).
+
+    ``channels_last``: see ``UShape``.
     """
+
+    channels_last = True
 
     def __init__(
         self,
@@ -105,7 +109,8 @@ class SeparableResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W) -> (B, out_channels, H, W)``."""
-        features = channels_last(self.norm(features))
+        features = self.norm(features)
+        features = channels_last(features) if self.channels_last else features
         return self.activation(self.convolutions(features).add_(self.shortcut(features)))
 
 

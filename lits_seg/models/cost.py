@@ -2,14 +2,16 @@
 
 import os
 import platform
-import time
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from lits_seg.common.timing import fastest
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -30,16 +32,23 @@ def count_macs(network: nn.Module, channels: int = 1, size: int = 256) -> int:
 
 
 def measure_latency(network: nn.Module, channels: int = 1, size: int = 256, passes: int = 10) -> dict[str, Any]:
-    """Milliseconds for one image ``(1, channels, size, size)`` in 32 bits, on the CPU and, where there is one, the GPU.
+    """Time one image ``(1, channels, size, size)`` in 32 bits, on the CPU and on the GPU if there is one.
 
-    The fastest of some passes: what else the machine does can only make one slower.
+    Args:
+        network: images to logits.
+        channels: of the image.
+        size: side of the image, pixels.
+        passes: of which the fastest counts.
+
+    Returns:
+        ``cpu_ms``, ``gpu_ms``: milliseconds; ``cpu_threads``; ``gpu``: its name. None without a GPU.
     """
     found: dict[str, Any] = {"cpu_ms": None, "cpu_threads": torch.get_num_threads(), "gpu_ms": None, "gpu": None}
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     for device, name in zip(devices, ("cpu_ms", "gpu_ms"), strict=False):
         copy = deepcopy(network).to(device).eval()
         image = torch.zeros(1, channels, size, size, device=device).contiguous(memory_format=torch.channels_last)
-        found[name] = min(_milliseconds(copy, image) for _ in range(passes))
+        found[name] = 1000 * fastest(partial(_infer, copy, image), passes)
     if len(devices) > 1:
         found["gpu"] = torch.cuda.get_device_name()
     return found
@@ -54,9 +63,7 @@ def processor() -> str:
 
 
 @torch.inference_mode()
-def _milliseconds(network: nn.Module, image: torch.Tensor) -> float:
-    start = time.perf_counter()
+def _infer(network: nn.Module, image: torch.Tensor) -> None:
     network(image)
     if image.is_cuda:
         torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - start)

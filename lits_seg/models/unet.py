@@ -36,7 +36,13 @@ class UShape(nn.Module):
         upsample: the upsampler of each decoder level, deepest first, by name (see ``models.upsample``).
         block: makes an encoder or decoder level from its input and output depth.
         innermost: makes the innermost layer likewise.
+
+    Attributes:
+        channels_last: maps of one channel get the strides of the channels-last order, which convolutions run fastest
+            in. False, here and in the blocks: maps keep PyTorch's own order.
     """
+
+    channels_last = True
 
     def __init__(
         self,
@@ -75,7 +81,7 @@ class UShape(nn.Module):
         height, width = images.shape[-2:]
         stride = 2 ** len(self.encoder)
         features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
-        features = channels_last(features)
+        features = channels_last(features) if self.channels_last else features
         skips: list[tuple[Tensor, Tensor | None]] = []
         for level, upsampler in zip(self.encoder, reversed(self.upsamplers), strict=True):
             features = level(features)

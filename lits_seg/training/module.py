@@ -54,6 +54,7 @@ class LesionSegmenter(pl.LightningModule):
         self.structures = CLASSES[self.classes]
         self.overlap = VolumeOverlap(0, self.structures)
         self.train_overlap = VolumeOverlap(1, self.structures)
+        self.keep_freed_memory = True  # while training on a CPU, see training.memory
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
@@ -72,7 +73,7 @@ class LesionSegmenter(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Gives the loss the training set's label counts, if it wants them; readies the CPU's memory."""
         if self.device.type == "cpu":
-            keep_freed_memory()
+            keep_freed_memory(self.keep_freed_memory)
         if hasattr(self.loss, "set_counts"):
             background, liver, lesion = self.trainer.datamodule.label_counts()
             self.loss.set_counts([background + liver, lesion] if self.classes == 2 else [background, liver, lesion])

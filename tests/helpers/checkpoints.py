@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.shared.checkpoints import write_checkpoint
 from lits_seg.training.module import LesionSegmenter
 
 SETTINGS = {
@@ -28,7 +29,7 @@ def save_checkpoint(path: Path, seed: int = 0, settings: dict = SETTINGS, **stor
     torch.manual_seed(seed)
     module = LesionSegmenter(**settings)
     module.loss.set_counts([90, 10, 5][: module.classes])
-    torch.save({"state_dict": module.state_dict(), "hyper_parameters": {**settings, **stored}}, path)
+    write_checkpoint(module, path, **stored)
     return module.eval()
 
 

@@ -49,23 +49,23 @@ def run_process(command: str, *arguments: str, cwd: Path) -> str:
     return out
 
 
-def run_command(command: str, *arguments: str, cwd: Path) -> str:
+def run_command(command: str, *arguments: str, cwd: Path, package: str = "lits_seg") -> str:
     """The same within this process."""
     out = io.StringIO()
-    main = importlib.import_module(f"lits_seg.{command}").main
+    main = importlib.import_module(f"{package}.{command}").main
     with (
         contextlib.chdir(cwd),
-        mock.patch.object(sys, "argv", [f"lits_seg.{command}", *arguments]),
+        mock.patch.object(sys, "argv", [f"{package}.{command}", *arguments]),
         contextlib.redirect_stdout(out),
     ):
         main()
     return out.getvalue()
 
 
-def failed_command(command: str, *arguments: str, cwd: Path) -> str:
+def failed_command(command: str, *arguments: str, cwd: Path, package: str = "lits_seg") -> str:
     """Runs a command that must end with an error for the user; its message."""
     with pytest.raises(SystemExit) as ended:
-        run_command(command, *arguments, cwd=cwd)
+        run_command(command, *arguments, cwd=cwd, package=package)
     # sys.exit with a text prints it on stderr and ends with status 1.
     assert isinstance(ended.value.code, str), f"ended with {ended.value.code}"
     return ended.value.code

@@ -1,0 +1,1 @@
+"""What measures a claim, a folder a claim: question, command, tables and the program that writes them."""

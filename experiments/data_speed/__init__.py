@@ -1,0 +1,1 @@
+"""Does training ever wait for its data?"""

@@ -1,0 +1,54 @@
+"""``python -m experiments.data_speed``: how fast CT volumes are prepared, and how fast slices reach the network."""
+
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from experiments.data_speed.preparing import preparing, write_volumes
+from experiments.data_speed.streaming import streaming
+from experiments.shared.command import command, publish
+from lits_seg.common.tables import markdown
+
+CASES = 4
+
+
+@command("data_speed/settings")
+def main(cfg: DictConfig) -> None:
+    """Measure, print the table and write it into ``output``."""
+    publish(data_speed(cfg.size, cfg.slices, cfg.batches), Path(cfg.output) / "data.md")
+
+
+def data_speed(size: int, slices: int, batches: int) -> str:
+    """Measure all in one run and return a Markdown table.
+
+    Args:
+        size: side of the network's images, pixels.
+        slices: number in each volume.
+        batches: training steps, and batches of the loader, that are timed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root, store = Path(folder, "volumes"), Path(folder, "store")
+        write_volumes(root, CASES, slices)
+        rows = [*preparing(root, store, size), *streaming(root, store, size, batches)]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__}"
+    return "\n".join(
+        [
+            "# Data side",
+            "",
+            markdown(["step", "measured", "ratio"], rows, right=True),
+            "",
+            f"{CASES} synthetic volumes of 512 x 512 x {slices}, gzipped; images of {size} x {size}; {machine}.",
+            "Ratios are of times from the same run; the times themselves hold for this machine and hour only.",
+            f"Written by `python -m experiments.data_speed size={size} slices={slices} batches={batches}`.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""``python -m experiments.export``: a checkpoint in every format and precision, each file measured."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from experiments.shared.command import command
+
+ALL = ("format=[onnx,openvino]", "precision=all", "patients=null")
+
+
+@command("export/settings")
+def main(cfg: DictConfig) -> None:
+    """Export, and copy the tables into ``output``."""
+    output, exported = Path(cfg.output), Path(cfg.exported)
+    output.mkdir(parents=True, exist_ok=True)
+    _export(f"ckpt={cfg.ckpt}", f"output={exported}")
+    for name in ("exports.md", "exports.json"):
+        shutil.copyfile(exported / name, output / name)
+    if cfg.real is not None:
+        _export(f"ckpt={cfg.ckpt}", f"output={exported / 'real'}", f"references={cfg.real}")
+        shutil.copyfile(exported / "real" / "exports.md", output / "real.md")
+
+
+def _export(*arguments: str) -> None:
+    status = subprocess.run([sys.executable, "-m", "lits_seg.export", *ALL, *arguments]).returncode
+    if status:  # the command has printed its message
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

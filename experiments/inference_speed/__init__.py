@@ -1,0 +1,1 @@
+"""What a slice and a whole CT cost, by network and engine."""

@@ -1,0 +1,32 @@
+"""``python -m experiments.inference_speed``: what a slice and a whole CT cost, by network and engine."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from experiments.inference_speed.figure import dice_figure, inference_figure
+from experiments.inference_speed.measure import measure, thread_counts
+from experiments.inference_speed.text import inference_csv, inference_text
+from experiments.inference_speed.whole_ct import ct_costs, ct_section
+from experiments.shared.command import command, publish
+from lits_seg.common.files import write_text
+
+
+@command("inference_speed/settings")
+def main(cfg: DictConfig) -> None:
+    """Measure, print the tables and write them and the figures into ``output``."""
+    measured = measure(cfg.size, cfg.batch, cfg.rounds or 5, cfg.networks, list(cfg.overrides))
+    whole_ct = ""
+    if cfg.ct:
+        costs = ct_costs(cfg.ct, cfg.size, thread_counts(), cfg.rounds or 2, cfg.ckpt)
+        whole_ct = ct_section(cfg.ct, costs, cfg.ckpt)
+    folder = Path(cfg.output)
+    publish(inference_text(measured, whole_ct), folder / "inference.md")
+    write_text(folder / "inference.csv", inference_csv(measured))
+    inference_figure(measured).savefig(folder / "inference.png", dpi=110)
+    if cfg.dice is not None:
+        dice_figure(measured, Path(cfg.dice)).savefig(folder / "dice.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The measured time of a slice against what a network is counted to cost."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from experiments.inference_speed.measure import Cost, Measured, Timing, thread_counts
+from experiments.inference_speed.text import find, thread_text
+from experiments.shared.engines import ENGINES, Engine
+from experiments.shared.networks import OURS
+from lits_seg.common.errors import InputError
+from lits_seg.comparison.labels import place_labels
+from lits_seg.comparison.style import COLOURS, MARKERS, look, short
+
+COUNTED: dict[str, Callable[[Cost], int]] = {
+    "parameters": lambda cost: cost.parameters,
+    "multiply-accumulates of a slice": lambda cost: cost.macs,
+}
+CONTIGUOUS, CHANNELS_LAST, *OTHERS = ENGINES
+
+
+def inference_figure(measured: Measured) -> Figure:
+    """Draw milliseconds a slice, all cores, against ``COUNTED``: a row of panels for each engine that ran."""
+    threads = thread_counts()[-1]
+    rows = {"PyTorch, as shipped": _as_shipped(measured, threads)}
+    rows |= {engine.name: _of(measured, engine, threads) for engine in OTHERS}
+    rows = {name: timings for name, timings in rows.items() if timings}
+    families = sorted({cost.network.split("/")[0] for cost in measured.costs})
+    with look():
+        figure = Figure(figsize=(11, 3.6 * len(rows) + 0.3), layout="constrained")
+        grid = figure.subplots(len(rows), len(COUNTED), squeeze=False, sharex="col", sharey="row")
+        panels = []
+        for (name, timings), line in zip(rows.items(), grid, strict=True):
+            for (title, count), axes in zip(COUNTED.items(), line, strict=True):
+                costs = {cost.network: count(cost) for cost in measured.costs}
+                points = [(costs[one.network], 1000 * one.seconds) for one in timings]
+                _draw(axes, points, [families.index(one.network.split("/")[0]) for one in timings])
+                panels.append((axes, points, [one.network for one in timings]))
+                if axes in grid[-1]:
+                    axes.set_xlabel(title)
+            line[0].set(title=f"{name}, {thread_text(threads)}", ylabel="ms a slice")
+        figure.draw_without_rendering()  # labels are placed by the points' positions on the page
+        for axes, points, names in panels:
+            named = [i for i, name in enumerate(names) if _stands_out(names, points, name)]
+            labels = ["dsc_unet" if names[i] == OURS else names[i] for i in named]
+            place_labels(axes, [(x, y, y, y) for x, y in (points[i] for i in named)], labels)
+    return figure
+
+
+def dice_figure(measured: Measured, report: Path) -> Figure:
+    """Draw lesion Dice, with its intervals, against parameters and time in the fastest engine, all cores.
+
+    Args:
+        measured: the networks' times.
+        report: ``report.csv`` of ``lits_seg.report``, with the networks' Dice.
+
+    Raises:
+        InputError: for another file, or if the file has none of the networks.
+    """
+    rows = _dice_rows(report)
+    threads = thread_counts()[-1]
+    times = {cost.network: _fastest(measured, cost.network, threads) for cost in measured.costs}
+    names = [name for name, milliseconds in times.items() if milliseconds and name in rows]
+    if not names:
+        raise InputError(report, f"some of {', '.join(times)}", ", ".join(rows) or "no network")
+    values: dict[str, dict[str, float]] = {
+        "parameters": {cost.network: cost.parameters for cost in measured.costs},
+        "ms a slice, by the fastest engine": times,
+    }
+    families = sorted({name.split("/")[0] for name in names})
+    with look():
+        figure = Figure(figsize=(11, 4), layout="constrained")
+        panels = figure.subplots(1, len(values), sharey=True)
+        for axes, (title, along) in zip(panels, values.items(), strict=True):
+            points = [(along[name], *rows[name]) for name in names]
+            for name, (x, dice, low, high) in zip(names, points, strict=True):
+                family = families.index(name.split("/")[0])
+                interval = [[dice - low], [high - dice]]
+                axes.errorbar(x, dice, interval, fmt=MARKERS[family], color=COLOURS[family], ms=6, elinewidth=0.7)
+            axes.set(xscale="log", xlabel=title)
+            _readable(axes.xaxis)
+        panels[0].set(ylabel="lesion Dice per case")
+        figure.draw_without_rendering()
+        for axes, along in zip(panels, values.values(), strict=True):
+            place_labels(axes, [(along[name], *rows[name]) for name in names], names)
+    return figure
+
+
+def _dice_rows(report: Path) -> dict[str, tuple[float, float, float]]:
+    try:
+        with report.open(newline="") as file:
+            columns = ("dice_per_case", "dice_per_case_low", "dice_per_case_high")
+            rows = {f"{row['model']}/{row['decoder']}": [row[name] for name in columns] for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(report, "report.csv of python -m lits_seg.report", type(error).__name__) from error
+    return {name: (float(a), float(b), float(c)) for name, (a, b, c) in rows.items()}
+
+
+def _fastest(measured: Measured, network: str, threads: int) -> float:
+    """Return the milliseconds a slice, 0 if no engine ran the network."""
+    found = [one for engine in ENGINES if (one := find(measured, network, engine, threads))]
+    return min((1000 * one.seconds for one in found), default=0.0)
+
+
+def _stands_out(names: list[str], points: list[tuple[int, float]], name: str) -> bool:
+    """Return whether to name a point: other networks, and decoders that cost at least 2 x more or less than ours."""
+    if not name.startswith("dsc_unet") or name == OURS or OURS not in names:
+        return True
+    ours, point = points[names.index(OURS)], points[names.index(name)]
+    return any(not 0.5 < one / other < 2 for one, other in zip(point, ours, strict=True))
+
+
+def _as_shipped(measured: Measured, threads: int) -> list[Timing]:
+    """Return the timings in the order that users have: channels-last for our networks, PyTorch's own for others."""
+    ours = [one for one in _of(measured, CHANNELS_LAST, threads) if one.network.startswith("dsc_unet")]
+    return ours + [one for one in _of(measured, CONTIGUOUS, threads) if not one.network.startswith("dsc_unet")]
+
+
+def _of(measured: Measured, engine: Engine, threads: int) -> list[Timing]:
+    found = [find(measured, cost.network, engine, threads) for cost in measured.costs]
+    return [timing for timing in found if timing]
+
+
+def _draw(axes: Axes, points: list[tuple[int, float]], families: list[int]) -> None:
+    for (x, y), family in zip(points, families, strict=True):
+        axes.plot(x, y, MARKERS[family % len(MARKERS)], color=COLOURS[family % len(COLOURS)], ms=7)
+    axes.set(xscale="log", yscale="log")
+    axes.margins(0.14)
+    for axis in (axes.xaxis, axes.yaxis):
+        _readable(axis)
+
+
+def _readable(axis: Axis) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    return f"{value / 1e9:g} G" if value >= 1e9 else short(value)

@@ -1,0 +1,181 @@
+"""What a slice costs by network and engine: time, memory, file size, a step of training; all in one run, in turns."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import isnan
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.shared.engines import ENGINES, Engine, NotHereError, difference
+from experiments.shared.machine import matmul_rate, peak_memory, torch_threads
+from experiments.shared.networks import Network, choose, make, synthetic_slices
+from lits_seg.common.timing import fastest
+from lits_seg.models.cost import count_macs, count_parameters
+from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.module import LesionSegmenter
+
+LIMITED = ("float32", "bfloat16")  # precisions in which PyTorch measures the machine's limit
+
+
+@dataclass
+class Cost:
+    """What a network takes in any engine. NaN without an ONNX file, or if ONNX Runtime does not run the file."""
+
+    network: str
+    parameters: int
+    macs: int
+    file_bytes: float
+    peak_bytes: float
+    step_seconds: float  # of training, a slice; the fastest
+
+
+@dataclass
+class Timing:
+    """One network in one engine with a number of threads."""
+
+    network: str
+    engine: Engine
+    threads: int
+    difference: float = float("nan")  # of its logits from PyTorch's, see engines.difference
+    seconds: float = float("inf")  # a slice; the fastest
+
+
+@dataclass
+class Measured:
+    """All of one run. ``limits``: operations a second of a product of matrices, by precision and threads."""
+
+    size: int
+    batch: int
+    rounds: int
+    timings: list[Timing]
+    notes: list[str]
+    costs: list[Cost] = field(default_factory=list)
+    limits: dict[tuple[str, int], float] = field(default_factory=dict)
+
+
+def measure(
+    size: int,
+    batch: int,
+    rounds: int,
+    names: Sequence[str] | str | None,
+    overrides: Sequence[str] = (),
+    engines: Sequence[Engine] = ENGINES,
+) -> Measured:
+    """Measure networks in every engine that runs here, on the CPU.
+
+    Args:
+        size: side of the images, pixels.
+        batch: slices in a step of training.
+        rounds: visits to each network in each engine, in turns.
+        names: some of ``networks.NETWORKS``; None: all.
+        overrides: further overrides of the networks' configurations.
+        engines: to measure in.
+
+    Raises:
+        InputError: for another name, or a size that a network does not take.
+        RuntimeError: if an engine's logits are not PyTorch's.
+    """
+    chosen, notes = choose(names)
+    images = synthetic_slices(size, batch)
+    timings = [Timing(name, engine, count) for name in chosen for engine in engines for count in thread_counts()]
+    measured = Measured(size, batch, rounds, timings, notes)
+    files = any(engine.from_file for engine in engines)
+    with tempfile.TemporaryDirectory() as folder:
+        networks = {name: make(name, images, Path(folder), overrides, files) for name in chosen}
+        steps = {name: _training_step(network.module, images) for name, network in networks.items()}
+        seconds = dict.fromkeys(chosen, float("inf"))
+        for _ in range(rounds):
+            _measure_limits(measured)
+            _visit(measured, networks)
+            keep_freed_memory()  # as training does
+            for name, step in steps.items():
+                seconds[name] = min(seconds[name], fastest(step, passes=1) / batch)
+            keep_freed_memory(False)
+        measured.costs = [_cost(network, measured.timings, seconds[name]) for name, network in networks.items()]
+    return measured
+
+
+def thread_counts() -> list[int]:
+    """Return one, and the number of cores."""
+    return sorted({1, os.cpu_count() or 1})
+
+
+def _measure_limits(measured: Measured) -> None:
+    for threads in thread_counts():
+        with torch_threads(threads):
+            for dtype in LIMITED:
+                rate = matmul_rate(getattr(torch, dtype))
+                measured.limits[dtype, threads] = max(measured.limits.get((dtype, threads), 0.0), rate)
+
+
+def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
+    """Time everything once, in turns; keep the fastest, and drop with a note what an engine does not run.
+
+    Each is prepared anew: all prepared at once would need more memory than machines have.
+    """
+    for timing in list(measured.timings):
+        network, engine = networks[timing.network], timing.engine
+        try:
+            run = engine.prepare(network, timing.threads)
+        except NotHereError as error:
+            measured.timings.remove(timing)
+            note = f"`{network.name}` in {engine.name}: {error}"
+            if note not in measured.notes:
+                measured.notes.append(note)
+            continue
+        if isnan(timing.difference):
+            timing.difference = _checked(timing, difference(network, run()), measured.notes)
+        timing.seconds = min(timing.seconds, fastest(run))
+
+
+def _checked(timing: Timing, far: float, notes: list[str]) -> float:
+    engine = timing.engine
+    finding = f"`{timing.network}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
+    if not far <= engine.wrong:
+        raise RuntimeError(f"{finding}, more than {engine.wrong:g}")
+    if far > engine.rounding and timing.threads == 1:
+        notes.append(f"{finding}, more than rounding ({engine.rounding:g})")
+    return far
+
+
+def _cost(network: Network, timings: Sequence[Timing], step_seconds: float) -> Cost:
+    plain, size = network.module.network, network.image.shape[-1]
+    runs = any(timing.network == network.name and timing.engine.name == "ONNX Runtime" for timing in timings)
+    return Cost(
+        network.name,
+        count_parameters(plain),
+        count_macs(plain, size=size),
+        float("nan") if network.reason else float(network.onnx.stat().st_size),
+        float(_peak_memory(network.onnx, size)) if runs else float("nan"),
+        step_seconds,
+    )
+
+
+def _peak_memory(onnx: Path, size: int) -> int:
+    """Measure the bytes that ONNX Runtime needs at most for a slice, beyond those for its start."""
+    return peak_memory(
+        "import numpy, onnxruntime",
+        "session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']);"
+        "session.run(None, {'image': numpy.zeros((1, 1, int(sys.argv[2]), int(sys.argv[2])), numpy.float32)})",
+        *(str(onnx), str(size)),
+    )
+
+
+def _training_step(module: LesionSegmenter, images: Tensor) -> Callable[[], None]:
+    """Return a step: forward, loss, backward and optimizer, as ``lits_seg.train`` sets them up."""
+    module = deepcopy(module).train()
+    module.loss.set_counts([9, 1])
+    optimizer = module.configure_optimizers()["optimizer"]
+    labels = torch.randint(2, (len(images), *images.shape[-2:]))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        module.loss(module(images), labels).backward()
+        optimizer.step()
+
+    return step

@@ -1,0 +1,127 @@
+"""What a whole CT takes, from its file to mask, report and page, by engine and number of threads."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import torch
+
+from experiments.shared.checkpoints import untrained, write_checkpoint
+from experiments.shared.machine import command_cost
+from lits_seg.common.tables import markdown
+from lits_seg.data.layouts import Case
+from lits_seg.exporters.files import ENDINGS, write_file
+from lits_seg.exporters.metadata import describe_export
+from lits_seg.exporters.onnx import export_parts
+from lits_seg.exporters.parity import network_images, slices_of
+from lits_seg.phantom.write import generate_volume
+from lits_seg.training.checkpoints import load_segmenter
+
+SIDE = 512
+EXPORTED = (("openvino", "bf16"), ("openvino", "int8"), ("openvino", "fp32"), ("onnx", "fp32"))
+
+
+@dataclass
+class CtCost:
+    """One way to predict a CT, in a process of its own.
+
+    Attributes:
+        argument: of ``lits_seg.predict``, that names the model.
+        seconds: from start to exit, the fastest.
+        peak_bytes: of the process.
+    """
+
+    network: str
+    way: str
+    threads: int
+    argument: str
+    seconds: float = float("inf")
+    peak_bytes: int = 0
+
+
+def ct_costs(
+    slices: int, size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | None = None
+) -> list[CtCost]:
+    """Predict a synthetic CT in each way, in turns; by the UNet, which takes minutes, once and with the most threads.
+
+    Args:
+        slices: of the CT.
+        size: side of the networks' images, pixels.
+        threads: numbers of threads.
+        rounds: predictions in each way.
+        ckpt: a ``dsc_unet`` with three classes whose weights are used; None: a network that finds nothing.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ct = folder / "ct.nii.gz"
+        volume = generate_volume(0, case=1, size=SIDE, slices=slices)
+        nib.save(nib.Nifti1Image(volume.hu, volume.affine), ct)
+        ways = {"PyTorch": f"ckpt={_checkpoint(folder, 'dsc_unet', 'subpixel', size, ckpt)}", **_exports(folder, ct)}
+        costs = [CtCost("dsc_unet", way, count, ways[way]) for count in threads for way in ways]
+        unet = CtCost("unet", "PyTorch", max(threads), f"ckpt={_checkpoint(folder, 'unet', 'deconv', size)}")
+        for number in range(rounds):
+            for cost in [*costs, *([unet] if number == 0 else [])]:
+                arguments = (cost.argument, f"input={ct}", f"output={folder}/masks", f"threads={cost.threads}")
+                seconds, peak = command_cost("predict", *arguments)
+                cost.seconds, cost.peak_bytes = min(cost.seconds, seconds), max(cost.peak_bytes, peak)
+    return [*costs, unet]
+
+
+def ct_section(slices: int, costs: Sequence[CtCost], ckpt: str | Path | None) -> str:
+    """Return the table in Markdown, with its heading.
+
+    Args:
+        slices: of the CT.
+        costs: see ``ct_costs``.
+        ckpt: that the weights are from; None: a network that finds nothing.
+    """
+    unet = next(cost for cost in costs if cost.network == "unet")
+    rows = [
+        [
+            f"`{cost.network}`, {cost.way}",
+            str(cost.threads),
+            f"{cost.seconds:.1f}",
+            f"{unet.seconds / cost.seconds:.1f} x",
+            f"{cost.peak_bytes / 1e9:.2f}",
+        ]
+        for cost in costs
+    ]
+    weights = f"weights of {ckpt}" if ckpt else "a network that finds nothing"
+    return "\n".join(
+        [
+            f"## A CT of {SIDE} x {SIDE} x {slices}, from file to mask",
+            "",
+            markdown(["network, by", "threads", "seconds", "to `unet`", "peak memory, GB"], rows),
+            "",
+            "`python -m lits_seg.predict`, from start to end, in a process of its own: it reads the gzipped CT,",
+            "segments each slice, and writes mask, report and page. Synthetic CT; three classes; `dsc_unet`:",
+            f"{weights}. `unet` finds nothing, and was run once.",
+        ]
+    )
+
+
+def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | Path | None = None) -> Path:
+    overrides = [f"model={model}", f"decoder={decoder}", "model.out_channels=3", f"data.preprocess.size={size}"]
+    module = untrained(overrides)
+    if ckpt is None:
+        with torch.no_grad():
+            module.network.logits.weight.zero_()
+            module.network.logits.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    else:
+        module.network.load_state_dict(load_segmenter(ckpt).network.state_dict())
+    return write_checkpoint(module, folder / f"{model}.ckpt")
+
+
+def _exports(folder: Path, ct: Path) -> dict[str, str]:
+    """Export the network; return the arguments of ``lits_seg.predict`` by engine and precision."""
+    checkpoint = folder / "dsc_unet.ckpt"
+    segmenter = load_segmenter(checkpoint)
+    images = network_images(segmenter, slices_of([Case("0", ct, ct)], 16, segmenter.context))
+    parts, found = export_parts(segmenter, folder), {}
+    for format, precision in EXPORTED:
+        path = folder / f"{precision}{ENDINGS[format]}"
+        write_file(segmenter, parts, images, path, describe_export(checkpoint, segmenter, format, precision))
+        found[f"{'OpenVINO' if format == 'openvino' else 'ONNX Runtime'} {precision}"] = f"model={path}"
+    return found

@@ -1,0 +1,1 @@
+"""Time of scoring masks, and memory of predicting."""

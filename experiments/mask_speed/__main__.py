@@ -1,0 +1,130 @@
+"""``python -m experiments.mask_speed``: time of scoring a large pair of masks, memory of predicting a long CT."""
+
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from omegaconf import DictConfig
+from scipy import ndimage
+
+from experiments.shared.checkpoints import untrained, write_checkpoint
+from experiments.shared.command import command, publish
+from experiments.shared.machine import command_cost
+from lits_seg.common.tables import markdown
+from lits_seg.common.timing import seconds
+from lits_seg.evaluation.masks import read_pair
+from lits_seg.metrics.case import score_case
+from lits_seg.metrics.lesions import box_around, label_box
+from lits_seg.metrics.surface import NEIGHBOURS
+
+SHAPE, LESIONS = (512, 512, 400), 30
+AFFINE = np.diag([-0.7, -0.7, 1.0, 1.0])
+
+Row = tuple[str, str, str]
+
+
+@command("mask_speed/settings")
+def main(cfg: DictConfig) -> None:
+    """Measure, print the tables and write them into ``output``."""
+    publish(mask_speed(cfg.size, list(cfg.lengths)), Path(cfg.output) / "masks.md")
+
+
+def mask_speed(size: int, lengths: list[int]) -> str:
+    """Measure scoring and predicting in one run and return two Markdown tables.
+
+    Args:
+        size: side of the network's images, pixels.
+        lengths: numbers of slices of the CTs to predict.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        scoring, predicting = _scoring(Path(folder)), _predicting(Path(folder), size, lengths)
+    return "\n".join(
+        [
+            "# Masks",
+            "",
+            f"Two masks of {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]} voxels, gzipped: a liver with {LESIONS} lesions.",
+            "",
+            markdown(["scoring", "measured", "ratio"], scoring, right=True),
+            "",
+            f"A gzipped CT of 512 x 512 pixels a slice through `dsc_unet` at {size} x {size}, with page and map.",
+            "",
+            markdown(["predicting", "peak memory", "of it the CT, as stored"], predicting, right=True),
+            "",
+            f"{platform.machine()}, {os.cpu_count()} cores. Ratios: of times from one run. Memory: the whole process,",
+            "with PyTorch. The network was never trained, so its masks are full of lesions. Synthetic shapes.",
+            f"Written by `python -m experiments.mask_speed size={size} 'lengths={lengths}'`.",
+            "",
+        ]
+    )
+
+
+def _scoring(folder: Path) -> list[Row]:
+    for name, shift in (("references", 0), ("predictions", 3)):
+        (folder / name).mkdir()
+        nib.save(nib.Nifti1Image(_labels(shift), AFFINE), folder / name / "segmentation-0.nii.gz")
+    pair = (folder / "predictions" / "segmentation-0.nii.gz", folder / "references" / "segmentation-0.nii.gz")
+    reading = seconds(lambda: read_pair(*pair))
+    found, true = read_pair(*pair)
+    ours = seconds(lambda: score_case(found.slices, true.slices, true.spacing))
+    plain = seconds(lambda: _with_scipy(found.slices, true.slices, true.spacing))
+    arguments = [f"predictions={folder}/predictions", f"references={folder}/references", f"output={folder}/scores"]
+    command_seconds, peak = command_cost("evaluate", *arguments)
+    return [
+        ("reading both", f"{reading:.2f} s", f"{reading / ours:.2f} x"),
+        ("all metrics", f"{ours:.2f} s", "1 x"),
+        ("SciPy's components and distances alone", f"{plain:.2f} s", f"{plain / ours:.2f} x"),
+        ("the command, from start to tables", f"{command_seconds:.2f} s", f"{command_seconds / ours:.2f} x"),
+        ("its peak memory", f"{peak / 1e9:.2f} GB", "–"),
+    ]
+
+
+def _with_scipy(found: np.ndarray, true: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    """Compute the two costly parts of the metrics by SciPy, distances within the liver's box as in our metrics."""
+    for labels in (found, true):
+        ndimage.label(labels == 2)
+    box = box_around([part for labels in (found, true) if (part := label_box(labels, 1))])
+    surfaces = [(mask := labels[box] >= 1) & ~ndimage.binary_erosion(mask, NEIGHBOURS) for labels in (found, true)]
+    for one, other in (surfaces, surfaces[::-1]):
+        ndimage.distance_transform_edt(~other, sampling=spacing[::-1])[one].mean()
+
+
+def _predicting(folder: Path, size: int, lengths: list[int]) -> list[Row]:
+    # Untrained: a mask full of lesions, the worst case.
+    module = untrained([f"data.preprocess.size={size}", "model.out_channels=3"])
+    checkpoint = write_checkpoint(module, folder / "network.ckpt")
+    rows = []
+    for length in lengths:
+        path = folder / f"{length}.nii.gz"
+        _write_ct(path, length)
+        arguments = [f"ckpt={checkpoint}", f"input={path}", f"output={folder}/masks", "device=cpu", "probability=true"]
+        _, peak = command_cost("predict", *arguments)
+        rows.append((f"{length} slices", f"{peak / 1e9:.2f} GB", f"{512 * 512 * 2 * length / 1e9:.2f} GB"))
+    return rows
+
+
+def _write_ct(path: Path, length: int) -> None:
+    hu = np.zeros((512, 512, length), np.int16, order="F")
+    hu[:] = np.random.default_rng(0).normal(0, 20, (512, 512, 1)).astype(np.int16)
+    hu[:60] = -1000
+    nib.save(nib.Nifti1Image(hu, AFFINE), path)
+
+
+def _labels(shift: int) -> np.ndarray:
+    """Draw an ellipsoid of liver with balls of lesion on a grid, moved by ``shift`` voxels along the first axis."""
+    x, y, z = np.ogrid[tuple(slice(n) for n in SHAPE)]
+    labels = (((x - 200 - shift) / 140) ** 2 + ((y - 250) / 120) ** 2 + ((z - 220) / 150) ** 2 < 1).astype(np.uint8)
+    places = [(a, b, c) for a in (120, 160, 200, 240, 280) for b in (220, 280) for c in (160, 220, 280)]
+    for number, place in enumerate(places):
+        radius = 5 + number / 3
+        near = tuple(slice(p - 20, p + 21) for p in place)
+        u, v, w = np.ogrid[near]
+        ball = (u - place[0] - shift) ** 2 + (v - place[1]) ** 2 + (w - place[2]) ** 2 < radius**2
+        labels[near][ball] = 2
+    return labels
+
+
+if __name__ == "__main__":
+    main()

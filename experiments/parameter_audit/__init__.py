@@ -1,0 +1,1 @@
+"""How many parameters does the paper's network have?"""

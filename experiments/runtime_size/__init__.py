@@ -1,0 +1,1 @@
+"""What predicting with an exported model needs."""

@@ -1,0 +1,68 @@
+"""``python -m experiments.runtime_size``: size of fresh environments, and how soon a command starts there."""
+
+import json
+import subprocess
+import tempfile
+import venv
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from experiments.shared.command import command, publish
+from lits_seg.common.errors import InputError
+from lits_seg.common.tables import markdown
+from lits_seg.common.timing import fastest
+from lits_seg.models.cost import processor
+
+TOOLS = ("pip", "setuptools")  # not counted
+START = ("-m", "lits_seg.predict", "--help")
+
+
+@command("runtime_size/settings")
+def main(cfg: DictConfig) -> None:
+    """Measure, print the table and write it into ``output``."""
+    if not Path("pyproject.toml").exists():
+        raise InputError(Path.cwd(), "the repository's root (pyproject.toml)", "another folder")
+    rows = [_environment(extra, cfg.passes) for extra in cfg.extras]
+    text = "\n".join(
+        [
+            "# Environments",
+            "",
+            markdown(["environment", "packages", "MB", "start of a command, s"], rows, right=True),
+            "",
+            f"Start: `python {' '.join(START)}`, the fastest of {cfg.passes}; {processor()}.",
+            "Written by `python -m experiments.runtime_size`.",
+            "",
+        ]
+    )
+    publish(text, Path(cfg.output) / "environments.md")
+
+
+def _environment(extra: str, passes: int) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder, "bin", "python")
+        install = partial(_run, python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt")
+        if extra not in ("", "runtime"):
+            install("torch")  # alone, pip takes a CPU build if the index offers one
+        name = f".[{extra}]" if extra else "."
+        install(name)
+        installed = json.loads(_run(python, "-m", "pip", "list", "--format=json"))
+        packages = [one for one in installed if one["name"] not in TOOLS]
+        start = fastest(lambda: _run(python, *START), passes)
+        return [f"`{name}`", str(len(packages)), f"{_megabytes(Path(folder)):.0f}", f"{start:.2f}"]
+
+
+def _run(python: Path, *arguments: str) -> str:
+    return subprocess.run([python, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _megabytes(folder: Path) -> float:
+    packages = next(folder.glob("lib/python*/site-packages"))
+    files = [path for path in packages.rglob("*") if path.is_file() and not path.is_symlink()]
+    return sum(path.stat().st_size for path in files if path.relative_to(packages).parts[0] not in TOOLS) / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What several experiments share: commands, networks, engines, the machine."""

@@ -1,0 +1,151 @@
+"""The ways to run a network on one slice: PyTorch in two memory orders, ONNX Runtime, OpenVINO."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.shared.machine import torch_threads
+from experiments.shared.networks import Network, contiguous
+from lits_seg.common.dependencies import openvino_core
+
+Run = Callable[[], np.ndarray]  # the slice's logits (1, K, size, size)
+
+
+class NotHereError(Exception):
+    """Raised if an engine does not run a network, or not on this machine; the message says why."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to run a network.
+
+    Attributes:
+        name: in tables.
+        prepare: returns the function that computes the slice's logits, given a network and a number of threads.
+            Raises ``NotHereError``.
+        precision: in which the machine's limit is measured; there is no limit for int8.
+        rounding: largest difference of logits from PyTorch's that passes without a note, see ``difference``.
+        wrong: largest difference that does not end the measurement.
+        from_file: the engine runs exported files.
+    """
+
+    name: str
+    prepare: Callable[[Network, int], Run]
+    precision: str = "float32"
+    rounding: float = 1e-4
+    wrong: float = 1e-2
+    from_file: bool = True
+
+
+def difference(network: Network, logits: np.ndarray) -> float:
+    """Return the root mean square of ``logits`` minus PyTorch's, as a share of that of PyTorch's logits."""
+    expected = network.logits.numpy()
+    if logits.shape != expected.shape:
+        return float("inf")
+    return float(np.sqrt(np.square(logits - expected).mean() / np.square(expected).mean()))
+
+
+def onnx_session(path: Path, threads: int) -> Any:
+    """Open an ONNX file in ONNX Runtime on the CPU.
+
+    Args:
+        path: of the file.
+        threads: that the session computes with.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # By default its threads look for work for a while after each run, and slow the next engine down.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def openvino_request(path: Path, threads: int, precision: str = "f32", **settings: object) -> Any:
+    """Open an ONNX file in OpenVINO on the CPU, for one slice at a time.
+
+    Args:
+        path: of the file.
+        threads: that the request computes with.
+        precision: ``f32`` or ``bf16``, of the layers that the file has in 32 bits.
+        settings: further settings of OpenVINO.
+    """
+    common = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return openvino_core().compile_model(path, "CPU", {**common, **settings}).create_infer_request()
+
+
+def openvino_has_bf16() -> bool:
+    """Return whether OpenVINO computes in bf16 on this processor."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _pytorch(order: str, network: Network, threads: int) -> Run:
+    channels_last = order == "channels-last"  # as in LesionSegmenter
+    module = network.module if channels_last else contiguous(deepcopy(network.module.network))
+
+    @torch.inference_mode()
+    def run() -> np.ndarray:
+        with torch_threads(threads):
+            return module(network.image).numpy()
+
+    return run
+
+
+def _onnx_runtime(network: Network, threads: int) -> Run:
+    _require("onnxruntime", network)
+    image = network.image.numpy()
+    with _refusals():
+        session = onnx_session(network.onnx, threads)
+    return lambda: session.run(None, {"image": image})[0]
+
+
+def _openvino(precision: str, network: Network, threads: int) -> Run:
+    _require("openvino", network)
+    if precision == "bf16" and not openvino_has_bf16():
+        raise NotHereError("the processor has no bf16")
+    image = network.image.numpy()
+    with _refusals():
+        if precision == "int8":  # the 8 bits are in the file
+            request = openvino_request(network.int8, threads)
+        else:
+            request = openvino_request(network.onnx, threads, precision)
+    return lambda: request.infer({0: image})[0]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # for an operator that the engine lacks; each engine has exceptions of its own
+        raise NotHereError(str(error).splitlines()[0]) from error
+
+
+def _require(package: str, network: Network) -> None:
+    if find_spec(package) is None:
+        raise NotHereError(f"{package} is missing (`pip install 'lits_seg[export]'`)")
+    if network.reason:
+        raise NotHereError(network.reason)
+
+
+ENGINES = (
+    Engine("PyTorch, contiguous", partial(_pytorch, "contiguous"), from_file=False),
+    Engine("PyTorch, channels-last", partial(_pytorch, "channels-last"), from_file=False),
+    Engine("ONNX Runtime", _onnx_runtime),
+    Engine("OpenVINO", partial(_openvino, "f32")),
+    # A deep network with random weights magnifies the rounding to 8 bits in each layer. Unrelated logits differ by 1.4.
+    Engine("OpenVINO, bf16", partial(_openvino, "bf16"), "bfloat16", rounding=0.05, wrong=1.0),
+    Engine("OpenVINO, int8", partial(_openvino, "int8"), "int8", rounding=0.2, wrong=1.0),
+)

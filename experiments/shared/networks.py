@@ -1,0 +1,153 @@
+"""The networks that experiments compare, each as a configuration, ready to run and as an ONNX file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.shared.checkpoints import untrained
+from lits_seg.common.errors import InputError
+from lits_seg.data.preprocess import Preprocess
+from lits_seg.exporters.onnx import export_onnx
+from lits_seg.exporters.quantize import quantize
+from lits_seg.models.blocks import SeparableResidualBlock
+from lits_seg.models.unet import UShape, split_decoder
+from lits_seg.phantom.write import generate_volume
+from lits_seg.training.module import LesionSegmenter
+
+DECODERS = ("subpixel", "bilinear", "nearest", "bicubic", "subpixel_all", "deconv", "espcn", "maxunpool")
+OURS, BASELINE = "dsc_unet/subpixel", "unet/deconv"
+NETWORKS: dict[str, tuple[str, ...]] = {
+    **{f"dsc_unet/{decoder}": ("model=dsc_unet", f"decoder={decoder}") for decoder in DECODERS},
+    BASELINE: ("model=unet", "decoder=deconv"),
+    **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
+}
+PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # of the rivals extra
+SLICES = 64  # of the synthetic CT
+
+
+@dataclass
+class Network:
+    """A network that was never trained, in eval mode, with a slice ``(1, 1, size, size)`` and its logits.
+
+    Attributes:
+        name: see ``NETWORKS``.
+        module: the network with its pre-processing.
+        image: the slice, in [0, 1].
+        logits: PyTorch's, ``(1, K, size, size)``.
+        onnx: file with the network as ``lits_seg.export`` writes it: the decoder concatenates nothing.
+        whole: file with the network as it is, from which int8 is made.
+        reason: why there are no files; empty if there are.
+    """
+
+    name: str
+    module: LesionSegmenter
+    image: Tensor
+    logits: Tensor
+    onnx: Path
+    whole: Path
+    reason: str = ""
+
+    @cached_property
+    def int8(self) -> Path:
+        """The network in 8-bit integers as an ONNX file, calibrated on the slice."""
+        path = self.whole.with_suffix(".int8.onnx")
+        quantize(self.whole, self.image.numpy(), path)
+        return path
+
+    def write_files(self) -> None:
+        """Write both files, or keep the reason if that fails."""
+        try:
+            export_onnx(split_decoder(self.module.network), {"image": self.image}, ["logits"], self.onnx)
+            export_onnx(self.module.network, {"image": self.image}, ["logits"], self.whole)
+        except Exception as error:  # of any kind: the exporter passes on what it meets
+            self.reason = f"no ONNX file: {str(error).splitlines()[0]}"
+
+
+def choose(names: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
+    """Return the networks to measure, and a note on each one that needs a missing package.
+
+    Args:
+        names: some of ``NETWORKS``; None: all.
+
+    Raises:
+        InputError: for another name.
+    """
+    chosen = list(NETWORKS) if names is None else [names] if isinstance(names, str) else list(names)
+    for name in chosen:
+        if name not in NETWORKS:
+            raise InputError("networks", f"some of {', '.join(NETWORKS)}", name)
+    missing = [name for name in chosen if name in PACKAGES and find_spec(PACKAGES[name]) is None]
+    notes = [
+        f"`{name}` is left out: {PACKAGES[name]} is missing (`pip install 'lits_seg[rivals]'`)" for name in missing
+    ]
+    return [name for name in dict.fromkeys(chosen) if name not in missing], notes
+
+
+def synthetic_slices(size: int, count: int) -> Tensor:
+    """Return neighbouring slices through the middle of a synthetic CT, ``(count, 1, size, size)`` in [0, 1].
+
+    Args:
+        size: side of the images, pixels.
+        count: number of slices.
+    """
+    volume = generate_volume(0, case=1, size=size, slices=SLICES)
+    hu = np.moveaxis(volume.hu, volume.hu.shape.index(SLICES), 0)
+    images = torch.from_numpy(Preprocess(size=size).images(hu[(SLICES - count) // 2 :][:count]))
+    return images[:, None].float() / 255
+
+
+def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (), files: bool = True) -> Network:
+    """Make a network that was never trained.
+
+    Args:
+        name: see ``NETWORKS``.
+        images: ``(B, 1, size, size)`` in [0, 1]; batch norms take their statistics, and the first is the slice.
+        folder: of the ONNX files.
+        overrides: further overrides of the network's configuration.
+        files: write the ONNX files.
+
+    Raises:
+        InputError: if the network does not take images of this size.
+    """
+    size, image = images.shape[-1], images[:1]
+    module = untrained([*NETWORKS[name], f"data.preprocess.size={size}", *overrides])
+    try:
+        _settle(module.network, images)
+        with torch.inference_mode():
+            logits = module.eval()(image)
+    except (RuntimeError, ValueError) as error:  # too many halvings
+        raise InputError("size", f"one that {name} takes", f"{size} ({error})") from error
+    onnx, whole = (folder / f"{name.replace('/', '_')}{part}.onnx" for part in ("", "_whole"))
+    network = Network(name, module, image, logits, onnx, whole, "" if files else "no ONNX file was asked for")
+    if files:
+        network.write_files()
+    return network
+
+
+def contiguous(network: nn.Module) -> nn.Module:
+    """Put a network's weights and maps into PyTorch's own memory order, in place, and return the network."""
+    for part in network.modules():
+        if isinstance(part, (UShape, SeparableResidualBlock)):
+            part.channels_last = False
+    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in torch's types
+
+
+def _settle(network: nn.Module, images: Tensor) -> None:
+    """Give the batch norms the statistics of the images.
+
+    With their initial statistics, a deep untrained network ends in numbers so small that processors are slow on them.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        network.train()(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -1,0 +1,1 @@
+"""How much faster does the light network train?"""

@@ -1,0 +1,79 @@
+"""``python -m experiments.train_speed``: how fast the network and the UNet train, by setting."""
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from experiments.shared.command import command, publish
+from experiments.train_speed.measure import NETWORKS, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
+from lits_seg.common.tables import markdown
+from lits_seg.models.cost import count_macs, processor
+
+PAPER_STEPS, PAPER_BATCH = 100_000, 16
+
+
+@command("train_speed/settings")
+def main(cfg: DictConfig) -> None:
+    """Measure, print the table and write it into ``output``."""
+    measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.settings, list(cfg.overrides))
+    publish(train_speed_text(measured), Path(cfg.output) / "train.md")
+
+
+def train_speed_text(measured: TrainSpeed) -> str:
+    """Return the table in Markdown."""
+    gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if gpu else f"{processor()}, no GPU"
+    header = ["setting", "`dsc_unet`, slices/s", "`unet`, slices/s", "ratio", "`dsc_unet` to shipped"]
+    header += ["`dsc_unet`, of limit", "`unet`, of limit"]
+    if gpu:
+        header += ["`dsc_unet`, peak", "`unet`, peak"]
+    shipped = {name: measured.trained[SHIPPED, name] for name in NETWORKS}
+    rates = ", ".join(f"{dtype} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in measured.limits.items())
+    days = ", ".join(
+        f"`{name}` {PAPER_STEPS * PAPER_BATCH / one.rate / 86400:.1f} days" for name, one in shipped.items()
+    )
+    size, batch, rounds = measured.size, measured.batch, measured.rounds
+    return "\n".join(
+        [
+            "# Training speed",
+            "",
+            markdown(header, [_row(measured, key, gpu) for key in measured.settings]),
+            "",
+            f"The paper's schedule, {PAPER_STEPS:,} steps of {PAPER_BATCH} slices, at the rates as shipped: {days}.",
+            "",
+            f"{device}, torch {torch.__version__}; images of {size} x {size}, {batch} in a step; synthetic CT.",
+            f"All in turns, {rounds} times; the fastest of each. A step includes loading, augmentation, loss,",
+            "gradient, optimizer, metric. Limit: three times the forward pass's multiply-accumulates at the rate of a",
+            f"large product of matrices here ({rates}).",
+            f"Written by `python -m experiments.train_speed size={size} batch={batch} rounds={rounds}`.",
+            "",
+        ]
+    )
+
+
+def _row(measured: TrainSpeed, key: str, gpu: bool) -> list[str]:
+    both = [measured.trained[key, name] for name in NETWORKS]
+    ours, unet = (one.rate for one in both)
+    row = [
+        SETTINGS[key].title,
+        f"{ours:.2f}",
+        f"{unet:.2f}",
+        f"{ours / unet:.1f} x",
+        f"{ours / measured.trained[SHIPPED, 'dsc_unet'].rate:.2f} x",
+        *(f"{_share(one, measured):.0%}" for one in both),
+    ]
+    if gpu:
+        row += [f"{one.peak / 1e9:.1f} GB" for one in both]
+    return row
+
+
+def _share(one: Trained, measured: TrainSpeed) -> float:
+    """Return the share of the rate that the network would reach if its training were one product of matrices."""
+    limit = measured.limits["bfloat16" if "bf16" in str(one.cfg.trainer.precision) else "float32"]
+    macs = count_macs(one.module.network, int(one.cfg.data.context), measured.size)
+    return 3 * 2 * macs * one.rate / limit
+
+
+if __name__ == "__main__":
+    main()

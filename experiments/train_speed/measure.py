@@ -1,0 +1,188 @@
+"""Time training steps of both networks, as shipped and with each setting changed alone; all in one run, in turns."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from experiments.shared.command import train_config
+from experiments.shared.machine import matmul_rate, wait
+from experiments.shared.networks import contiguous
+from lits_seg.common.errors import InputError
+from lits_seg.training.module import LesionSegmenter
+
+NETWORKS = {"dsc_unet": ("model=dsc_unet", "decoder=subpixel"), "unet": ("model=unet", "decoder=deconv")}
+DTYPES = ("float32", "bfloat16")
+
+
+def _contiguous(module: LesionSegmenter) -> None:
+    contiguous(module.network)
+
+
+def _give_memory_back(module: LesionSegmenter) -> None:
+    module.keep_freed_memory = False
+
+
+def _compile(module: LesionSegmenter) -> None:
+    module.network.compile()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train: ``overrides`` of the configuration as shipped, or a ``change`` of the module made from it."""
+
+    title: str
+    overrides: tuple[str, ...] = ()
+    change: Callable[[LesionSegmenter], None] | None = None
+
+
+SHIPPED = "shipped"
+SETTINGS = {
+    SHIPPED: Setting("as shipped"),
+    "bf16": Setting("`trainer.precision=bf16-mixed`", ("trainer.precision=bf16-mixed",)),
+    "contiguous": Setting("memory in the order B, C, H, W", change=_contiguous),
+    "memory": Setting("freed memory given back to the system", change=_give_memory_back),
+    "compile": Setting("`torch.compile`", change=_compile),
+    "fused": Setting("`+optimizer.fused=true`", ("+optimizer.fused=true",)),
+    "one_by_one": Setting("`augment=paper_one_by_one`", ("augment=paper_one_by_one",)),
+    "no_augmentation": Setting("`augment=none`", ("augment=none",)),
+}
+
+
+@dataclass
+class Trained:
+    """One network with one setting."""
+
+    cfg: DictConfig
+    module: LesionSegmenter
+    seconds: list[float] = field(default_factory=list)  # of a step, one a visit
+    peak: int = 0  # bytes on the GPU
+
+    @property
+    def rate(self) -> float:
+        """Slices a second, of the fastest visit."""
+        return self.cfg.data.batch_size / min(self.seconds)
+
+
+@dataclass
+class TrainSpeed:
+    """All of one run. ``trained``: by setting and network; ``limits``: operations a second of a matrix product."""
+
+    size: int
+    batch: int
+    rounds: int
+    settings: list[str]
+    trained: dict[tuple[str, str], Trained]
+    limits: dict[str, float]
+
+
+class StepClock(pl.Callback):
+    """Takes the time at the end of each training step, on the device too."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Take the time."""
+        wait()
+        self.times.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        """Return the median time from one step's end to the next: loading and augmentation included."""
+        return statistics.median(after - before for before, after in zip(self.times, self.times[1:], strict=False))
+
+
+def train_speed(
+    size: int,
+    batch: int | None,
+    rounds: int,
+    steps: int | None,
+    settings: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+) -> TrainSpeed:
+    """Train both networks with each setting for some steps.
+
+    Args:
+        size: side of the images, pixels.
+        batch: images in a step; None: 4 on a CPU, 16 on a GPU.
+        rounds: visits to each network with each setting, in turns.
+        steps: of the UNet, timed in each visit; None: 1 on a CPU, 20 on a GPU. The light network takes four times
+            as many, in about the same time, so that other work on the machine meets both alike.
+        settings: some of ``SETTINGS``, measured beside the first; None: all.
+        overrides: further overrides of the training configuration.
+
+    Raises:
+        InputError: for another setting.
+    """
+    gpu = torch.cuda.is_available()
+    steps = steps or (20 if gpu else 1)
+    batch = batch or (16 if gpu else 4)
+    chosen = [SHIPPED, *(key for key in _known(settings) if key != SHIPPED)]
+    with tempfile.TemporaryDirectory() as folder:
+        trained = {
+            (key, name): _make(Path(folder), size, batch, SETTINGS[key], [*network, *overrides])
+            for key in chosen
+            for name, network in NETWORKS.items()
+        }
+        limits = dict.fromkeys(DTYPES, 0.0)
+        for _ in range(rounds):
+            for dtype in DTYPES:
+                limits[dtype] = max(limits[dtype], matmul_rate(getattr(torch, dtype)))
+            for (_, name), one in trained.items():
+                _visit(one, steps if name == "unet" else 4 * steps)
+    return TrainSpeed(size, batch, rounds, chosen, trained, limits)
+
+
+def _known(settings: Sequence[str] | None) -> Sequence[str]:
+    for key in settings or ():
+        if key not in SETTINGS:
+            raise InputError("settings", f"some of {', '.join(SETTINGS)}", key)
+    return list(SETTINGS) if settings is None else settings
+
+
+def _make(folder: Path, size: int, batch: int, setting: Setting, overrides: Sequence[str]) -> Trained:
+    data = {
+        "root": folder / "volumes",
+        "generate.cases": 4,
+        "generate.size": size,
+        "generate.slices": 12,
+        "folds": 2,
+        "val_share": 0,
+        "slices_per_epoch": 100_000,
+        "preprocess.size": size,
+        "batch_size": batch,
+    }
+    small = [f"store={folder / 'store'}", *(f"data.{key}={value}" for key, value in data.items())]
+    cfg = train_config(*overrides, *setting.overrides, *small)
+    module = instantiate(cfg.module)
+    if setting.change is not None:
+        setting.change(module)
+    return Trained(cfg, module)
+
+
+def _visit(one: Trained, steps: int) -> None:
+    clock = StepClock()
+    trainer = instantiate(
+        one.cfg.trainer,
+        max_epochs=-1,
+        max_steps=1 + steps,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[clock],
+    )
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    trainer.fit(one.module, instantiate(one.cfg.data))
+    one.seconds.append(clock.seconds())
+    one.peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    one.module.cpu().zero_grad()

@@ -1,1 +1,0 @@
-"""What the networks and the data side cost, measured."""

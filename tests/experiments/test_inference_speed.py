@@ -1,0 +1,112 @@
+"""The table of inference: every network and engine has its figures, and wrong logits are an error."""
+
+import csv
+import io
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.experiments import NARROW, failed_experiment, overrides, run_experiment
+
+from experiments.inference_speed.figure import dice_figure
+from experiments.inference_speed.measure import measure, thread_counts
+from experiments.shared.engines import ENGINES, Engine, Run
+from experiments.shared.networks import NETWORKS, Network, choose
+from lits_seg.common.errors import InputError
+
+CHOSEN = ["dsc_unet/subpixel", "unet/deconv"]
+SMALL = ("size=64", "batch=1", "rounds=1", "ct=0", "output=out")
+DIFFERENCE = "relative_rms_difference_from_pytorch"
+
+
+def test_the_command_fills_every_cell(tmp_path: Path) -> None:
+    for package in ("onnxscript", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    arguments = (*SMALL, f"networks=[{','.join(CHOSEN)}]", overrides(*NARROW))
+    shown = run_experiment("inference_speed.__main__", *arguments, cwd=tmp_path)
+    folder = tmp_path / "out"
+    assert (folder / "inference.md").read_text() in shown
+    assert (folder / "inference.png").read_bytes().startswith(b"\x89PNG")
+    here = [one for one in ENGINES if one.precision != "bfloat16" or "no bf16" not in shown]
+    rows = list(csv.DictReader(io.StringIO((folder / "inference.csv").read_text())))
+    counts = thread_counts()
+    assert len(rows) == len(CHOSEN) * len(here) * len(counts)
+    for row in rows:
+        int8 = "int8" in row["engine"]
+        skipped = ("network", "engine", DIFFERENCE, *(["share_of_limit"] if int8 else []))
+        assert all(float(value) > 0 for key, value in row.items() if key not in skipped)
+        assert float(row[DIFFERENCE]) < (1 if int8 or "bf16" in row["engine"] else 1e-4)
+    for row in (row for row in rows if row["network"] == "unet/deconv"):
+        assert float(row["times_as_fast_as_unet_in_this_engine"]) == 1
+        assert float(row["training_step_to_unet"]) == 1
+    assert {int(row["threads"]) for row in rows} == set(counts)
+    tables = [line for line in shown.splitlines() if line.startswith("| `")]
+    assert len(tables) == len(CHOSEN) * (2 + len(counts))
+    assert len(here) < len(ENGINES) or not any("–" in line for line in tables)
+
+
+def test_dice_against_cost(tmp_path: Path) -> None:
+    measured = measure(32, 1, 1, ["dsc_unet/subpixel"], NARROW, engines=ENGINES[:2])
+    header = "model,decoder,dice_per_case,dice_per_case_low,dice_per_case_high\n"
+    (tmp_path / "report.csv").write_text(f"{header}dsc_unet,subpixel,0.5,0.4,0.6\nunet,deconv,0.6,0.5,0.7\n")
+    axes = dice_figure(measured, tmp_path / "report.csv").axes
+    assert [one.containers[0].lines[0].get_ydata().tolist() for one in axes] == [[0.5], [0.5]]
+    assert axes[0].containers[0].lines[0].get_xdata()[0] == measured.costs[0].parameters
+    for text, told in ((f"{header}unet,deconv,0.6,0.5,0.7\n", "found unet/deconv"), ("a\n1\n", "expected report.csv")):
+        (tmp_path / "report.csv").write_text(text)
+        with pytest.raises(InputError, match=told):
+            dice_figure(measured, tmp_path / "report.csv")
+
+
+def test_missing_engines_are_noted_and_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for package in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, package, None)
+    arguments = (*SMALL, "networks=[dsc_unet/subpixel]", overrides(*NARROW))
+    shown = run_experiment("inference_speed.__main__", *arguments, cwd=tmp_path)
+    for package in ("onnxruntime", "openvino"):
+        assert f"{package} is missing (`pip install 'lits_seg[export]'`)" in shown
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out/inference.csv").read_text())))
+    assert {row["engine"] for row in rows} == {"PyTorch, contiguous", "PyTorch, channels-last"}
+    assert {row["times_as_fast_as_unet_in_pytorch"] for row in rows} == {""}  # the UNet was not measured
+
+
+def _off(share: float) -> Engine:
+    """PyTorch, with logits that are wrong by a share."""
+
+    def prepare(network: Network, threads: int) -> Run:
+        logits = ENGINES[0].prepare(network, threads)
+        return lambda: logits() * np.float32(1 + share)
+
+    return replace(ENGINES[0], name="other", prepare=prepare)
+
+
+def test_wrong_logits_are_an_error_and_more_than_rounding_is_noted() -> None:
+    measured = measure(32, 1, 1, ["dsc_unet/subpixel"], NARROW, engines=[_off(1e-3)])
+    assert any("other: logits 1.0e-03 off" in note for note in measured.notes)
+    assert math.isnan(measured.costs[0].file_bytes)
+    with pytest.raises(RuntimeError, match=r"dsc_unet/subpixel.* in other: logits 1\.0e-01 off"):
+        measure(32, 1, 1, ["dsc_unet/subpixel"], NARROW, engines=[_off(0.1)])
+
+
+def test_other_names_and_sizes_are_one_clear_error(tmp_path: Path) -> None:
+    def failed(*arguments: str) -> str:
+        return failed_experiment("inference_speed.__main__", *SMALL, *arguments, cwd=tmp_path)
+
+    shown = failed("networks=[dsc_unet/subpixel,resnet]")
+    assert shown.startswith("error: networks: expected some of dsc_unet/subpixel, ")
+    assert shown.endswith("smp_mobilenet; found resnet")
+    assert failed("networks=nnunet_2d").startswith("error: size: expected one that nnunet_2d takes; found 64")
+    assert "network" in failed("network=unet/deconv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_rival_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    chosen, notes = choose(None)
+    assert chosen == [name for name in NETWORKS if name != "smp_mobilenet"]
+    assert "lits_seg[rivals]" in notes[0]
+    with pytest.raises(InputError, match="networks"):
+        choose("dsc_unet")

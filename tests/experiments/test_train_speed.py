@@ -1,0 +1,33 @@
+"""The table of training speed: every setting trains."""
+
+from pathlib import Path
+
+from helpers.experiments import NARROW, failed_experiment, overrides, run_experiment
+
+from experiments.train_speed.measure import SETTINGS
+
+SMALL = ("size=32", "batch=2", "rounds=1", "steps=1", "output=out")
+
+
+def test_every_setting_trains(tmp_path: Path) -> None:
+    kept = [key for key in SETTINGS if key != "compile"]  # minutes of a compiler
+    arguments = (*SMALL, f"settings=[{','.join(kept)}]", overrides(*NARROW, "data.workers=0"))
+    text = run_experiment("train_speed.__main__", *arguments, cwd=tmp_path)
+    assert (tmp_path / "out/train.md").read_text() in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == len(kept)
+    for row, key in zip(rows, kept, strict=True):
+        name, ours, unet, ratio, *_ = (cell.strip() for cell in row.strip("|").split("|"))
+        assert name == SETTINGS[key].title
+        assert float(ours) > 0
+        assert float(unet) > 0
+        assert ratio.endswith(" x")
+    assert rows[0].split("|")[5].strip() == "1.00 x"
+    assert "100,000 steps of 16 slices" in text
+    assert "experiments.train_speed size=32 batch=2 rounds=1`" in text
+
+
+def test_another_setting_is_one_clear_error(tmp_path: Path) -> None:
+    shown = failed_experiment("train_speed.__main__", *SMALL, "settings=[fp8]", cwd=tmp_path)
+    assert shown.startswith("error: settings: expected some of shipped, bf16, ")
+    assert shown.endswith("found fp8")
