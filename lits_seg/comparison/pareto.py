@@ -13,9 +13,9 @@ from lits_seg.comparison.pool import DICE, Group, Variant
 from lits_seg.comparison.style import TEXT, Style, look, short, svg
 
 COSTS = {
-    "parameters": ("parameters",),
-    "CPU latency, ms a slice": ("latency", "cpu_ms"),
-    "GPU latency, ms a slice": ("latency", "gpu_ms"),
+    "parameters": "parameters",
+    "CPU latency, ms a slice": "latency.cpu_ms",
+    "GPU latency, ms a slice": "latency.gpu_ms",
 }
 NAMED = 6  # so many variants are labelled by name, more by their number in the table
 
@@ -34,7 +34,7 @@ class Point:
 
 def pareto(group: Group) -> str:
     """Dice per case against what is known of ``COSTS``, as SVG. Filled markers: the front."""
-    panels = {title: points for title, keys in COSTS.items() if (points := _points(group, keys))}
+    panels = {title: points for title, name in COSTS.items() if (points := _points(group, name))}
     style, whole = Style.of(group.variants), whole_variants(group.variants)
     with look():
         # Three panels are as wide as the page, fewer are no larger for it.
@@ -71,14 +71,14 @@ def on_front(points: Sequence[Point]) -> list[Point]:
     return sorted(front, key=lambda point: point.cost)
 
 
-def _points(group: Group, keys: Sequence[str]) -> list[Point]:
+def _points(group: Group, name: str) -> list[Point]:
     points = []
     for i, variant in enumerate(group.variants, 1):
-        cost, score = variant.median(*keys), variant.scores[DICE]
+        cost, score = variant.median(name), variant.scores[DICE]
         if cost is not None:
-            low, high = score["interval"] or (score["value"], score["value"])
+            low, high = score.interval or (score.value, score.value)
             label = variant.name if len(group.variants) <= NAMED else str(i)
-            points.append(Point(variant, cost, score["value"], low, high, label))
+            points.append(Point(variant, cost, score.value, low, high, label))
     return points
 
 
