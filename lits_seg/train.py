@@ -149,9 +149,9 @@ def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule
     choices = HydraConfig.get().runtime.choices
     return RunFacts(
         **vars(network_facts(module)),
-        model=choices.model,
+        model=str(choices["model"]),
         macs=count_macs(module.network, datamodule.context, datamodule.preprocess.size),
-        data=str(datamodule.test_root or choices.data),
+        data=str(datamodule.test_root or choices["data"]),
         size=datamodule.preprocess.size,
         selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
         fold=datamodule.fold,

@@ -97,7 +97,7 @@ def _with_field_names(kind: Any, plain: Any) -> Any:
     if get_origin(kind) in (Union, UnionType):
         others = [part for part in get_args(kind) if part is not NoneType]
         return plain if plain is None or len(others) > 1 else _with_field_names(others[0], plain)
-    if dataclasses.is_dataclass(kind) and isinstance(plain, Mapping):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(plain, Mapping):
         hints = _hints(kind)
         return {
             field.name: _with_field_names(hints[field.name], plain[_key(field)])
@@ -112,7 +112,7 @@ def _with_field_names(kind: Any, plain: Any) -> Any:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 

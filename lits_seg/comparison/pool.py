@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from lits_seg.common.errors import InputError
 from lits_seg.comparison.folders import Run
 from lits_seg.comparison.variants import names
-from lits_seg.metrics.scores import CaseScores
+from lits_seg.metrics.scores import CaseScores, VoxelCounts
 from lits_seg.metrics.statistics import Difference, Estimate, compare_cases, summarise_cases
 
 # The reported ones of all figures that summarise_cases and compare_cases return.
@@ -234,15 +234,17 @@ def _mean(rows: list[Any]) -> Any:
     first = rows[0]
     if len(rows) == 1 or isinstance(first, str):
         return first
-    if is_dataclass(first):
-        values = {field.name: [getattr(row, field.name) for row in rows] for field in fields(first)}
-        means = {name: _mean(parts) for name, parts in values.items() if name != "lesions"}
-        if "lesions" in values:  # the lesions of all seeds, since they do not correspond
-            means["lesions"] = tuple(lesion for lesions in values["lesions"] for lesion in lesions)
-        return type(first)(**means)
+    if isinstance(first, VoxelCounts):
+        return VoxelCounts(*_mean([tuple(row) for row in rows]))
     if isinstance(first, tuple):
-        means = [_mean(list(parts)) for parts in zip(*rows, strict=True)]
-        return type(first)(*means) if hasattr(first, "_fields") else tuple(means)
+        return tuple(_mean(list(parts)) for parts in zip(*rows, strict=True))
+    if is_dataclass(first):
+        parts = {field.name: [getattr(row, field.name) for row in rows] for field in fields(first)}
+        lesions = parts.pop("lesions", None)
+        means = {name: _mean(values) for name, values in parts.items()}
+        if lesions is not None:  # lesions of different seeds do not correspond: all of them count
+            means["lesions"] = tuple(lesion for of_one_seed in lesions for lesion in of_one_seed)
+        return replace(first, **means)  # type: ignore[type-var]  # an instance, since it came from a row
     return float(np.mean(rows))
 
 

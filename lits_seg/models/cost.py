@@ -28,9 +28,7 @@ def count_macs(network: nn.Module, channels: int = 1, size: int = 256) -> int:
     return counter.get_total_flops() // 2
 
 
-def measure_latency(
-    network: nn.Module, device: str, channels: int = 1, size: int = 256, passes: int = 10
-) -> float:
+def measure_latency(network: nn.Module, device: str, channels: int = 1, size: int = 256, passes: int = 10) -> float:
     """Return the milliseconds for one image in 32 bits.
 
     Args:

@@ -125,4 +125,4 @@ def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence
 @functools.cache
 def _presets() -> dict[tuple[str, ...], str]:
     files = sorted((CONF / "decoder").glob("*.yaml"))
-    return {tuple(OmegaConf.load(file)["levels"]): file.stem for file in files}
+    return {tuple(OmegaConf.select(OmegaConf.load(file), "levels")): file.stem for file in files}

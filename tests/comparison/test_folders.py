@@ -39,17 +39,14 @@ def test_an_archive_of_one_run_is_that_run(tmp_path: Path) -> None:
         assert [run.name for run in find_runs(root).finished] == ["only"]
 
 
-@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside"])
-def test_an_archive_writes_nothing_outside_its_folder(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside"])
+def test_an_archive_that_would_write_outside_its_folder_is_refused(name: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "bad.tar", "w") as tar:
         tar.addfile(*member(name))
     (tmp_path / "in").mkdir()
-    try:
+    with pytest.raises(InputError, match=r"bad\.tar: expected an archive of run folders"):
         unpack(tmp_path / "bad.tar", tmp_path / "in")
-    except InputError as error:
-        assert "bad.tar: expected an archive of run folders" in str(error)
     assert {path.name for path in tmp_path.iterdir()} == {"bad.tar", "in"}
-    assert not Path("/outside").exists()
 
 
 def test_links_out_of_an_archive_are_refused(tmp_path: Path) -> None:

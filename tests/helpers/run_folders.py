@@ -138,9 +138,7 @@ def write_run(
     model, decoder = network.split(", ")
     folder.mkdir(parents=True)
     levels = preset(decoder)
-    plain = config(
-        **{"data.fold": fold, "seed": seed, "data.seed": seed, "decoder.levels": levels, **(settings or {})}
-    )
+    plain = config(**{"data.fold": fold, "seed": seed, "data.seed": seed, "decoder.levels": levels, **(settings or {})})
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)))
     made_with = {"lits-seg": "0.1.0", "torch": "2.13.0", "python": "3.11", "git_commit": "a" * 40, "git_dirty": False}
     (folder / "versions.json").write_text(json.dumps({**made_with, **(versions or {})}))
