@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lits_seg.common.records import as_plain
+from lits_seg.data.grid import Grid
 from lits_seg.metrics.case import score_case
-from lits_seg.metrics.scores import CaseScores
+from lits_seg.metrics.scores import CaseScores, flat_case
 
 LABELS = arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 1, 1, 2]))
 SPACING = st.tuples(*[st.floats(0.3, 5)] * 3)
@@ -187,3 +188,18 @@ def _unordered(scores: CaseScores) -> dict[str, Any]:
     del case["case"], case["spacing"]  # the spacing is along axes that the tests exchange
     rows = [{name: row[name] for name in row if not name.endswith("slice")} for row in case["lesions"]]
     return {**case, "lesions": sorted(rows, key=lambda row: [repr(round(x, 6)) for x in row.values()])}
+
+
+def test_volumes_of_a_sheared_grid_are_those_of_its_voxels() -> None:
+    affine = np.array([[1, 0, 0.5, 0], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])
+    grid = Grid(affine, (6, 5, 4))
+    labels = empty()
+    labels[1, 1:5, 1:7] = 1
+    labels[1, 2:4, 2:4] = 2
+    case = score_case(labels, labels, grid.spacing, "sheared", grid.voxel_ml)
+    assert case.voxel_ml == pytest.approx(2 / 1000)
+    assert np.prod(grid.spacing) > 2.05
+    assert case.lesions[0].reference_ml == pytest.approx(4 * 2 / 1000)
+    row = flat_case(case)
+    assert row["case"] == "sheared"
+    assert (row["lesion_reference_ml"], row["liver_predicted_ml"]) == pytest.approx((4 * 2 / 1000, 24 * 2 / 1000))
