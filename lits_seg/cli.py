@@ -20,13 +20,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from lits_seg.common.dependencies import missing
 from lits_seg.common.errors import InputError
-from lits_seg.runs.naming import job_name, run_dir, sweep_name
+from lits_seg.common.files import CONF
+from lits_seg.runs.naming import decoder_name, job_name, run_dir, sweep_name
 
-PACKAGE = Path(__file__).parent
-# In a wheel conf/ lies inside the package, in the source tree beside it.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-
-for resolver in (run_dir, sweep_name, job_name):
+for resolver in (run_dir, sweep_name, job_name, decoder_name):
     OmegaConf.register_new_resolver(resolver.__name__, resolver, use_cache=resolver is run_dir, replace=True)
 OmegaConf.register_new_resolver(
     "gpus", lambda kind, devices: devices if kind in ("gpu", "cuda") else None, replace=True

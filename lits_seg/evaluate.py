@@ -5,17 +5,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lits_seg import __version__
 from lits_seg.cli import entry, require_paths
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.data.layouts import is_phantom
 from lits_seg.evaluation.masks import score_masks
-from lits_seg.evaluation.score_tables import DEFINITIONS, write_comparison, write_scores
+from lits_seg.evaluation.score_tables import References, write_comparison, write_scores
+from lits_seg.runs.provenance import provenance
 
 
 @entry("evaluate")
 def main(cfg: DictConfig) -> None:
-    """Prints the tables and writes them into ``output``."""
+    """Print the tables and write them into ``output``."""
     require_paths(cfg, "ckpt", "predictions", "a", "b", "references", "output")
     given = tuple(name for name in ("ckpt", "predictions", "a", "b") if cfg[name] is not None)
     if given == ("predictions",):
@@ -23,9 +24,8 @@ def main(cfg: DictConfig) -> None:
     elif given == ("a", "b"):
         print(compare_masks(cfg))
     elif given == ("ckpt",):
-        from lits_seg.evaluation.checkpoint import (
-            evaluate_checkpoint,  # masks do without Lightning, which starts slowly
-        )
+        # Scoring masks does not need Lightning, whose import takes seconds.
+        from lits_seg.evaluation.checkpoint import evaluate_checkpoint
 
         print(evaluate_checkpoint(cfg))
     else:
@@ -35,16 +35,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def evaluate_masks(cfg: DictConfig) -> str:
-    """Scores a folder of masks."""
+    """Score a folder of masks and return the text to print."""
     cases = score_masks(cfg.predictions, _references(cfg), cfg.grid, cfg.workers)
-    facts = {"predictions": str(cfg.predictions), **_reference_facts(cfg)}
-    return write_scores(Path(cfg.output), cases, facts)
+    return write_scores(Path(cfg.output), cases, _described(cfg), _facts(cfg, "predictions"))
 
 
 def compare_masks(cfg: DictConfig) -> str:
-    """Scores two folders of masks and compares them patient by patient."""
+    """Compare two folders of masks patient by patient and return the text to print."""
     a, b = (score_masks(folder, _references(cfg), cfg.grid, cfg.workers) for folder in (cfg.a, cfg.b))
-    return write_comparison(Path(cfg.output), a, b, {"a": str(cfg.a), "b": str(cfg.b), **_reference_facts(cfg)})
+    return write_comparison(Path(cfg.output), a, b, _described(cfg), _facts(cfg, "a", "b"))
 
 
 def _references(cfg: DictConfig) -> str:
@@ -53,15 +52,12 @@ def _references(cfg: DictConfig) -> str:
     return cfg.references
 
 
-def _reference_facts(cfg: DictConfig) -> dict[str, Any]:
-    return {
-        "references": str(cfg.references),
-        "synthetic": is_phantom(cfg.references) or None,  # None: not known
-        "grid": cfg.grid,
-        "definitions": DEFINITIONS,
-        "research_use_only": True,
-        "lits_seg": __version__,
-    }
+def _described(cfg: DictConfig) -> References:
+    return References(str(cfg.references), is_phantom(cfg.references) or None)
+
+
+def _facts(cfg: DictConfig, *folders: str) -> dict[str, Any]:
+    return {**as_plain(provenance()), **{name: str(cfg[name]) for name in folders}, "grid": cfg.grid}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """``python -m lits_seg.train``: train a network on a fold, then test the best checkpoint on held-out patients."""
 
-import json
 import logging
 import signal
 import sys
@@ -20,15 +19,17 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
+from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
-from lits_seg.models.cost import count_macs, count_parameters, measure_latency
+from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.runs.folder import LAST, RESULT, describe_run, held
-from lits_seg.runs.result import summary, table
+from lits_seg.runs.naming import require_decoder_applies
+from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training import baseline
-from lits_seg.training.checkpoints import require_same_model
+from lits_seg.training.checkpoints import network_facts, require_same_model
 from lits_seg.training.module import LesionSegmenter
 from lits_seg.training.patient_scores import PatientScores
 
@@ -37,9 +38,11 @@ log = logging.getLogger(__name__)
 
 @entry("train")
 def main(cfg: DictConfig) -> float | None:
-    """Trains, tests and prints the table. Returns the validation Dice of the best checkpoint, for sweepers."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    """Train, test and print the table. Return the validation Dice of the best checkpoint, for sweepers."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
         return run_job(cfg)
+    require_decoder_applies(cfg.model, hydra.overrides.task)
     folder = Path(cfg.output_dir)
     if rank_zero_only.rank > 0:
         train(cfg, folder)
@@ -47,19 +50,26 @@ def main(cfg: DictConfig) -> float | None:
     with held(folder):
         describe_run(folder, cfg)
         if (folder / RESULT).exists():
-            print(f"{folder}: this run is finished; nothing is done again")
-            result = json.loads((folder / RESULT).read_text())
+            print(f"{folder}: this run is finished; nothing is repeated")
+            result: RunResult | None = read_result(folder / RESULT)
         else:
             result = train(cfg, folder)
     if result is None:
         return None
     print(table([result]), f"\nrun folder: {folder}", sep="\n")
-    return result["val_dice"]
+    return result.val_dice
 
 
-def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """One run. The result is also written to ``result.json``; None from ranks other than the first, and from
-    a ``fast_dev_run``, which keeps no checkpoint."""
+def train(cfg: DictConfig, folder: Path) -> RunResult | None:
+    """Train and test one run.
+
+    Args:
+        cfg: the whole configuration.
+        folder: the run's folder, for ``result.json`` and all other files.
+
+    Returns:
+        The result; None from ranks other than the first, and from a ``fast_dev_run``, which keeps no checkpoint.
+    """
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     try:
         resume = _resume_from(cfg, folder)
@@ -73,13 +83,13 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         )
         facts = _facts(cfg, module, datamodule)
         for logger in trainer.loggers:
-            logger.log_hyperparams(facts)
-        # Lightning ends at the end of a step, and in Slurm's jobs goes on; it would call our handler after its own.
+            logger.log_hyperparams(as_plain(facts))
+        # Lightning stops after the current step, and resumes in Slurm jobs; it would call our handler after its own.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
         return _test(cfg, folder, trainer, module, datamodule, facts)
     except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # by itself it ends as if all were well
+        sys.exit(128 + signal.SIGTERM)  # by itself this exception ends the process with status 0
     finally:
         _finish_wandb()
 
@@ -90,15 +100,15 @@ def _test(
     trainer: pl.Trainer,
     module: LesionSegmenter,
     datamodule: SliceDataModule,
-    facts: dict[str, Any],
-) -> dict[str, Any] | None:
+    facts: RunFacts,
+) -> RunResult | None:
     if trainer.fast_dev_run:
         trainer.test(module, datamodule, verbose=False)
         return None
     checkpoint = next(saver for saver in trainer.checkpoint_callbacks if saver.monitor is not None)
-    timer, cases = (_callback(trainer, kind) for kind in (Timer, PatientScores))
-    # Before the test, which brings back the best checkpoint's own clock.
-    done = {"steps": trainer.global_step, "train_seconds": timer.time_elapsed("train")}
+    timer, scored = _callback(trainer, Timer), _callback(trainer, PatientScores)
+    # Before the test, which restores the best checkpoint's own clock.
+    steps, seconds = trainer.global_step, timer.time_elapsed("train")
     if not checkpoint.best_model_path:  # max_steps came before the first validation
         trainer.validate(module, datamodule, verbose=False)
         checkpoint.best_model_score = trainer.callback_metrics[checkpoint.monitor]
@@ -107,21 +117,20 @@ def _test(
     trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
         return None
-    counts = module.overlap.compute().cpu()[:, 0]
-    result = {
-        **facts,
-        "synthetic": datamodule.synthetic,
-        **done,
-        "val_dice": float(checkpoint.best_model_score),
-        "best_checkpoint": str(Path(checkpoint.best_model_path).absolute().relative_to(folder.absolute())),
-        "scores": summary(counts),
-        "device": _device(trainer),
-        "latency": measure_latency(module.network, datamodule.context, datamodule.preprocess.size),
-        "cases": cases.cases,
-    }
-    if cfg.baseline:
-        result["baseline"] = _baseline(datamodule)
-    write_text(folder / RESULT, json_text(result))
+    result = RunResult(
+        **vars(facts),
+        synthetic=datamodule.synthetic,
+        steps=steps,
+        train_seconds=seconds,
+        val_dice=float(checkpoint.best_model_score),
+        best_checkpoint=str(Path(checkpoint.best_model_path).absolute().relative_to(folder.absolute())),
+        scores=mean_scores([case.voxels.lesion for case in scored.cases]),
+        device=_device(trainer),
+        latency=_latency(module, datamodule),
+        cases=tuple(scored.cases),
+        baseline=_baseline(datamodule) if cfg.baseline else None,
+    )
+    write_text(folder / RESULT, json_text(as_plain(result)))
     return result
 
 
@@ -136,32 +145,40 @@ def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
     return str(path)
 
 
-def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
-    """What dashboards and tables compare runs by."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {
-        "model": choices.get("model"),
-        "decoder": choices.get("decoder"),
-        "levels": list(cfg.decoder.levels),
-        "data": str(datamodule.test_root or choices.get("data")),
-        "fold": datamodule.fold,
-        "folds": datamodule.folds,
-        "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
-        "seed": cfg.seed,
-        "size": datamodule.preprocess.size,
-        "parameters": count_parameters(module.network),
-        "macs": count_macs(module.network, datamodule.context, datamodule.preprocess.size),
-    }
+def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule) -> RunFacts:
+    choices = HydraConfig.get().runtime.choices
+    return RunFacts(
+        **vars(network_facts(module)),
+        model=str(choices["model"]),
+        macs=count_macs(module.network, datamodule.context, datamodule.preprocess.size),
+        data=str(datamodule.test_root or choices["data"]),
+        size=datamodule.preprocess.size,
+        selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
+        fold=datamodule.fold,
+        folds=datamodule.folds,
+        seed=cfg.seed,
+    )
 
 
-def _baseline(datamodule: SliceDataModule) -> dict[str, Any]:
+def _latency(module: LesionSegmenter, datamodule: SliceDataModule) -> Latency:
+    image = (datamodule.context, datamodule.preprocess.size)
+    has_gpu = torch.cuda.is_available()
+    return Latency(
+        cpu_ms=measure_latency(module.network, "cpu", *image),
+        cpu_threads=torch.get_num_threads(),
+        gpu_ms=measure_latency(module.network, "cuda", *image) if has_gpu else None,
+        gpu=torch.cuda.get_device_name() if has_gpu else None,
+    )
+
+
+def _baseline(datamodule: SliceDataModule) -> Baseline:
     train = {case.name: case for case in find_cases(datamodule.root)}
     test = {case.name: case for case in find_cases(datamodule.test_root or datamodule.root)}
     counts, description = baseline.threshold_in_liver(
         [train[case.name] for case in datamodule.split["train"]],
         [test[case.name] for case in datamodule.split["test"]],
     )
-    return {"name": "threshold in the true liver", "description": description, "scores": summary(counts)}
+    return Baseline("threshold in the true liver", description, mean_scores(counts))
 
 
 def _device(trainer: pl.Trainer) -> str:
@@ -182,7 +199,7 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 
 def _finish_wandb() -> None:
-    # W&B keeps one run a process: without this, the runs of a sweep would merge into one.
+    # W&B keeps one run in a process: without this, the runs of a sweep would merge into one.
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
         sys.modules["wandb"].finish()
 

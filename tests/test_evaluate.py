@@ -8,6 +8,8 @@ import pytest
 from helpers.commands import failed_command, run_command
 from helpers.volumes import AFFINES, anatomy
 
+from lits_seg import __version__
+
 LABELS = [anatomy(number)[1] for number in range(3)]
 
 
@@ -56,7 +58,8 @@ def test_tables_and_files_say_the_same(folder: Path) -> None:
     for shown in (f"{figure['value']:.3f} [{figure['interval'][0]:.3f}", "segmentation-2", "Research use only."):
         assert shown in out
     assert evaluation["synthetic"] is None  # not known
-    assert evaluation["research_use_only"] is True
+    assert evaluation["research_use_only"].startswith("Research use only.")
+    assert evaluation["lits_seg"] == __version__
 
 
 def test_perfect_masks_in_another_orientation(folder: Path) -> None:

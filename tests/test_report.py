@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,26 @@ def test_one_run_of_one_patient_is_a_report_too(tmp_path: Path) -> None:
     assert "| 0 of 2 |" in text
     assert "no picture" in (tmp_path / "runs" / "report.html").read_text()
     assert rows(tmp_path / "runs" / "pairs.csv") == []
+
+
+@pytest.mark.parametrize("mode", ["w:xz", "w:gz", "w"])
+def test_an_archive_gives_the_same_report_as_its_folder(mode: str, folder: Path, shown: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "packed", mode) as tar:
+        tar.add(folder / "runs", "the runs")
+    before = set(tmp_path.iterdir())
+    assert run_command("report", "runs=packed", "output=out", cwd=tmp_path).splitlines()[:-1] == shown.splitlines()[:-1]
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes(), name
+    run_command("report", "runs=packed", cwd=tmp_path)
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {"out", *FILES}
+
+
+def test_an_archive_without_finished_runs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with tarfile.open(tmp_path / "runs.tar", "w") as tar:
+        tar.add(tmp_path / "empty", "runs")
+    told = failed_command("report", "runs=runs.tar", cwd=tmp_path)
+    assert "runs.tar: expected a folder with finished runs (result.json); found none" in told
 
 
 def test_unusable_input_is_named_and_nothing_written(tmp_path: Path) -> None:

@@ -202,6 +202,29 @@ def test_wrong_settings_get_one_clear_error(arguments: list[str], told: list[str
         assert word in shown
 
 
+@pytest.mark.parametrize(("model", "network"), [("segresnet", "SegResNet"), ("strided_unet", "StridedUNet")])
+def test_decoder_of_a_network_that_has_its_own_is_refused(model: str, network: str, smoke_folder: Path) -> None:
+    shown = failed_command("train", "data=smoke", "trainer=cpu", f"model={model}", "decoder=deconv", cwd=smoke_folder)
+    assert f"found {network}, which has a decoder of its own: decoder= does not apply to that model" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decoder", "levels"),
+    [
+        ((*SMOKE, "decoder.levels=[bilinear,bilinear,deconv,subpixel]"), "bilinear-bilinear-deconv-subpixel", 4),
+        (("data=smoke", "trainer=cpu", "model=segresnet", "model.init_filters=8"), "own", 0),
+    ],
+)
+def test_decoder_is_named_by_the_network(
+    arguments: tuple[str, ...], decoder: str, levels: int, smoke_folder: Path
+) -> None:
+    shown = run_command("train", *arguments, f"name={decoder}", "trainer.max_epochs=1", cwd=smoke_folder)
+    result = json.loads((smoke_folder / "runs" / decoder / "result.json").read_text())
+    assert result["decoder"] == decoder
+    assert len(result["levels"]) == levels
+    assert f", {decoder} " in shown
+
+
 def test_checkpoint_of_another_architecture(finished: Path, smoke_folder: Path) -> None:
     shown = failed_command(
         "train", *SMOKE, "decoder=deconv", f"ckpt_path={finished}/checkpoints/last.ckpt", cwd=smoke_folder

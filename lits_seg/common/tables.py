@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+DASH = "–"
+
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = False) -> str:
     """Return a Markdown table whose columns also line up as plain text.
@@ -27,36 +29,48 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """CSV with a header; ``columns``: of its first row where there may be none."""
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Return CSV with a header.
+
+    Args:
+        rows: values by column; the first row names the columns.
+        columns: names of the columns of a table without rows.
+    """
     text = io.StringIO()
-    table = csv.DictWriter(text, rows[0] if rows else columns or ())
+    table = csv.DictWriter(text, rows[0] if rows else columns)
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
 
 
 def json_text(value: Any) -> str:
-    """JSON with full precision. What is not defined (NaN) is null, since JSON has no other word for it."""
+    """Return JSON with full precision. NaN (not defined) becomes null, since JSON has no other word for it."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure for a table; a dash where it is not defined."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    """Return a figure for a table; a dash if it is not defined."""
+    return DASH if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def with_interval(value: float, interval: Sequence[float] | None, digits: int = 3) -> str:
-    """A figure and its interval."""
+    """Return a figure and, if there is one, its interval."""
     if interval is None:
         return number(value, digits)
     return f"{number(value, digits)} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
 def signed(value: float, interval: Sequence[float] | None, digits: int = 3) -> str:
-    """A difference with its sign, and its interval."""
+    """Return a difference with its sign and, if there is one, its interval."""
+    if math.isnan(value):
+        return DASH
     around = f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
-    return number(value) if math.isnan(value) else f"{value:+.{digits}f}{around}"
+    return f"{value:+.{digits}f}{around}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count and its noun: ``1 patient``, ``2 patients``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,11 +1,11 @@
-"""The paper's claims beside what the runs measured."""
+"""The paper's claims and the verdict of the runs on each."""
 
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
-from lits_seg.common.tables import signed
+from lits_seg.common.tables import plural, signed
 from lits_seg.comparison.pool import DICE, Group, Variant, compare, find_variant
+from lits_seg.metrics.statistics import Difference
 
 LIGHT, HEAVY = "dsc_unet, subpixel", "unet, deconv"
 FEWER, FASTER = 13.8, 2.0
@@ -14,7 +14,7 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, what was measured, and what follows by the rule."""
+    """A claim of the paper, the measured value, the verdict, and the rule that leads to it."""
 
     claim: str
     measured: str
@@ -23,9 +23,14 @@ class Claim:
 
 
 def claims(group: Group, margin: float) -> list[tuple[str, list[Claim]]]:
-    """The paper's three claims for each of its networks here, against the UNet; none where either is missing.
+    """Judge the paper's three claims for each of its networks here, against the UNet.
 
-    ``margin``: how much Dice per case may be lost and still count as no worse.
+    Args:
+        group: the variants.
+        margin: loss of Dice per case that still counts as no worse.
+
+    Returns:
+        A title and three claims for each of the paper's networks; nothing if either network is missing.
     """
     heavy = find_variant(group.variants, HEAVY)
     if not heavy:
@@ -43,7 +48,7 @@ def _three(group: Group, light: Variant, heavy: Variant, margin: float) -> list[
 
 
 def fewer(light: Variant, heavy: Variant) -> Claim:
-    """13.8 times fewer parameters."""
+    """Judge the claim of 13.8 times fewer parameters."""
     ratio = (heavy.median("parameters") or 0) / (light.median("parameters") or 1)
     return Claim(
         f"{FEWER:g} × fewer parameters",
@@ -54,7 +59,7 @@ def fewer(light: Variant, heavy: Variant) -> Claim:
 
 
 def faster(light: Variant, heavy: Variant) -> Claim:
-    """Half the training time: seconds of runs of the same fold, seed, device and steps."""
+    """Judge the claim of half the training time, by runs of the same fold, seed, device and steps."""
     ours, theirs = _seconds(light), _seconds(heavy)
     ratios = [theirs[key] / ours[key] for key in sorted(ours.keys() & theirs.keys())]
     rule = (
@@ -70,8 +75,13 @@ def faster(light: Variant, heavy: Variant) -> Claim:
     )
 
 
-def no_worse(pair: dict[str, dict[str, Any]] | None, margin: float) -> Claim:
-    """Dice per case not worse by more than the margin. ``pair``: both on the same patients; None without such."""
+def no_worse(pair: dict[str, Difference] | None, margin: float) -> Claim:
+    """Judge the claim that the Dice per case is no worse.
+
+    Args:
+        pair: both networks on the same patients; None if they have no patient in common.
+        margin: loss of Dice per case that still counts as no worse.
+    """
     rule = (
         f"non-inferiority: the 95 % interval of the difference does not reach below -{margin:g}, a margin chosen here, "
         "not by the paper; not confirmed where all of it is below, else undecided; undecided, too, where the UNet's "
@@ -80,19 +90,22 @@ def no_worse(pair: dict[str, dict[str, Any]] | None, margin: float) -> Claim:
     if pair is None:
         return Claim("Dice no worse", "no patient in common", UNDECIDED, rule)
     row = pair[DICE]
-    interval = row["interval"]
-    measured = f"{signed(row['difference'], interval)} over {row['patients']} patient{'s' * (row['patients'] != 1)}"
-    told = interval is not None and row["b"] > margin
-    return Claim("Dice no worse", measured, verdict(interval[0], interval[1], -margin) if told else UNDECIDED, rule)
+    measured = signed(row.difference, row.interval)
+    if row.test is not None:
+        measured += f" over {plural(row.test.patients, 'patient')}"
+    decided = UNDECIDED
+    if row.interval is not None and row.b > margin:
+        decided = verdict(*row.interval, -margin)
+    return Claim("Dice no worse", measured, decided, rule)
 
 
 def verdict(low: float, high: float, bound: float) -> str:
-    """Whether an interval lies at or above a bound, below it, or on both sides."""
+    """Return the verdict: confirmed if the interval is at or above a bound, not confirmed if all of it is below."""
     return CONFIRMED if low >= bound else NOT_CONFIRMED if high < bound else UNDECIDED
 
 
 def _seconds(variant: Variant) -> dict[tuple, float]:
     return {
-        tuple(run.result[key] for key in ("fold", "seed", "device", "steps")): run.result["train_seconds"]
+        (run.result.fold, run.result.seed, run.result.device, run.result.steps): run.result.train_seconds
         for run in variant.runs
     }

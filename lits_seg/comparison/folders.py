@@ -1,8 +1,14 @@
-"""Run folders below a folder: the finished ones are read, the others named."""
+"""Run folders below a folder or in an archive: finished runs are read, the others named."""
 
 import json
+import lzma
 import os
-from dataclasses import dataclass, field
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +16,35 @@ from omegaconf import OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.runs.folder import CONFIG, FAILED, RESULT, VERSIONS
-from lits_seg.runs.result import read_result
+from lits_seg.runs.naming import decoder_levels, decoder_name
+from lits_seg.runs.result import RunResult, read_result
+
+LARGEST_ARCHIVE = 2**31  # bytes when unpacked
+RUN_FILES = {CONFIG, RESULT, FAILED}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its name (the path below the folder of runs) and what its files say."""
+    """A finished run.
+
+    Args:
+        name: its path below the folder of runs.
+        folder: its folder.
+        result: content of ``result.json``, with the decoder's name by the configuration.
+        config: the resolved configuration.
+        versions: versions of the code and its packages by name.
+    """
 
     name: str
     folder: Path
-    result: dict[str, Any]
+    result: RunResult
     config: dict[str, Any]
     versions: dict[str, Any]
 
 
 @dataclass
 class Found:
-    """The runs of a folder. Of those that are not finished only names; with a reason where there is one."""
+    """The runs of a folder: finished ones, and the names of all others, with the reason if it is known."""
 
     finished: list[Run] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
@@ -34,8 +52,58 @@ class Found:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def find_runs(root: str | Path) -> Found:
-    """All runs below a folder, by name. Raises ``InputError`` where none is finished."""
+@contextmanager
+def opened(runs: str | Path) -> Iterator[Path]:
+    """Give the folder of runs. An archive is unpacked into a temporary folder, which is deleted afterwards.
+
+    Raises:
+        InputError: if a file is no archive that can be unpacked safely.
+    """
+    if not Path(runs).is_file():
+        yield Path(runs)
+        return
+    with tempfile.TemporaryDirectory(prefix="lits_seg-") as temporary:
+        root = Path(temporary)
+        unpack(Path(runs), root)
+        inside = list(root.iterdir())
+        if len(inside) == 1 and inside[0].is_dir() and not _is_run(os.listdir(inside[0])):
+            (root,) = inside  # the folder that was packed: its name is not part of a run's name
+        yield root
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive of run folders.
+
+    Args:
+        archive: plain, or compressed by gzip, bzip2 or xz.
+        folder: an empty folder.
+
+    Raises:
+        InputError: if the file is no archive, is larger than 2 GiB when unpacked, or would write outside the folder.
+    """
+    expected = "an archive of run folders (.tar, .tar.gz, .tar.xz)"
+    try:
+        with tarfile.open(archive) as tar:
+            size = 0
+            for member in tar:
+                size += member.size
+                if size > LARGEST_ARCHIVE:
+                    raise InputError(archive, f"{expected} of at most {LARGEST_ARCHIVE >> 30} GiB unpacked", "more")
+            tar.extractall(folder, filter="data")  # refuses paths outside the folder, links there, and devices
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise InputError(archive, expected, error) from error
+
+
+def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
+    """Read all runs below a folder, in the order of their names.
+
+    Args:
+        root: folder of runs.
+        shown: what an error calls the folder, such as the archive that was unpacked; by default its path.
+
+    Raises:
+        InputError: if no run is finished.
+    """
     found = Found()
     for folder in _run_folders(Path(root)):
         name = folder.relative_to(root).as_posix()
@@ -49,12 +117,20 @@ def find_runs(root: str | Path) -> Found:
         else:
             found.unfinished.append(name)
     if not found.finished:
-        raise InputError(root, f"a folder with finished runs ({RESULT})", _others(found))
+        raise InputError(shown or root, f"a folder with finished runs ({RESULT})", _others(found))
     return found
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """A finished run. Raises ``InputError`` for a file that is missing or damaged."""
+    """Read a finished run.
+
+    Args:
+        folder: its folder.
+        name: its path below the folder of runs.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
     result = read_result(folder / RESULT)
     for path in (folder / CONFIG, folder / VERSIONS):
         if not path.exists():
@@ -62,20 +138,26 @@ def read_run(folder: Path, name: str) -> Run:
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
         versions = json.loads((folder / VERSIONS).read_text())
+        # Earlier versions took the name from the choice in conf/decoder, even if decoder.levels was overridden.
+        decoder, levels = decoder_name(config["model"]), decoder_levels(config["model"])
     except Exception as error:  # YAML, OmegaConf and JSON share no class of errors
         raise InputError(folder, f"{CONFIG} and {VERSIONS} that can be read", error) from error
-    return Run(name, folder, result, config, versions)
+    return Run(name, folder, replace(result, decoder=decoder, levels=levels), config, versions)
 
 
 def _run_folders(root: Path) -> list[Path]:
-    """Folders with a config, a result or a failure. What lies within a run (``.hydra``, W&B's copies) is no run."""
+    """Return folders with a config, a result or a failure; folders within a run (``.hydra``, W&B) are no runs."""
     found = []
     for place, folders, files in os.walk(root):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        if {CONFIG, RESULT, FAILED} & set(files):
+        if _is_run(files):
             found.append(Path(place))
             folders.clear()
     return sorted(found)
+
+
+def _is_run(files: list[str]) -> bool:
+    return not RUN_FILES.isdisjoint(files)
 
 
 def _last_line(path: Path) -> str:

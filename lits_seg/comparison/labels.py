@@ -1,11 +1,14 @@
-"""Labels beside the points of a figure, so that none covers another."""
+"""Labels next to the points of a figure, so that none covers another.
+
+The library adjustText was tried: with error bars, it moves long names far from their points.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.transforms import Bbox
 
-# Where a label may stand, in points from its marker, best first: alignment follows the direction.
+# Offsets of a label from its marker, in points, best first; the alignment follows the direction.
 PLACES = [
     (x * r, y * r)
     for r in (7, 14, 22, 32, 44, 58)
@@ -15,9 +18,14 @@ MARKER = 5  # half a marker's side, in points
 
 
 def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]], texts: Sequence[str]) -> None:
-    """Writes a text beside each point ``(x, y, low, high)`` of a figure that was laid out.
+    """Write a text next to each point of a figure that was laid out.
 
-    Markers, error bars and labels written before are kept free as long as there is a free place.
+    A label avoids markers, error bars and earlier labels as long as there is a free place.
+
+    Args:
+        axes: of the figure.
+        points: ``(x, y, low, high)`` each; the last two are the ends of an error bar.
+        texts: the labels.
     """
     scale = axes.figure.dpi / 72
     taken = [box for point in points for box in _taken(axes, point, scale)]

@@ -1,4 +1,4 @@
-"""How the variants learned: the paper's Fig. 2, for many runs."""
+"""Learning curves of the variants: the paper's Fig. 2, for many runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from lits_seg.training.pictures import history
 
 
 def learning(group: Group) -> str:
-    """Validation Dice and loss over steps, a row a model, as SVG: mean over a variant's runs, and their range."""
+    """Draw validation Dice and loss over steps, a row a model, as SVG: mean and range of a variant's runs."""
     style = Style.of(group.variants)
     models = list(style.markers)
     with look():
@@ -40,7 +40,7 @@ def learning(group: Group) -> str:
 
 
 def mean_and_range(curves: Sequence[dict[int, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Steps that all runs cover, and there the mean, least and largest value of the runs (linear between points)."""
+    """Return the steps that all runs cover, and the mean, least and largest value there (linear between points)."""
     first, last = max(min(curve) for curve in curves), min(max(curve) for curve in curves)
     steps = np.array(sorted({step for curve in curves for step in curve if first <= step <= last}))
     values = np.array([np.interp(steps, sorted(curve), [curve[step] for step in sorted(curve)]) for curve in curves])

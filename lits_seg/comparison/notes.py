@@ -1,72 +1,40 @@
-"""What a reader must know before comparing variants: missing runs, unequal machines, unequal code."""
+"""Warnings before variants are compared: missing runs, unequal machines, unequal code."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
+from lits_seg.common.tables import plural
 from lits_seg.comparison.folders import Found
+from lits_seg.comparison.pool import Group, Variant, find_variant
 
-if TYPE_CHECKING:
-    from lits_seg.comparison.pool import Variant
-
-MACHINES = (
-    ("CPU latency was measured with different numbers of threads", ("latency", "cpu_threads")),
-    ("GPU latency was measured on different GPUs", ("latency", "gpu")),
-    ("Training ran on different devices", ("device",)),
-)
-
-
-def stand_in(variants: Sequence[Variant]) -> Variant:
-    """What the others are compared with where the baseline has no run: most parameters, then most patients."""
-    return max(variants, key=lambda variant: (variant.median("parameters") or 0, len(variant.cases)))
+MACHINES = {
+    "latency.cpu_threads": "CPU latency was measured with different numbers of threads",
+    "latency.gpu": "GPU latency was measured on different GPUs",
+    "device": "Training ran on different devices",
+}
+VERSIONS = {"git_commit": "commits", "lits-seg": "versions of lits_seg", "torch": "versions of torch"}
 
 
-def baseline_notes(variants: Sequence[Variant], chosen: Sequence[Variant], wanted: str) -> list[str]:
-    """How the baseline was chosen, where the choice is not plain. ``chosen``: what answers to its name."""
-    if len(variants) == 1:
-        return ["One variant only: nothing to compare it with."]
-    if not chosen:
-        instead = stand_in(variants).name
-        return [f"No run of the baseline {wanted}: the variant with most parameters, {instead}, stands for it."]
-    if len(chosen) > 1:
-        others = "; ".join(variant.name for variant in chosen[1:])
-        return [f"The baseline is {chosen[0].name}. Also {wanted}, with other settings: {others}."]
-    return []
-
-
-def unequal_notes(variants: Sequence[Variant], baseline: Variant) -> list[str]:
-    """Variants that lack patients or seeds that others have, and times that do not compare."""
-    notes = []
-    everyone = {patient for variant in variants for patient in variant.cases}
-    for variant in variants:
-        if variant.cases.keys() != everyone:
-            both = len(variant.cases.keys() & baseline.cases.keys())
-            with_baseline = f"; with {baseline.name} it is compared on the {both} patients of both" if both else ""
-            notes.append(
-                f"{variant.name} has folds {folds_text(variant)}: its means are over {len(variant.cases)} of "
-                f"{len(everyone)} patients and do not compare with means over others"
-                f"{with_baseline if variant is not baseline else ''}."
-            )
-        seeds = _seeds_by_fold(variant)
-        if len({tuple(each) for each in seeds.values()}) > 1:
-            which = "; ".join(f"fold {fold}: seed {', '.join(map(str, each))}" for fold, each in seeds.items())
-            notes.append(f"{variant.name}: not every fold has the same seeds ({which}).")
-    for what, keys in MACHINES:
-        values = sorted({value for variant in variants for value in variant.every(*keys)})
+def group_notes(group: Group) -> list[str]:
+    """Return how the baseline was chosen, what some variants lack, and which times do not compare."""
+    notes = _baseline_notes(group)
+    for variant in group.variants:
+        notes += _patient_notes(group, variant)
+        notes += _seed_notes(variant)
+    for name, text in MACHINES.items():
+        values = sorted({value for variant in group.variants for value in variant.every(name)})
         if len(values) > 1:
-            notes.append(f"{what} ({', '.join(map(str, values))}): times do not compare.")
+            notes.append(f"{text} ({', '.join(map(str, values))}): times do not compare.")
     return notes
 
 
 def run_notes(found: Found) -> list[str]:
-    """Runs that are left out, runs of different code or libraries, and of code that no commit holds."""
+    """Return which runs are left out, which code or libraries differ, and whether code was changed after its commit."""
     runs, left_out = found.finished, len(found.unfinished) + len(found.failed) + len(found.unreadable)
-    notes = [f"{left_out} of {left_out + len(runs)} runs are not in the tables; the end names them."] * bool(left_out)
-    for key, what in (("git_commit", "commits"), ("lits-seg", "versions of lits_seg"), ("torch", "versions of torch")):
+    notes = []
+    if left_out:
+        notes.append(f"{left_out} of {left_out + len(runs)} runs are not in the tables; the end names them.")
+    for key, text in VERSIONS.items():
         values = sorted({str(run.versions.get(key))[:12] for run in runs})
         if len(values) > 1:
-            notes.append(f"The runs were made with different {what}: {', '.join(values)}.")
+            notes.append(f"The runs were made with different {text}: {', '.join(values)}.")
     dirty = sum(bool(run.versions.get("git_dirty")) for run in runs)
     if dirty:
         notes.append(f"{dirty} of {len(runs)} runs were made with changes that their commit does not hold.")
@@ -74,15 +42,46 @@ def run_notes(found: Found) -> list[str]:
 
 
 def folds_text(variant: Variant) -> str:
-    """How many folds a variant has, ``all 4``, or which, ``0, 2 of 4``."""
-    have, count = variant.every("fold"), variant.runs[0].result["folds"]
+    """Return the number of a variant's folds, ``all 4``, or which it has, ``0, 2 of 4``."""
+    have, count = variant.every("fold"), variant.runs[0].result.folds
     if len(have) == count:
         return f"all {count}"
     return f"{', '.join(map(str, have))} of {count}"
 
 
-def _seeds_by_fold(variant: Variant) -> dict[int, list[int]]:
+def _baseline_notes(group: Group) -> list[str]:
+    chosen = find_variant(group.variants, group.wanted)
+    if len(group.variants) == 1:
+        return ["One variant only: nothing to compare it with."]
+    if not chosen:
+        return [
+            f"No run of the baseline {group.wanted}: the variant with most parameters, {group.baseline.name}, "
+            "stands for it."
+        ]
+    if len(chosen) > 1:
+        others = "; ".join(variant.name for variant in chosen[1:])
+        return [f"The baseline is {group.baseline.name}. Also {group.wanted}, with other settings: {others}."]
+    return []
+
+
+def _patient_notes(group: Group, variant: Variant) -> list[str]:
+    if variant.cases.keys() == group.patients:
+        return []
+    note = (
+        f"{variant.name} has folds {folds_text(variant)}: its means are over {len(variant.cases)} of "
+        f"{len(group.patients)} patients and do not compare with means over others"
+    )
+    both = len(variant.cases.keys() & group.baseline.cases.keys())
+    if both and variant is not group.baseline:
+        note += f"; with {group.baseline.name} it is compared on the {plural(both, 'patient')} of both"
+    return [f"{note}."]
+
+
+def _seed_notes(variant: Variant) -> list[str]:
     seeds: dict[int, list[int]] = {}
     for run in variant.runs:
-        seeds.setdefault(run.result["fold"], []).append(run.result["seed"])
-    return seeds
+        seeds.setdefault(run.result.fold, []).append(run.result.seed)
+    if len({tuple(each) for each in seeds.values()}) == 1:
+        return []
+    which = "; ".join(f"fold {fold}: seed {', '.join(map(str, each))}" for fold, each in seeds.items())
+    return [f"{variant.name}: not every fold has the same seeds ({which})."]

@@ -1,29 +1,29 @@
 """Pictures of test patients for the page, from the run folders' overlays."""
 
-import base64
-import io
-import math
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
+from lits_seg.common.html import base64_picture
+from lits_seg.common.tables import number
 from lits_seg.comparison.pool import Variant
 from lits_seg.runs.folder import PICTURES
 
-WIDTH, JPEG_QUALITY = 900, 85  # the page shows three panels beside each other
+WIDTH = 900  # pixels, of three panels side by side
+JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A patient's picture (JPEG, base64), or None where the run has none."""
+    """A patient's picture (JPEG, base64); None if the run has none."""
 
     caption: str
     jpeg: str | None
 
 
 def overlays(variant: Variant) -> list[Overlay]:
-    """The best, the median and the worst patient of a variant by Dice; fewer where it has fewer."""
-    ranked = sorted(variant.cases, key=lambda patient: (-variant.cases[patient]["lesion"]["dice"], patient))
+    """Return the best, the median and the worst patient of a variant by Dice; fewer if it has fewer patients."""
+    ranked = sorted(variant.cases, key=lambda patient: (-variant.cases[patient].lesion.dice, patient))
     places = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
     chosen: dict[str, str] = {}
     for name, place in places.items():
@@ -33,10 +33,10 @@ def overlays(variant: Variant) -> list[Overlay]:
 
 
 def _overlay(variant: Variant, patient: str, name: str) -> Overlay:
-    run = next(run for run in variant.runs if any(case["case"] == patient for case in run.result["cases"]))
-    dice = next(case["lesion"]["dice"] for case in run.result["cases"] if case["case"] == patient)
-    of = f"fold {run.result['fold']}, seed {run.result['seed']}"
-    caption = f"{name}: {patient}, Dice {'–' if math.isnan(dice) else f'{dice:.2f}'} ({of})"
+    tested = [(run, case) for run in variant.runs for case in run.result.cases if case.case == patient]
+    run, case = tested[0]
+    dice = number(case.lesion.dice, 2)
+    caption = f"{name}: {patient}, Dice {dice} (fold {run.result.fold}, seed {run.result.seed})"
     try:
         with Image.open(run.folder / PICTURES / f"{patient}.png") as picture:
             picture.load()
@@ -46,6 +46,4 @@ def _overlay(variant: Variant, patient: str, name: str) -> Overlay:
     white = Image.new("RGBA", shown.size, "white")
     shown = Image.alpha_composite(white, shown).convert("RGB")
     shown.thumbnail((WIDTH, 10 * WIDTH), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    shown.save(stream, "jpeg", quality=JPEG_QUALITY)
-    return Overlay(caption, base64.b64encode(stream.getvalue()).decode())
+    return Overlay(caption, base64_picture(shown, "jpeg", quality=JPEG_QUALITY))

@@ -1,4 +1,4 @@
-"""What Dice costs: against parameters and latency."""
+"""The cost of Dice: figures against parameters and latency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from lits_seg.comparison.pool import DICE, Group, Variant
 from lits_seg.comparison.style import TEXT, Style, look, short, svg
 
 COSTS = {
-    "parameters": ("parameters",),
-    "CPU latency, ms a slice": ("latency", "cpu_ms"),
-    "GPU latency, ms a slice": ("latency", "gpu_ms"),
+    "parameters": "parameters",
+    "CPU latency, ms a slice": "latency.cpu_ms",
+    "GPU latency, ms a slice": "latency.gpu_ms",
 }
-NAMED = 6  # so many variants are labelled by name, more by their number in the table
+NAMED = 6  # up to this number variants are labelled by name, more by their number in the table
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Point:
 
 
 def pareto(group: Group) -> str:
-    """Dice per case against what is known of ``COSTS``, as SVG. Filled markers: the front."""
-    panels = {title: points for title, keys in COSTS.items() if (points := _points(group, keys))}
+    """Draw the Dice per case against each of ``COSTS`` that runs have, as SVG. Filled markers: the front."""
+    panels = {title: points for title, name in COSTS.items() if (points := _points(group, name))}
     style, whole = Style.of(group.variants), whole_variants(group.variants)
     with look():
-        # Three panels are as wide as the page, fewer are no larger for it.
+        # Three panels fill the page; fewer keep their size.
         figure = Figure(figsize=(min(4.6 * len(panels), 11) + 0.4, 4.4), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axes, (title, points) in zip(grid, panels.items(), strict=True):
@@ -46,20 +46,20 @@ def pareto(group: Group) -> str:
             axes.set_xlabel(title)
         grid[0].set_ylabel("lesion Dice per case, 95 % interval")
         _legend(figure, style, columns=3 * len(panels))
-        figure.draw_without_rendering()  # so that labels know where the points are
+        figure.draw_without_rendering()  # fixes the positions of the points
         for axes, points in zip(grid, panels.values(), strict=True):
             place_labels(axes, [(p.cost, p.dice, p.low, p.high) for p in points], [p.label for p in points])
     return svg(figure, "Dice against parameters and latency")
 
 
 def whole_variants(variants: Sequence[Variant]) -> set[str]:
-    """Names of the variants that have all patients; the means of others do not compare with theirs."""
+    """Return the names of the variants that have all patients, so that their means compare."""
     everyone = {patient for variant in variants for patient in variant.cases}
     return {variant.name for variant in variants if variant.cases.keys() == everyone}
 
 
 def on_front(points: Sequence[Point]) -> list[Point]:
-    """The points than which no other costs no more and scores as well, and is better in one of both; by cost."""
+    """Return the points that no other point dominates in both cost and Dice, in the order of cost."""
     front = [
         one
         for one in points
@@ -71,14 +71,14 @@ def on_front(points: Sequence[Point]) -> list[Point]:
     return sorted(front, key=lambda point: point.cost)
 
 
-def _points(group: Group, keys: Sequence[str]) -> list[Point]:
+def _points(group: Group, name: str) -> list[Point]:
     points = []
     for i, variant in enumerate(group.variants, 1):
-        cost, score = variant.median(*keys), variant.scores[DICE]
+        cost, score = variant.median(name), variant.scores[DICE]
         if cost is not None:
-            low, high = score["interval"] or (score["value"], score["value"])
+            low, high = score.interval or (score.value, score.value)
             label = variant.name if len(group.variants) <= NAMED else str(i)
-            points.append(Point(variant, cost, score["value"], low, high, label))
+            points.append(Point(variant, cost, score.value, low, high, label))
     return points
 
 

@@ -1,21 +1,21 @@
-"""Runs put together: folds and seeds of a variant pooled over patients, variants compared on the same patients."""
+"""Pooled runs: folds and seeds of a variant over patients, and variants compared on the same patients."""
 
-import functools
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from lits_seg.common.errors import InputError
 from lits_seg.comparison.folders import Run
-from lits_seg.comparison.notes import baseline_notes, stand_in, unequal_notes
 from lits_seg.comparison.variants import names
-from lits_seg.metrics.statistics import compare_cases, summarise_cases
+from lits_seg.metrics.scores import CaseScores, VoxelCounts
+from lits_seg.metrics.statistics import Difference, Estimate, compare_cases, summarise_cases
 
-# What is reported, of all that summarise_cases and compare_cases give.
+# The reported ones of all figures that summarise_cases and compare_cases return.
 SCORES = {
     "lesion/dice_per_case": "Dice per case",
     "lesion/dice_global": "Dice global",
@@ -34,42 +34,73 @@ class Variant:
     Args:
         name: model, decoder, and settings by which it differs from others.
         runs: by fold, seed and name.
-        cases: by patient, ``score_case``'s values, averaged over seeds.
-        scores: ``SCORES``, each with ``value`` and ``interval`` (95 %, over patients).
+        cases: by patient; scores and counts are means over seeds.
+        scores: ``SCORES`` with intervals over patients.
     """
 
     name: str
     runs: tuple[Run, ...]
-    cases: dict[str, dict[str, Any]]
-    scores: dict[str, dict[str, Any]]
+    cases: dict[str, CaseScores]
+    scores: dict[str, Estimate]
 
     @property
     def model(self) -> str:
         """The model's name."""
-        return str(self.runs[0].result["model"])
+        return self.runs[0].result.model
+
+    @property
+    def decoder(self) -> str:
+        """The decoder's name."""
+        return self.runs[0].result.decoder
 
     @property
     def network(self) -> str:
         """Model and decoder, without settings."""
-        return f"{self.model}, {self.runs[0].result['decoder']}"
+        return f"{self.model}, {self.decoder}"
 
     @property
     def upsampling(self) -> str:
-        """What the name says beside the model: the decoder, and settings."""
+        """The name without the model: the decoder, and settings."""
         return self.name.removeprefix(f"{self.model}, ")
 
-    def every(self, *keys: str) -> list[Any]:
-        """The different values of the runs' results, sorted; by a path of keys."""
-        return sorted(set(self._values(keys)) - {None})
+    def every(self, name: str) -> list[Any]:
+        """Return the different values of a result's field, such as ``latency.gpu``, sorted and without None."""
+        return sorted(set(self._known(name)))
 
-    def median(self, *keys: str) -> float | None:
-        """The median over runs of a result's number, an int where it is whole; None where no run has it."""
-        known = [value for value in self._values(keys) if value is not None]
+    def median(self, name: str) -> float | None:
+        """Return the median over runs of a result's field, an int if it is whole; None if no run has the field."""
+        known = self._known(name)
         middle = statistics.median(known) if known else None
         return int(middle) if middle is not None and middle == int(middle) else middle
 
-    def _values(self, keys: Sequence[str]) -> list[Any]:
-        return [functools.reduce(lambda value, key: value[key], keys, run.result) for run in self.runs]
+    def _known(self, name: str) -> list[Any]:
+        values = [attrgetter(name)(run.result) for run in self.runs]
+        return [value for value in values if value is not None]
+
+
+@dataclass(frozen=True)
+class TestedOn:
+    """The test data that runs of a group have in common.
+
+    Args:
+        data: the choice in ``conf/data``, or the folder of the test volumes.
+        synthetic: whether the CT is synthetic.
+        size: side of the network's images in pixels.
+        folds: number of folds.
+        selected_on_test: whether the test patients also chose the checkpoints.
+        split_seed: seed of the split into folds.
+        elsewhere: whether the test volumes are outside the folds, so that every fold's network is tested on all.
+        generate: settings of the synthetic CT; empty if it was not made for the run.
+    """
+
+    data: str
+    synthetic: bool | None
+    size: int
+    folds: int
+    selected_on_test: bool
+    split_seed: int | None
+    elsewhere: bool
+    generate: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,45 +108,54 @@ class Group:
     """Variants that were tested on the same data in the same way.
 
     Args:
-        facts: what they have in common.
+        tested_on: their test data.
         variants: by number of parameters.
-        baseline: the one that the others are compared with.
-        notes: what a reader must know: of the choice of the baseline, and what is missing or does not compare.
-        pairs: by name of the other variants, ``SCORES`` of both, on the patients that both have.
+        wanted: name of the baseline that the user asked for.
+        baseline: the variant that the others are compared with.
+        pairs: by name of each other variant, ``SCORES`` of both (a: the variant) on the patients that both have.
     """
 
-    facts: dict[str, Any]
+    tested_on: TestedOn
     variants: tuple[Variant, ...]
+    wanted: str
     baseline: Variant
-    notes: tuple[str, ...]
-    pairs: dict[str, dict[str, dict[str, Any]]]
+    pairs: dict[str, dict[str, Difference]]
+
+    @property
+    def patients(self) -> set[str]:
+        """All patients that any variant was tested on."""
+        return {patient for variant in self.variants for patient in variant.cases}
 
     @property
     def title(self) -> str:
-        """What was tested on."""
-        facts = self.facts
-        made = ", ".join(f"{key} {value}" for key, value in facts["generate"].items())
-        kind = f" (synthetic CT{': ' * bool(made)}{made})" if facts["synthetic"] else ""
-        selection = "; the same patients chose the checkpoint (optimistic)" if facts["selected_on_test"] else ""
-        return (
-            f"{facts['data']}{kind}, {facts['size']} px, {facts['folds']} folds (split seed {facts['split_seed']})"
-            f"{selection}"
-        )
+        """The test data in words."""
+        data = self.tested_on
+        made = ", ".join(f"{key} {value}" for key, value in data.generate.items())
+        kind = ""
+        if data.synthetic:
+            kind = f" (synthetic CT: {made})" if made else " (synthetic CT)"
+        selection = "; the same patients chose the checkpoint (optimistic)" if data.selected_on_test else ""
+        return f"{data.data}{kind}, {data.size} px, {data.folds} folds (split seed {data.split_seed}){selection}"
 
 
 def pool(runs: Sequence[Run], baseline: str) -> list[Group]:
-    """Groups of variants, in whatever order the runs come.
+    """Group runs by test data and variant.
 
-    Raises ``InputError`` where a patient was tested twice by one variant and seed, or is not the same one in all runs.
+    Args:
+        runs: in any order.
+        baseline: name of the variant that others are compared with.
+
+    Raises:
+        InputError: if a patient was tested twice by one variant and seed, or differs between runs.
     """
     tested: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.result["fold"], run.result["seed"], run.name)):
-        tested.setdefault(json.dumps(_facts(run), sort_keys=True), []).append(run)
+    for run in sorted(runs, key=lambda run: (run.result.fold, run.result.seed, run.name)):
+        tested.setdefault(json.dumps(asdict(_tested_on(run)), sort_keys=True), []).append(run)
     return [_group(tested[key], baseline) for key in sorted(tested)]
 
 
-def compare(variant: Variant, other: Variant) -> dict[str, dict[str, Any]] | None:
-    """``SCORES`` of both (a: the variant) on the patients that both have, as ``compare_cases`` gives them; or None."""
+def compare(variant: Variant, other: Variant) -> dict[str, Difference] | None:
+    """Compare two variants (a: the first) by ``SCORES`` on the patients that both have; None without such patients."""
     patients = sorted(variant.cases.keys() & other.cases.keys())
     if not patients:
         return None
@@ -125,86 +165,98 @@ def compare(variant: Variant, other: Variant) -> dict[str, dict[str, Any]] | Non
 
 
 def find_variant(variants: Sequence[Variant], name: str) -> list[Variant]:
-    """The variant of that name, else those of that model and decoder, whatever their settings."""
+    """Return the variant of that name, else all variants of that model and decoder."""
     return [variant for variant in variants if variant.name == name] or [
         variant for variant in variants if variant.network == name
     ]
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    data = run.config["data"]
+def _tested_on(run: Run) -> TestedOn:
+    data, result = run.config["data"], run.result
     made = data.get("generate") or {}
-    return {
-        **{key: run.result[key] for key in ("data", "synthetic", "size", "folds", "selected_on_test")},
-        "split_seed": data.get("split_seed"),
-        "elsewhere": data.get("test_root") is not None,
-        "generate": {key: made[key] for key in sorted(made) if key[0] != "_" and key != "workers"},
-    }
+    return TestedOn(
+        data=result.data,
+        synthetic=result.synthetic,
+        size=result.size,
+        folds=result.folds,
+        selected_on_test=result.selected_on_test,
+        split_seed=data.get("split_seed"),
+        elsewhere=data.get("test_root") is not None,
+        generate={key: made[key] for key in sorted(made) if not key.startswith("_") and key != "workers"},
+    )
 
 
 def _group(runs: list[Run], wanted: str) -> Group:
-    facts = _facts(runs[0])
+    tested_on = _tested_on(runs[0])
     _require_same_references(runs)
     named: dict[str, list[Run]] = {}
     for run, name in zip(runs, names(runs), strict=True):
         named.setdefault(name, []).append(run)
     variants = sorted(
-        (_variant(name, members, facts["elsewhere"]) for name, members in named.items()),
-        key=lambda variant: (variant.runs[0].result["parameters"], variant.name),
+        (_variant(name, members, tested_on.elsewhere) for name, members in named.items()),
+        key=lambda variant: (variant.runs[0].result.parameters, variant.name),
     )
     chosen = find_variant(variants, wanted)
-    baseline = chosen[0] if chosen else stand_in(variants)
+    baseline = chosen[0] if chosen else _stand_in(variants)
     compared = {variant.name: compare(variant, baseline) for variant in variants if variant is not baseline}
     pairs = {name: pair for name, pair in compared.items() if pair is not None}
-    notes = (*baseline_notes(variants, chosen, wanted), *unequal_notes(variants, baseline))
-    return Group(facts, tuple(variants), baseline, notes, pairs)
+    return Group(tested_on, tuple(variants), wanted, baseline, pairs)
+
+
+def _stand_in(variants: Sequence[Variant]) -> Variant:
+    """Return what replaces a baseline without runs: the variant with most parameters, then most patients."""
+    return max(variants, key=lambda variant: (variant.median("parameters") or 0, len(variant.cases)))
 
 
 def _variant(name: str, runs: list[Run], elsewhere: bool) -> Variant:
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[CaseScores]] = {}
     tested_by: dict[tuple, Run] = {}
     for run in runs:
-        # On volumes from elsewhere every fold's network is tested on all of them: folds repeat as seeds do.
-        repeat = (run.result["seed"], run.result["fold"] if elsewhere else None)
-        for case in run.result["cases"]:
-            other = tested_by.get((repeat, case["case"]))
+        # On test volumes outside the folds, every fold's network is tested on all of them: folds repeat as seeds do.
+        repeat = (run.result.seed, run.result.fold if elsewhere else None)
+        for case in run.result.cases:
+            other = tested_by.get((repeat, case.case))
             if other is not None:
                 raise InputError(
                     f"{other.name} and {run.name} ({name})",
-                    f"each patient tested once with seed {run.result['seed']} (report on one sweep, or move a run)",
-                    f"patient {case['case']} in both",
+                    f"each patient tested once with seed {run.result.seed} (report on one sweep, or move a run)",
+                    f"patient {case.case} in both",
                 )
-            tested_by[repeat, case["case"]] = run
-            rows.setdefault(case["case"], []).append(case)
+            tested_by[repeat, case.case] = run
+            rows.setdefault(case.case, []).append(case)
     cases = {patient: _mean(rows[patient]) for patient in sorted(rows)}
     summary = summarise_cases(list(cases.values()))
     return Variant(name, tuple(runs), cases, {score: summary[score] for score in SCORES})
 
 
 def _mean(rows: list[Any]) -> Any:
-    """One patient over seeds: numbers averaged (counts, too: pooled figures are ratios of their sums)."""
+    """Average one patient over seeds. Counts are averaged, too: pooled figures are ratios of their sums."""
     first = rows[0]
     if len(rows) == 1 or isinstance(first, str):
         return first
-    if isinstance(first, dict):
-        return {
-            key: [part for row in rows for part in row[key]] if key == "lesions" else _mean([row[key] for row in rows])
-            for key in first
-        }
-    if isinstance(first, (list, tuple)):
-        return [_mean(list(parts)) for parts in zip(*rows, strict=True)]
+    if isinstance(first, VoxelCounts):
+        return VoxelCounts(*_mean([tuple(row) for row in rows]))
+    if isinstance(first, tuple):
+        return tuple(_mean(list(parts)) for parts in zip(*rows, strict=True))
+    if is_dataclass(first):
+        parts = {field.name: [getattr(row, field.name) for row in rows] for field in fields(first)}
+        lesions = parts.pop("lesions", None)
+        means = {name: _mean(values) for name, values in parts.items()}
+        if lesions is not None:  # lesions of different seeds do not correspond: all of them count
+            means["lesions"] = tuple(lesion for of_one_seed in lesions for lesion in of_one_seed)
+        return replace(first, **means)  # type: ignore[type-var]  # an instance, since it came from a row
     return float(np.mean(rows))
 
 
 def _require_same_references(runs: Sequence[Run]) -> None:
-    seen: dict[str, tuple[int, Run]] = {}
+    seen: dict[str, tuple[float, Run]] = {}
     for run in runs:
-        for case in run.result["cases"]:
-            voxels = case["voxels"]["lesion"][2]
-            before, other = seen.setdefault(case["case"], (voxels, run))
+        for case in run.result.cases:
+            voxels = case.voxels.lesion.reference
+            before, other = seen.setdefault(case.case, (voxels, run))
             if voxels != before:
                 raise InputError(
                     f"{other.name} and {run.name}",
-                    f"the same data: {case['case']} with {before} lesion voxels in both references",
+                    f"the same data: {case.case} with {before} lesion voxels in both references",
                     f"{voxels} in the second",
                 )

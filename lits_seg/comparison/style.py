@@ -1,4 +1,4 @@
-"""The look of a report's figures: SVG that takes the page's font and text colour."""
+"""The look of a report's figures: SVG with the font and text colour of the page."""
 
 import io
 import re
@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 
 from lits_seg.comparison.pool import Variant
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, without yellow, which paper swallows; and two more.
+# Okabe and Ito's colours for colour-blind readers, without yellow, which is too light on paper; and two more.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d46", "#7f7f7f")
 MARKERS = "osD^vPX*<>"
 LINES = ("-", "--", ":", "-.")
-TEXT = "#010203"  # stands for the page's text colour, light or dark
+# SVG from matplotlib has no "text colour of the page". So text is drawn in a colour that nothing else has, and svg()
+# replaces that colour. Black would not do, since matplotlib leaves it out of the file.
+TEXT = "#010203"
 ZOOM = 1.4  # 9 points of a figure are 13 pixels of the page
 
 
@@ -29,7 +31,7 @@ class Style:
 
     @classmethod
     def of(cls, variants: Sequence[Variant]) -> "Style":
-        """The same network looks the same in all figures of these variants."""
+        """Return a style that draws the same network alike in all figures of these variants."""
         models, decoders = (sorted({getattr(one, name) for one in variants}) for name in ("model", "upsampling"))
         return cls(
             {model: MARKERS[i % len(MARKERS)] for i, model in enumerate(models)},
@@ -39,7 +41,7 @@ class Style:
 
 
 def look() -> Any:
-    """Settings to draw and to save within."""
+    """Return matplotlib settings, as a context in which figures are drawn and saved."""
     return mpl.rc_context(
         {
             **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), TEXT),
@@ -60,7 +62,7 @@ def look() -> Any:
 
 
 def svg(figure: Figure, title: str) -> str:
-    """An ``<svg>`` element for a page."""
+    """Return a figure as an ``<svg>`` element for a page, with ``title`` as its label."""
     stream = io.StringIO()
     with look():
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -75,7 +77,7 @@ def svg(figure: Figure, title: str) -> str:
 
 
 def short(value: float) -> str:
-    """A large number for an axis: 20 k, 31 M."""
+    """Return a large number for an axis: 20 k, 31 M."""
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{unit}"

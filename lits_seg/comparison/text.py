@@ -1,12 +1,13 @@
-"""The report's words, and the report as Markdown."""
+"""The report as Markdown, and the sentences that the page shares with it."""
 
 from collections.abc import Sequence
 
 from lits_seg import RESEARCH_USE
-from lits_seg.common.tables import markdown
+from lits_seg.common.tables import markdown, plural
 from lits_seg.comparison import rows
 from lits_seg.comparison.claims import claims
 from lits_seg.comparison.folders import Found
+from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.pool import DICE, Group
 
 DEFINITIONS = (
@@ -30,19 +31,26 @@ TRAINING = (
 
 
 def about(group: Group) -> str:
-    """Whom the variants were tested on, in a sentence."""
-    patients = {patient for variant in group.variants for patient in variant.cases}
+    """Return the numbers of variants, runs and patients in a sentence."""
     runs = sum(len(variant.runs) for variant in group.variants)
-    elsewhere = " Folds are networks that were all tested on the same patients." if group.facts["elsewhere"] else ""
-    kind = "synthetic patients" if group.facts["synthetic"] else "patients"
-    return f"{_plural(len(group.variants), 'variant')}, {_plural(runs, 'run')}, {len(patients)} {kind}.{elsewhere}"
+    kind = "synthetic patients" if group.tested_on.synthetic else "patients"
+    text = f"{plural(len(group.variants), 'variant')}, {plural(runs, 'run')}, {len(group.patients)} {kind}."
+    if group.tested_on.elsewhere:
+        text += " Folds are networks that were all tested on the same patients."
+    return text
 
 
-def report_text(groups: Sequence[Group], found: Found, notes: Sequence[str], margin: float) -> str:
-    """The report as Markdown, which lines up as plain text, too."""
-    blocks = [f"warning: {note}" for note in notes]
+def report_text(groups: Sequence[Group], found: Found, margin: float) -> str:
+    """Return the report as Markdown, which also lines up as plain text.
+
+    Args:
+        groups: the compared variants.
+        found: all runs.
+        margin: of the claim that the Dice is no worse.
+    """
+    blocks = [f"warning: {note}" for note in run_notes(found)]
     for group in groups:
-        blocks += [f"## {group.title}", about(group), *(f"Note: {note}" for note in group.notes)]
+        blocks += [f"## {group.title}", about(group), *(f"Note: {note}" for note in group_notes(group))]
         blocks += [markdown(*rows.score_table(group, (DICE,))), markdown(*rows.cost_table(group)), TRAINING]
         if group.pairs:
             blocks += [f"### Differences from {group.baseline.name}", markdown(*rows.pair_table(group)), PAIRS]
@@ -53,7 +61,3 @@ def report_text(groups: Sequence[Group], found: Found, notes: Sequence[str], mar
     if others:
         blocks += ["### Runs that are not in the tables", "\n".join(f"- {line}" for line in others)]
     return "\n\n".join([*blocks, *DEFINITIONS, RESEARCH_USE])
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"

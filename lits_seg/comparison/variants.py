@@ -1,4 +1,4 @@
-"""What makes two runs the same network trained the same way, and what to call it."""
+"""Which runs trained the same network in the same way, and the name of that variant."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,47 +7,60 @@ from typing import Any
 from lits_seg.comparison.folders import Run
 from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
 
-# Where things are and how fast they come does not change what is learned; what was tested on makes groups instead.
+# Places and speed do not change what is learned; different test data makes groups instead.
 FREE = (
-    *(*FREE_OF_A_RUN, "module", "store", "baseline"),
-    *("data.root", "data.test_root", "data.generate", "data.fold", "data.folds", "data.preprocess.size", "data.store"),
-    *("data.workers", "data.eval_batch_size", "data.device_resident", "trainer.accelerator", "trainer.num_nodes"),
-    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
-    *("trainer.num_sanity_val_steps", "trainer.default_root_dir"),
+    *FREE_OF_A_RUN,
+    "module",
+    "store",
+    "baseline",
+    "data.root",
+    "data.test_root",
+    "data.generate",
+    "data.fold",
+    "data.folds",
+    "data.preprocess.size",
+    "data.store",
+    "data.workers",
+    "data.eval_batch_size",
+    "data.device_resident",
+    "trainer.accelerator",
+    "trainer.num_nodes",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "trainer.num_sanity_val_steps",
+    "trainer.default_root_dir",
 )
 SEEDS = ("seed", "split_seed")
 NETWORK = ("model", "decoder")
-CLASSES = "model.out_channels"  # the one setting of a model that is rather the task's
+CLASSES = "model.out_channels"  # a setting of the model that belongs to the task
 ABSENT = "none"
 
 
 def names(group: Sequence[Run]) -> list[str]:
-    """A name for each run: model, decoder, and the settings by which runs of this group differ otherwise.
+    """Return a name for each run: model, decoder, and the settings by which runs of this group differ otherwise.
 
-    Runs of one name are one variant. A model's own settings count among runs of the same model and decoder.
+    Runs of the same name are one variant. A model's own settings count among runs of the same model and decoder.
     """
     all_settings = [settings(run.config) for run in group]
-    kinds = [(run.result["model"], run.result["decoder"]) for run in group]
+    kinds = [(run.result.model, run.result.decoder) for run in group]
     shared = _differing([_part(one, own=False) for one in all_settings])
-    own = {
-        kind: _differing(
-            [_part(one, own=True) for one, other in zip(all_settings, kinds, strict=True) if other == kind]
-        )
-        for kind in set(kinds)
-    }
-    return [
-        ", ".join([*map(str, kind), *(f"{label} {_text(one.get(key))}" for key, label in (shared | own[kind]).items())])
-        for kind, one in zip(kinds, all_settings, strict=True)
-    ]
+    found = []
+    for kind, one in zip(kinds, all_settings, strict=True):
+        same_kind = [other for other, other_kind in zip(all_settings, kinds, strict=True) if other_kind == kind]
+        own = _differing([_part(other, own=True) for other in same_kind])
+        texts = [f"{label} {_text(one.get(key))}" for key, label in (shared | own).items()]
+        found.append(", ".join([*kind, *texts]))
+    return found
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a resolved config that bear on what is learned, by dotted key."""
-    return {
-        key: value
-        for key, value in _leaves(config)
-        if key.split(".")[-1] not in SEEDS and not any(key == free or key.startswith(f"{free}.") for free in FREE)
-    }
+    """Return the values of a resolved config that change what is learned, by dotted key."""
+    return {key: value for key, value in _leaves(config) if not _is_free(key)}
+
+
+def _is_free(key: str) -> bool:
+    return key.split(".")[-1] in SEEDS or any(key == free or key.startswith(f"{free}.") for free in FREE)
 
 
 def _leaves(node: Any, key: str = "") -> list[tuple[str, Any]]:
@@ -61,7 +74,7 @@ def _part(one: dict[str, Any], own: bool) -> dict[str, Any]:
 
 
 def _differing(many: list[dict[str, Any]]) -> dict[str, str]:
-    """Keys whose values differ, with a short label; of keys that say the same thing, as copies do, the shortest."""
+    """Return the keys whose values differ, each with a short label; of keys with equal values only the shortest."""
     columns: dict[tuple[str, ...], str] = {}
     for key in sorted({key for one in many for key in one}, key=lambda key: (len(key), key)):
         column = tuple(json.dumps(one.get(key)) for one in many)
@@ -73,8 +86,7 @@ def _differing(many: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _short(key: str) -> str:
-    parts = key.removesuffix("._target_").split(".")
-    return parts[-1].replace("_", " ")
+    return key.removesuffix("._target_").split(".")[-1].replace("_", " ")
 
 
 def _text(value: Any) -> str:

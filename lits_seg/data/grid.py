@@ -18,6 +18,8 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
+from lits_seg.metrics.lesions import voxel_ml
+
 SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 
 
@@ -37,7 +39,7 @@ class Grid:
     @property
     def voxel_ml(self) -> float:
         """A voxel's volume in mL."""
-        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+        return voxel_ml(self.affine)
 
     @property
     def slices_affine(self) -> np.ndarray:

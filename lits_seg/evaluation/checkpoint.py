@@ -1,66 +1,62 @@
-"""The third door of ``evaluate``: a checkpoint, on its own test patients or on other volumes."""
+"""Scores of a checkpoint, on its own test patients or on other volumes, without masks in files."""
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.evaluation.score_tables import DEFINITIONS, write_scores
+from lits_seg.evaluation.score_tables import References, write_scores
+from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
 from lits_seg.runs.folder import CONFIG, SPLIT
-from lits_seg.runs.result import summary, table
+from lits_seg.runs.provenance import provenance
+from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
-from lits_seg.training.checkpoints import describe_network, load_segmenter
+from lits_seg.training.checkpoints import load_segmenter, network_facts
 from lits_seg.training.module import LesionSegmenter
 from lits_seg.training.patient_scores import PatientScores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
-    """Scores a checkpoint on whole volumes, without keeping its masks; draws overlays, too."""
+    """Score a checkpoint on whole volumes, draw overlays, and return the text to print."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
-    scores = PatientScores(output)
+    scored = PatientScores(output)
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
         logger=False,
-        callbacks=[scores, progress()],
+        callbacks=[scored, progress()],
         use_distributed_sampler=False,
     )
     trainer.test(segmenter, datamodule, verbose=False)
-    facts = _facts(cfg, segmenter, datamodule)
-    result = {**facts, "scores": summary(segmenter.overlap.compute()[:, 0].cpu())}
-    about = {"references": facts["data"], "definitions": DEFINITIONS, "research_use_only": True}
-    warnings = _known_patients(cfg, [case["case"] for case in scores.cases])
-    return "\n\n".join((write_scores(output, scores.cases, {**result, **about}), table([result]), *warnings))
-
-
-def _known_patients(cfg: DictConfig, names: list[str]) -> list[str]:
-    """A warning where patients have the names of such that the checkpoint's own run trained or was chosen on."""
-    split = Path(cfg.ckpt).absolute().parent.parent / SPLIT
-    if cfg.references is None or not split.exists():
-        return []
-    known = json.loads(split.read_text())
-    same = [name for name in names if name in known["train"] + known["val"]]
-    if not same:
-        return []
-    return [
-        f"warning: the run of this checkpoint trained or was chosen on patients of the same name: {', '.join(same)}"
-    ]
+    result = _result(segmenter, datamodule, scored.cases)
+    facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result)}
+    text = write_scores(output, scored.cases, References(result.data, result.synthetic), facts)
+    return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
 
 
 def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
-    """The volumes in ``cfg.references``, or those of the run that ``cfg.ckpt`` is from."""
+    """Return the volumes in ``cfg.references``, or the test patients of the run of ``cfg.ckpt``.
+
+    Args:
+        cfg: configuration of ``evaluate``.
+        segmenter: the checkpoint's network.
+
+    Raises:
+        InputError: if no references are given and the checkpoint is not in its run's folder.
+    """
     if cfg.references is not None:
         return SliceDataModule(
             root=cfg.references,
@@ -71,22 +67,39 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceData
             eval_batch_size=cfg.batch_size,
             workers=cfg.workers,
         )
-    config = Path(cfg.ckpt).absolute().parent.parent / CONFIG
+    config = _run_file(cfg, CONFIG)
     if not config.exists():
         raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
     return instantiate(OmegaConf.load(config).data)
 
 
-def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
-    network = describe_network(segmenter)
-    return {
-        "checkpoint": str(cfg.ckpt),
-        "model": network["network"],
-        "decoder": network["decoder"],
-        "parameters": network["parameters"],
-        "data": str(datamodule.test_root or datamodule.root),
-        "synthetic": datamodule.synthetic or None,
-        "selected_on_test": datamodule.val_share == 0 and datamodule.test_root is None,
-        "size": datamodule.preprocess.size,
-        "macs": count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),
-    }
+def _result(segmenter: LesionSegmenter, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
+    facts = network_facts(segmenter)
+    return NetworkResult(
+        **vars(facts),
+        model=str(facts.network),
+        macs=count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),
+        data=str(datamodule.test_root or datamodule.root),
+        size=datamodule.preprocess.size,
+        selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
+        synthetic=datamodule.synthetic or None,
+        scores=mean_scores([case.voxels.lesion for case in cases]),
+    )
+
+
+def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
+    """Return a warning if other volumes share names with patients that trained or chose this checkpoint."""
+    split = _run_file(cfg, SPLIT)
+    if cfg.references is None or not split.exists():
+        return []
+    known = json.loads(split.read_text())
+    same = [case.case for case in cases if case.case in known["train"] + known["val"]]
+    if not same:
+        return []
+    names = ", ".join(same)
+    return [f"warning: the run of this checkpoint trained or was chosen on patients of the same name: {names}"]
+
+
+def _run_file(cfg: DictConfig, name: str) -> Path:
+    """Return a file in the folder of the run that the checkpoint is from."""
+    return Path(cfg.ckpt).absolute().parent.parent / name

@@ -1,8 +1,7 @@
-"""Folders of masks, from any program: paired by file name, brought onto the same grid, scored."""
+"""Folders of masks from any program: paired by file name, brought onto the same grid, scored."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -11,32 +10,49 @@ from lits_seg.data.grid import from_slices, same_place, to_slices
 from lits_seg.data.layouts import find_masks, natural, stem
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
+from lits_seg.metrics.scores import CaseScores
 
 GRIDS = ("affine", "voxels")
 
 
 def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tuple[Path, Path]]:
-    """Prediction and reference of each name, in the order of their numbers. Two single files are a pair as they are.
+    """Pair masks by file name.
 
-    Raises ``InputError``, naming all of them, where a reference has no prediction or a prediction no reference.
+    Args:
+        predictions: a folder of masks, or a single file.
+        references: a folder of masks, or a single file; two single files are a pair whatever their names.
+
+    Returns:
+        Prediction and reference by name, in the order of the numbers in the names.
+
+    Raises:
+        InputError: if a reference has no prediction or a prediction has no reference; names all of them.
     """
     found, expected = find_masks(predictions), find_masks(references)
     if Path(predictions).is_file() and Path(references).is_file():
         return {stem(Path(references)): (Path(predictions), Path(references))}
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or extra:
-        told = [f"none for {', '.join(missing)}"] * bool(missing) + [f"too many: {', '.join(extra)}"] * bool(extra)
-        raise InputError(predictions, f"one mask for each in {references}, by file name", "; ".join(told))
+    problems = []
+    if missing:
+        problems.append(f"none for {', '.join(missing)}")
+    if extra:
+        problems.append(f"too many: {', '.join(extra)}")
+    if problems:
+        raise InputError(predictions, f"one mask for each in {references}, by file name", "; ".join(problems))
     return {name: (found[name], expected[name]) for name in sorted(expected, key=natural)}
 
 
 def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[Volume, Volume]:
-    """Both masks as slices on the reference's grid.
+    """Read both masks as slices on the reference's grid. Nothing is resampled.
 
-    ``grid``: how they belong together. ``affine``: by their headers; axes may be in another order or direction, and
-    are brought to the same. ``voxels``: as stored, whatever the prediction's header says; the challenge's way.
+    Args:
+        prediction: a mask.
+        reference: the mask to score against.
+        grid: how voxels correspond. ``affine``: by both headers; axes in another order or direction are reordered.
+            ``voxels``: as stored, whatever the prediction's header says, as the LiTS challenge does.
 
-    Raises ``InputError`` where the grids are not the same then; nothing is resampled.
+    Raises:
+        InputError: if the grids differ.
     """
     true, found = read_labels(reference), read_labels(prediction)
     if grid == "voxels" and found.shape == true.shape:
@@ -50,29 +66,33 @@ def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[
 
 def score_masks(
     predictions: str | Path, references: str | Path, grid: str = "affine", workers: int = 2
-) -> list[dict[str, Any]]:
-    """``score_case`` of each pair, with its ``case`` and ``spacing`` (x, y, z) in mm.
+) -> list[CaseScores]:
+    """Score each mask against its reference.
 
-    Raises ``InputError`` for a folder that cannot be paired, else one that tells of every pair that cannot be scored.
+    Args:
+        predictions: as for ``pair_masks``.
+        references: as for ``pair_masks``.
+        grid: as for ``read_pair``.
+        workers: masks scored at the same time.
+
+    Raises:
+        InputError: if the folders cannot be paired, or if masks cannot be scored; names every one of them.
     """
     if grid not in GRIDS:
         raise InputError("grid", " or ".join(GRIDS), grid)
     pairs = pair_masks(predictions, references)
 
-    def score(name: str) -> dict[str, Any] | InputError:
+    def score(name: str) -> CaseScores | InputError:
         try:
             found, true = read_pair(*pairs[name], grid)
         except InputError as error:
             return error
-        return {"case": name, "spacing": true.spacing, **score_case(found.slices, true.slices, true.spacing)}
+        return score_case(found.slices, true.slices, true.spacing, name, true.voxel_ml)
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
         scored = list(tqdm(threads.map(score, pairs), "scoring", len(pairs), unit="case", disable=None))
     errors = [str(case) for case in scored if isinstance(case, InputError)]
     if errors:
-        raise InputError(
-            predictions,
-            f"{len(pairs)} masks that can be scored",
-            "\n".join([str(len(errors)) + " that cannot:", *errors]),
-        )
+        found = "\n".join([f"{len(errors)} that cannot:", *errors])
+        raise InputError(predictions, f"{len(pairs)} masks that can be scored", found)
     return [case for case in scored if not isinstance(case, InputError)]

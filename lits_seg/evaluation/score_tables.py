@@ -1,25 +1,37 @@
-"""What ``evaluate`` says of masks: tables for people, files for programs."""
+"""The scores of masks: tables for people, files for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lits_seg import RESEARCH_USE
 from lits_seg.common.files import write_text
-from lits_seg.common.tables import csv_text, json_text, markdown, number, with_interval
-from lits_seg.metrics.detection import OVERLAPS
-from lits_seg.metrics.statistics import compare_cases, summarise_cases
+from lits_seg.common.records import as_plain
+from lits_seg.common.tables import csv_text, json_text, markdown, number, plural, with_interval
+from lits_seg.metrics.scores import CaseScores, flat_case
+from lits_seg.metrics.statistics import Difference, Estimate, Interval, compare_cases, summarise_cases
 
-CASES, LESIONS, SUMMARY, EVALUATION, COMPARISON = (
-    "cases.csv",
-    "lesions.csv",
-    "summary.csv",
-    "evaluation.json",
-    "comparison",
-)
+CASES = "cases.csv"
+LESIONS = "lesions.csv"
+SUMMARY = "summary.csv"
+EVALUATION = "evaluation.json"
+COMPARISON_TABLE = "comparison.csv"
+COMPARISON = "comparison.json"
+
 DEFINITIONS = "LiTS challenge (2018 correction); lesions connect by faces; undefined values are null"
 LESION_COLUMNS = ("case", "merged_references", "merged_predictions", "iou")
-IOU = tuple(f"iou>{overlap:g}" for overlap in OVERLAPS)
+CASE_COLUMNS = (
+    "case",
+    "lesion Dice",
+    "Jaccard",
+    "lesions",
+    "found*",
+    "false*",
+    "liver Dice",
+    "liver ASSD mm",
+    "burden error",
+)
 TITLES = {
     "dice_per_case": "Dice per case",
     "dice_global": "Dice global",
@@ -34,143 +46,170 @@ TITLES = {
     "rmse": "RMSE",
     "max_error": "largest error",
 }
+SHOWN_NAMES = 5
 
 
-def write_scores(output: Path, cases: list[dict[str, Any]], facts: dict[str, Any]) -> str:
-    """Writes ``cases.csv``, ``lesions.csv``, ``summary.csv`` and ``evaluation.json``; gives the text to print."""
+@dataclass(frozen=True)
+class References:
+    """The masks that others are scored against.
+
+    Args:
+        references: the folder, as the user gave it.
+        synthetic: whether the CT is synthetic; None if not known.
+    """
+
+    references: str
+    synthetic: bool | None
+
+
+def write_scores(
+    output: Path, cases: Sequence[CaseScores], references: References, facts: Mapping[str, Any] | None = None
+) -> str:
+    """Write ``cases.csv``, ``lesions.csv``, ``summary.csv`` and ``evaluation.json``.
+
+    Args:
+        output: folder for the files.
+        cases: scores of each patient.
+        references: the reference masks.
+        facts: further entries of ``evaluation.json``, such as who made it.
+
+    Returns:
+        The text to print.
+    """
     summary = summarise_cases(cases)
-    counts = {name: sum(case["detection"][IOU[0]][name] for case in cases) for name in ("tp", "fn", "fp")}
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / CASES, csv_text([flat_case(case) for case in cases]))
-    lesions = [{"case": case["case"], **lesion} for case in cases for lesion in case["lesions"]]
+    lesions = [{"case": case.case, **asdict(lesion)} for case in cases for lesion in case.lesions]
     write_text(output / LESIONS, csv_text(lesions, LESION_COLUMNS))
-    write_text(output / SUMMARY, csv_text([_flat_figure(name, figure) for name, figure in summary.items()]))
-    result = {**facts, "patients": len(cases), "summary": _nested(summary), "cases": cases}
-    write_text(output / EVALUATION, json_text(result))
-    missed = f"* {counts['tp']} of {counts['tp'] + counts['fn']} lesions found, {counts['fp']} false (IoU > 0.5)"
-    lines = (_patients(len(cases), facts), "", case_table(cases), "", summary_table(summary), "", missed)
-    return "\n".join((*lines, *_warnings(cases), RESEARCH_USE))
+    write_text(output / SUMMARY, csv_text([_estimate_row(name, estimate) for name, estimate in summary.items()]))
+    results = {"patients": len(cases), "summary": _nested(as_plain(summary)), "cases": as_plain(cases)}
+    write_text(output / EVALUATION, _evaluation_json(references, facts, results))
+    lines = [_patients(len(cases), references), "", case_table(cases), "", summary_table(summary), "", _found(cases)]
+    return "\n".join([*lines, *_warnings(cases), RESEARCH_USE])
 
 
-def write_comparison(output: Path, a: list[dict[str, Any]], b: list[dict[str, Any]], facts: dict[str, Any]) -> str:
-    """Writes ``comparison.csv`` and ``comparison.json`` and both programs' ``cases.csv``; gives the text to print."""
+def write_comparison(
+    output: Path,
+    a: Sequence[CaseScores],
+    b: Sequence[CaseScores],
+    references: References,
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Write ``comparison.csv``, ``comparison.json`` and the ``cases.csv`` of both programs.
+
+    Args:
+        output: folder for the files.
+        a: scores of each patient by the first program.
+        b: scores of the same patients, in the same order, by the second program.
+        references: the reference masks.
+        facts: further entries of ``comparison.json``.
+
+    Returns:
+        The text to print.
+    """
     compared = compare_cases(a, b)
     output.mkdir(parents=True, exist_ok=True)
-    rows = [{"program": name, **flat_case(case)} for name, cases in (("a", a), ("b", b)) for case in cases]
+    rows = [{"program": program, **flat_case(case)} for program, cases in (("a", a), ("b", b)) for case in cases]
     write_text(output / CASES, csv_text(rows))
-    write_text(output / f"{COMPARISON}.csv", csv_text([_flat_figure(*row) for row in compared.items()]))
-    result = {**facts, "patients": len(a), "comparison": _nested(compared), "cases_a": a, "cases_b": b}
-    write_text(output / f"{COMPARISON}.json", json_text(result))
-    header = ("score", "a", "b", "a - b [95 %]", "p", "a better", "b better", "equal")
-    table = markdown(
-        header, [_comparison_row(name, row) for name, row in compared.items() if _told(row["a"], row["b"])]
-    )
-    return "\n".join((_patients(len(a), facts), "", table, "", f"p: paired permutation test. {RESEARCH_USE}"))
+    rows = [{"score": name, **_with_bounds(_plain_difference(row), row.interval)} for name, row in compared.items()]
+    write_text(output / COMPARISON_TABLE, csv_text(rows))
+    plain = {name: _plain_difference(row) for name, row in compared.items()}
+    results = {"patients": len(a), "comparison": _nested(plain), "cases_a": as_plain(a), "cases_b": as_plain(b)}
+    write_text(output / COMPARISON, _evaluation_json(references, facts, results))
+    note = f"p: paired permutation test. {RESEARCH_USE}"
+    return "\n".join([_patients(len(a), references), "", comparison_table(compared), "", note])
 
 
-def flat_case(case: dict[str, Any]) -> dict[str, Any]:
-    """One patient as a row: ``part_name``, volumes in mL by the reference's spacing."""
-    x, y, z = case["spacing"]
-    row: dict[str, Any] = {"case": case["case"]}
-    for part in ("lesion", "liver"):
-        _, predicted, reference = (voxels * x * y * z / 1000 for voxels in case["voxels"][part])
-        row |= {f"{part}_reference_ml": reference, f"{part}_predicted_ml": predicted}
-        row |= {f"{part}_{name}": value for name, value in case[part].items()}
-    row |= {f"lesions_{name}": case["detection"][name] for name in ("references", "predictions")}
-    row |= {f"{name}_{overlap}": count for overlap in IOU for name, count in case["detection"][overlap].items()}
-    return row | {f"tumour_burden_{name}": value for name, value in case["tumour_burden"].items()}
-
-
-def case_table(cases: Sequence[dict[str, Any]]) -> str:
-    """A row a patient."""
-    header = (
-        "case",
-        "lesion Dice",
-        "Jaccard",
-        "lesions",
-        "found*",
-        "false*",
-        "liver Dice",
-        "liver ASSD mm",
-        "burden error",
-    )
-    return markdown(
-        header,
-        [
-            (
-                case["case"],
-                number(case["lesion"]["dice"]),
-                number(case["lesion"]["jaccard"]),
-                str(case["detection"]["references"]),
-                str(case["detection"][IOU[0]]["tp"]),
-                str(case["detection"][IOU[0]]["fp"]),
-                number(case["liver"]["dice"]),
-                number(case["liver"]["assd"]),
-                number(case["tumour_burden"]["error"]),
-            )
-            for case in cases
-        ],
-    )
-
-
-def summary_table(summary: dict[str, dict[str, Any]]) -> str:
-    """A row a figure, with its interval and how many patients it has no meaning for."""
+def case_table(cases: Sequence[CaseScores]) -> str:
+    """Return a table with a row for each patient."""
     rows = [
-        (_title(name), with_interval(figure["value"], figure["interval"]), str(figure["undefined"] or ""))
-        for name, figure in summary.items()
+        (
+            case.case,
+            number(case.lesion.dice),
+            number(case.lesion.jaccard),
+            str(case.detection.references),
+            str(case.detection.over_half.tp),
+            str(case.detection.over_half.fp),
+            number(case.liver.dice),
+            number(case.liver.assd),
+            number(case.tumour_burden.error),
+        )
+        for case in cases
+    ]
+    return markdown(CASE_COLUMNS, rows)
+
+
+def summary_table(summary: Mapping[str, Estimate]) -> str:
+    """Return a table with a row for each figure: its interval, and the number of patients without a value."""
+    rows = [
+        (_title(name), with_interval(estimate.value, estimate.interval), str(estimate.undefined or ""))
+        for name, estimate in summary.items()
     ]
     return markdown(("score", "value [95 %]", "undefined in"), rows)
 
 
-def _patients(count: int, facts: dict[str, Any]) -> str:
-    kind = " (synthetic CT)" if facts["synthetic"] else ""
-    return f"{count} patient{'s' * (count != 1)} of {facts['references']}{kind}"
+def comparison_table(compared: Mapping[str, Difference]) -> str:
+    """Return a table with a row for each figure that at least one of both programs has."""
+    header = ("score", "a", "b", "a - b [95 %]", "p", "a better", "b better", "equal")
+    rows = []
+    for name, row in compared.items():
+        a, b = number(row.a), number(row.b)
+        if a == b == number(None):
+            continue
+        each = ("", "", "", "")
+        if row.test is not None:
+            each = (number(row.test.p, 4), str(row.test.wins_a), str(row.test.wins_b), str(row.test.ties))
+        rows.append((_title(name), a, b, with_interval(row.difference, row.interval), *each))
+    return markdown(header, rows)
 
 
-def _warnings(cases: Sequence[dict[str, Any]]) -> list[str]:
-    unit = [case["case"] for case in cases if tuple(case["spacing"]) == (1, 1, 1)]
-    found = []
+def _patients(count: int, references: References) -> str:
+    kind = " (synthetic CT)" if references.synthetic else ""
+    return f"{plural(count, 'patient')} of {references.references}{kind}"
+
+
+def _found(cases: Sequence[CaseScores]) -> str:
+    counts = [case.detection.over_half for case in cases]
+    found, missed, false = (sum(getattr(one, name) for one in counts) for name in ("tp", "fn", "fp"))
+    return f"* {found} of {found + missed} lesions found, {false} false (IoU > 0.5)"
+
+
+def _warnings(cases: Sequence[CaseScores]) -> list[str]:
+    warnings = []
+    unit = [case.case for case in cases if case.spacing == (1, 1, 1)]
     if unit:
-        found.append(
-            f"warning: spacing of 1 mm in {len(unit)} references ({_some(unit)}): mm and mL mean nothing if it was lost"
+        warnings.append(
+            f"warning: spacing of 1 mm in {len(unit)} references ({_some(unit)}): if the true spacing was lost, mm "
+            "and mL are wrong"
         )
-    no_liver = [case["case"] for case in cases if case["voxels"]["lesion"][1] == case["voxels"]["liver"][1]]
+    no_liver = [case.case for case in cases if case.voxels.lesion.predicted == case.voxels.liver.predicted]
     if no_liver:
-        found.append(
+        warnings.append(
             f"warning: no voxel of value 1 in {len(no_liver)} masks ({_some(no_liver)}): no liver was predicted there "
             "(Dice 0, no distances, no tumour burden)"
         )
-    if not any(case["voxels"]["lesion"][1] for case in cases):
-        found.append("warning: no voxel of value 2 in any mask: no lesion was predicted")
-    return found
+    if not any(case.voxels.lesion.predicted for case in cases):
+        warnings.append("warning: no voxel of value 2 in any mask: no lesion was predicted")
+    return warnings
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + ", …" * (len(names) > 5)
-
-
-def _comparison_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
-    difference = with_interval(row["difference"], row["interval"])
-    each = (number(row["p"], 4), *(str(row[key]) for key in ("wins_a", "wins_b", "ties"))) if "p" in row else ("",) * 4
-    return (_title(name), number(row["a"]), number(row["b"]), difference, *each)
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return f"{shown}, …" if len(names) > SHOWN_NAMES else shown
 
 
 def _title(name: str) -> str:
     part, *middle, score = name.split("/")
-    return " ".join(
-        (
-            part.replace("_", " "),
-            *(text.replace(">", " > ").replace("iou", "IoU") for text in middle),
-            TITLES.get(score, score),
-        )
-    )
+    overlaps = [text.replace(">", " > ").replace("iou", "IoU") for text in middle]
+    return " ".join([part.replace("_", " "), *overlaps, TITLES.get(score, score)])
 
 
-def _told(*values: float) -> bool:
-    return any(value == value for value in values)
+def _evaluation_json(references: References, facts: Mapping[str, Any] | None, results: Mapping[str, Any]) -> str:
+    return json_text({**(facts or {}), **as_plain(references), "definitions": DEFINITIONS, **results})
 
 
-def _nested(figures: dict[str, Any]) -> dict[str, Any]:
+def _nested(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{"lesion/dice": figure}`` as ``{"lesion": {"dice": figure}}``."""
     tree: dict[str, Any] = {}
     for name, figure in figures.items():
         *parts, last = name.split("/")
@@ -181,11 +220,17 @@ def _nested(figures: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _flat_figure(name: str, figure: dict[str, Any]) -> dict[str, Any]:
-    low, high = figure["interval"] or (None, None)
-    return {
-        "score": name,
-        **{key: value for key, value in figure.items() if key != "interval"},
-        "low": low,
-        "high": high,
-    }
+def _estimate_row(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {"score": name, **_with_bounds(asdict(estimate), estimate.interval)}
+
+
+def _plain_difference(row: Difference) -> dict[str, Any]:
+    """Return a comparison as the files have it: the entries of the test among the others, none without a test."""
+    plain = as_plain(row)
+    test = plain.pop("test")
+    return plain if test is None else plain | test
+
+
+def _with_bounds(row: Mapping[str, Any], interval: Interval | None) -> dict[str, Any]:
+    low, high = interval or (None, None)
+    return {**{key: value for key, value in row.items() if key != "interval"}, "low": low, "high": high}

@@ -1,10 +1,12 @@
-"""Which lesions were found: predicted and reference lesions brought together, as LiTS does it."""
+"""Which lesions were found: predicted and reference lesions matched as LiTS does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cc3d
 import numpy as np
+
+from lits_seg.metrics.scores import DetectionCounts
 
 OVERLAPS = (0.5, 0.0)
 
@@ -19,11 +21,18 @@ class Pair:
 
 
 def match_lesions(reference: np.ndarray, predicted: np.ndarray) -> list[Pair]:
-    """Every reference lesion in one pair, from components ``(S, H, W)`` numbered from 1.
+    """Match lesions as LiTS's scoring program does since its correction in 2018.
 
-    After LiTS's scoring program, as corrected in 2018: reference lesions whose largest overlap is with the same
-    prediction are merged; then each prediction goes to the merged reference that it overlaps most, and those that
-    go to the same one are merged. Of equal overlaps the lower number counts.
+    Reference lesions whose largest overlap is with the same prediction are merged. Then each prediction goes to the
+    merged reference that it overlaps most; predictions of the same reference are merged. Of equal overlaps the lower
+    number counts.
+
+    Args:
+        reference: components ``(S, H, W)`` numbered from 1.
+        predicted: components ``(S, H, W)`` numbered from 1.
+
+    Returns:
+        Pairs; every reference lesion is in exactly one.
     """
     sizes, predicted_sizes = (cc3d.statistics(numbered)["voxel_counts"] for numbered in (reference, predicted))
     lesion, prediction, voxels = _overlaps(reference, predicted)
@@ -40,36 +49,46 @@ def match_lesions(reference: np.ndarray, predicted: np.ndarray) -> list[Pair]:
     ]
 
 
-def detection(pairs: Sequence[Pair], predictions: int, overlap: float) -> dict[str, int]:
-    """Counts ``tp``, ``fp``, ``fn`` of one patient: a reference lesion is detected where its pair's IoU > ``overlap``.
+def detection(pairs: Sequence[Pair], predictions: int, overlap: float) -> DetectionCounts:
+    """Count the lesions of one patient that were found, false, and missed.
 
-    Merged reference lesions count one by one, as detected or as missed; a prediction that belongs to no detected
-    pair is a false positive. ``predictions``: how many lesions were predicted.
+    A reference lesion is found if the IoU of its pair is above ``overlap``. Merged reference lesions count one by one.
+    A prediction that belongs to no found pair is false.
+
+    Args:
+        pairs: from ``match_lesions``.
+        predictions: number of predicted lesions.
+        overlap: threshold of the IoU.
     """
     detected = [pair for pair in pairs if pair.iou > overlap]
     found = sum(len(pair.reference) for pair in detected)
-    return {
-        "tp": found,
-        "fp": predictions - sum(len(pair.predicted) for pair in detected),
-        "fn": sum(len(pair.reference) for pair in pairs) - found,
-    }
+    return DetectionCounts(
+        tp=found,
+        fp=predictions - sum(len(pair.predicted) for pair in detected),
+        fn=sum(len(pair.reference) for pair in pairs) - found,
+    )
 
 
 def _overlaps(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of the lesions that overlap, and in how many voxels."""
+    """Return the numbers of the lesions that overlap, and their common voxels: three arrays of one length."""
     inside = (reference > 0) & (predicted > 0)
-    keys, voxels = np.unique(reference[inside].astype(np.int64) << 32 | predicted[inside], return_counts=True)
-    return keys >> 32, keys & (2**32 - 1), voxels
+    # Each pair of lesions as one number, since np.unique(axis=1) would sort rows of bytes.
+    width = int(predicted.max(initial=0)) + 1
+    pairs, voxels = np.unique(reference[inside].astype(np.int64) * width + predicted[inside], return_counts=True)
+    return pairs // width, pairs % width, voxels
 
 
 def _merged(owner: np.ndarray) -> np.ndarray:
-    """The lowest number among the lesions of the same owner, for each lesion; without an owner its own."""
+    """Return for each lesion the lowest number among the lesions of the same owner; its own if it has no owner."""
     first: dict[int, int] = {}
-    return np.array([first.setdefault(one, lesion) if one else lesion for lesion, one in enumerate(owner.tolist())])
+    merged = []
+    for lesion, prediction in enumerate(owner.tolist()):
+        merged.append(first.setdefault(prediction, lesion) if prediction else lesion)
+    return np.array(merged)
 
 
 def _members(group_of: np.ndarray) -> dict[int, list[int]]:
-    """The numbers from 1 that belong to each group."""
+    """Return the numbers, from 1, that belong to each group."""
     groups: dict[int, list[int]] = {}
     for number, group in enumerate(group_of[1:].tolist(), start=1):
         groups.setdefault(group, []).append(number)
@@ -77,7 +96,7 @@ def _members(group_of: np.ndarray) -> dict[int, list[int]]:
 
 
 def _largest(items: np.ndarray, partners: np.ndarray, voxels: np.ndarray, count: int) -> np.ndarray:
-    """The partner that each item overlaps most, by the item's number; 0 where none."""
+    """Return the partner that each item overlaps most, by the item's number; 0 if none."""
     order = np.lexsort((partners, -voxels, items))
     first, place = np.unique(items[order], return_index=True)
     found = np.zeros(count, np.int64)

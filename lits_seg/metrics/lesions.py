@@ -1,4 +1,4 @@
-"""Lesions as things: the connected pieces of a mask, their volumes and diameters."""
+"""Lesions: the connected pieces of a mask, their volumes and diameters."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,13 +11,21 @@ from nibabel.affines import apply_affine
 
 Box = tuple[slice, ...]
 
-LISTED = 1000  # a mask with more lesions is noise, and nobody reads on
+LISTED = 1000  # a mask with more lesions is noise
 FACES = 0.5 * np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)])
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected piece. ``slices``: the first and the last that show it; ``largest``: the one that shows most."""
+    """One connected piece of a mask.
+
+    Args:
+        volume_ml: volume of its voxels in mL.
+        diameter_mm: largest distance within it, see ``measure``.
+        slices: first and last axial slice that show it.
+        largest: axial slice that shows most of it.
+        centre_mm: its centroid in mm, RAS+.
+    """
 
     volume_ml: float
     diameter_mm: float
@@ -27,14 +35,14 @@ class Lesion:
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Pieces of a mask ``(S, H, W)`` that connect by faces (6-neighbourhood), numbered from 1, and their count."""
+    """Return the pieces of a mask ``(S, H, W)`` that connect by faces, numbered from 1, and their count."""
     return cc3d.connected_components(mask, connectivity=6, return_N=True, binary_image=True)
 
 
 def label_box(labels: np.ndarray, lowest: int) -> Box | None:
-    """The smallest box around the voxels ``(S, H, W)`` of at least ``lowest``; None where there is none."""
+    """Return the smallest box around the voxels ``(S, H, W)`` of at least ``lowest``; None if there are none."""
     inside = [np.zeros(size, bool) for size in labels.shape]
-    for number, labels_of_slice in enumerate(labels):  # one by one, since a whole volume's comparison takes memory
+    for number, labels_of_slice in enumerate(labels):  # slice by slice, since comparing a whole volume takes memory
         mask = labels_of_slice >= lowest
         rows = mask.any(axis=1)
         if rows.any():
@@ -47,28 +55,36 @@ def label_box(labels: np.ndarray, lowest: int) -> Box | None:
 
 
 def box_around(parts: Iterable[Box]) -> Box:
-    """The smallest box around several."""
+    """Return the smallest box around several boxes."""
     return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*parts, strict=True))
 
 
 def boxes(numbered: np.ndarray) -> Sequence[Box]:
-    """The box of each component; that of component 1 first."""
+    """Return the box of each component, from component 1 on."""
     return cc3d.statistics(numbered)["bounding_boxes"][1:]
 
 
 def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple[int, list[Lesion]]:
-    """How many lesions LiTS labels ``(S, H, W)`` have, and the ``most`` largest, the largest first.
+    """Measure the lesions of a mask.
 
-    ``affine`` brings ``(column, row, slice)`` to mm. Volumes count voxels. The diameter is the largest distance, in
-    any direction, between two vertices of the surface mesh, which lie on the faces of the outermost voxels (the
-    maximum 3D diameter of the Image Biomarker Standardisation Initiative): a voxel is as long as its longest edge.
+    Volumes count voxels. The diameter is the largest distance, in any direction, between two vertices of the surface
+    mesh, which are the centres of the outermost voxels' faces: the maximum 3D diameter of the Image Biomarker
+    Standardisation Initiative. A single voxel is as long as its longest edge.
+
+    Args:
+        labels: LiTS labels ``(S, H, W)``.
+        affine: maps ``(column, row, slice)`` to mm.
+        most: largest number of lesions to return.
+
+    Returns:
+        The number of all lesions, and the largest ones, in the order of their size.
     """
     around = label_box(labels, 2)
     if around is None:
         return 0, []
     numbered, count = components(labels[around] == 2)
     facts = cc3d.statistics(numbered)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    volume = voxel_ml(affine)
     corner = np.array([side.start for side in around])
     found = []
     largest = 1 + np.argsort(-facts["voxel_counts"][1:].astype(np.int64), kind="stable")[:most]
@@ -79,7 +95,7 @@ def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple
         centre = (corner + facts["centroids"][number])[::-1]
         found.append(
             Lesion(
-                volume_ml=int(facts["voxel_counts"][number]) * voxel_ml,
+                volume_ml=int(facts["voxel_counts"][number]) * volume,
                 diameter_mm=diameter(lesion, affine),
                 slices=(first, first + len(lesion) - 1),
                 largest=first + int(np.argmax([np.count_nonzero(part) for part in lesion])),
@@ -89,16 +105,21 @@ def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple
     return count, found
 
 
+def voxel_ml(affine: np.ndarray) -> float:
+    """Return the volume of a voxel in mL from the affine to mm, whose axes need not be perpendicular."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
 def diameter(lesion: np.ndarray, affine: np.ndarray) -> float:
-    """The largest distance in mm within one lesion ``(S, H, W)``: see ``measure``."""
-    # Of each row of voxels only the ends can be corners of the hull.
+    """Return the largest distance in mm within one lesion ``(S, H, W)``: see ``measure``."""
+    # Only the ends of each row of voxels can be corners of the hull.
     ends = np.zeros_like(lesion)
     slices, rows = np.nonzero(lesion.any(axis=2))
     lines = lesion[slices, rows]
     ends[slices, rows, lines.argmax(axis=1)] = True
     ends[slices, rows, lesion.shape[2] - 1 - lines[:, ::-1].argmax(axis=1)] = True
     corners = np.argwhere(ends)[:, ::-1]
-    with suppress(scipy.spatial.QhullError):  # voxels in one plane or line have no hull, until their faces are added
+    with suppress(scipy.spatial.QhullError):  # voxels in one plane or line have no hull before their faces are added
         corners = corners[scipy.spatial.ConvexHull(corners).vertices]
     points = (corners[:, None] + FACES).reshape(-1, 3) @ affine[:3, :3].T
     return float(scipy.spatial.distance.pdist(points[scipy.spatial.ConvexHull(points).vertices]).max())

@@ -1,31 +1,33 @@
 """Scores of many patients: means and pooled figures with intervals, and two programs on the same patients.
 
-Every figure is a ratio of two sums over patients: a mean's second sum counts them, a global Dice's sums voxels. So
-one bootstrap serves all.
+Every figure is a ratio of two sums over patients: the second sum of a mean counts patients, that of a global Dice sums
+voxels. So one bootstrap serves all figures.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from lits_seg.metrics.case import QUALITY
-from lits_seg.metrics.detection import OVERLAPS
+from lits_seg.metrics.scores import IOU_OVER_HALF, IOU_OVER_ZERO, CaseScores
 
 RESAMPLES = 10_000
+QUALITY = ("dice", "jaccard", "voe", "rvd", "assd", "rmsd", "msd")
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Σ ``over`` / Σ ``under`` of patients ``(patients,)``; a patient that it is not defined for has 0 in both.
+    """Σ ``over`` / Σ ``under`` of patients ``(patients,)``; a patient without a value has 0 in both.
 
     Args:
-        over, under: the sums' parts.
+        over: each patient's part of the first sum.
+        under: each patient's part of the second sum.
         root: take the square root (RMSE).
-        empty: the value where Σ ``under`` is 0.
-        better: 1 where more is better, -1 where less is; 0: nearer to zero is.
+        empty: the value if Σ ``under`` is 0.
+        better: 1 if more is better, -1 if less is; 0: nearer to zero is.
         per_case: a mean over patients, who can then be compared one by one.
     """
 
@@ -37,24 +39,95 @@ class Figure:
     per_case: bool = True
 
     def value(self, drawn: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Of all patients, or, for indices ``(resamples, patients)``, of each resample."""
+        """Return the value of all patients or, for indices ``(resamples, patients)``, of each resample."""
         over, under = self.over[drawn].sum(axis=-1), self.under[drawn].sum(axis=-1)
         ratio = np.divide(over, under, out=np.full(np.shape(over), self.empty), where=under != 0)
         return np.sqrt(ratio) if self.root else ratio
 
     def cases(self) -> np.ndarray:
-        """Each patient's own value, NaN where there is none."""
+        """Return each patient's own value; NaN if a patient has none."""
         return np.where(self.under != 0, self.over, np.nan)
 
 
-def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean over patients (10,000 resamples); None for a single patient."""
+@dataclass(frozen=True)
+class Estimate:
+    """A figure of a data set.
+
+    Args:
+        value: of all patients; NaN if it is defined for none.
+        interval: 95 %, by resampling patients; None for one patient, or if no resample has a value.
+        undefined: number of patients without a value.
+    """
+
+    value: float
+    interval: Interval | None
+    undefined: int
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two programs compared patient by patient.
+
+    Args:
+        p: two-sided permutation test of the mean difference (each patient's sign flipped or not; exact for few
+            patients); None for fewer than two patients.
+        wins_a: patients for whom the first program is better.
+        wins_b: patients for whom the second program is better.
+        ties: patients for whom both are equal.
+        patients: patients for whom both have a value.
+    """
+
+    p: float | None
+    wins_a: int
+    wins_b: int
+    ties: int
+    patients: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of two programs on the same patients.
+
+    Args:
+        a: value of the first program; NaN if not defined.
+        b: value of the second program; NaN if not defined.
+        difference: a - b.
+        interval: of the difference, 95 %, by resampling patients; None as in ``Estimate``.
+        test: None for a pooled figure, since its patients cannot be compared one by one.
+    """
+
+    a: float
+    b: float
+    difference: float
+    interval: Interval | None
+    test: PairedTest | None
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval | None:
+    """Return the percentile bootstrap interval of the mean over patients.
+
+    Args:
+        values: one for each patient.
+        confidence: of the interval, in (0, 1).
+        seed: of the 10,000 resamples.
+
+    Returns:
+        The interval; None for a single patient.
+    """
     over = np.asarray(values, dtype=float)
     return interval(Figure(over, np.ones(len(over))).value(_draw(len(over), seed)), confidence)
 
 
-def interval(resampled: np.ndarray, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Percentiles of a figure's resamples, without those where it has no meaning; None where there are no others."""
+def interval(resampled: np.ndarray, confidence: float = 0.95) -> Interval | None:
+    """Return percentiles of a figure's resamples.
+
+    Args:
+        resampled: values ``(resamples,)``; those that are not finite are left out.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        The interval; None if no resample has a value.
+    """
     defined = resampled[np.isfinite(resampled)]
     if not len(defined):
         return None
@@ -62,112 +135,114 @@ def interval(resampled: np.ndarray, confidence: float = 0.95) -> tuple[float, fl
     return (float(low), float(high))
 
 
-def figures(cases: Sequence[dict[str, Any]]) -> dict[str, Figure]:
-    """All figures of a data set, by name, from ``score_case`` of each patient."""
+def figures(cases: Sequence[CaseScores]) -> dict[str, Figure]:
+    """Return all figures of a data set, by name."""
     found = _overlap_figures(cases, "lesion", ("voe",))
-    for overlap in (f"iou>{overlap:g}" for overlap in OVERLAPS):
-        tp, fp, fn = (np.array([case["detection"][overlap][name] for case in cases]) for name in ("tp", "fp", "fn"))
+    for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
+        counts = [case.detection.by_overlap()[overlap] for case in cases]
+        tp, fp, fn = (np.array([getattr(one, name) for one in counts]) for name in ("tp", "fp", "fn"))
         found[f"detection/{overlap}/precision"] = Figure(tp, tp + fp, per_case=False)
         found[f"detection/{overlap}/recall"] = Figure(tp, tp + fn, per_case=False)
-    detected = [[row for row in case["lesions"] if np.isfinite(row["dice"])] for case in cases]
-    count = np.array([len(rows) for rows in detected])
+    detected = [[lesion for lesion in case.lesions if np.isfinite(lesion.dice)] for case in cases]
+    count = np.array([len(lesions) for lesions in detected])
     for name in QUALITY:
-        total = np.array([sum(row[name] for row in rows) for rows in detected])
+        total = np.array([sum(getattr(lesion, name) for lesion in lesions) for lesions in detected])
         found[f"detected_lesions/{name}"] = Figure(total, count, better=_better(name), per_case=False)
     found |= _overlap_figures(cases, "liver", ("voe", "rvd", "assd", "rmsd", "msd"))
-    error = _mean(cases, "tumour_burden", "error")
+    error = _mean([case.tumour_burden.error for case in cases], better=1)
     return {**found, "tumour_burden/rmse": Figure(error.over**2, error.under, root=True, better=-1)}
 
 
-def summarise_cases(cases: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Each figure's ``value``, 95 % ``interval`` over patients, and how many patients it has no meaning for.
+def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Estimate]:
+    """Estimate each figure of a data set.
 
-    ``tumour_burden/max_error``, an extreme, has no interval.
+    Args:
+        cases: the patients.
+        seed: of the resamples.
+
+    Returns:
+        Estimates by name. ``tumour_burden/max_error``, an extreme, has no interval.
     """
     drawn = _draw(len(cases), seed)
-    summary = {
-        name: {
-            "value": float(figure.value()),
-            "interval": interval(figure.value(drawn)),
-            "undefined": int((figure.under == 0).sum()) if figure.per_case else 0,
-        }
-        for name, figure in figures(cases).items()
-    }
-    errors = np.abs([case["tumour_burden"]["error"] for case in cases])
-    summary["tumour_burden/max_error"] = {
-        "value": float(np.nanmax(errors)) if np.isfinite(errors).any() else float("nan"),
-        "interval": None,
-        "undefined": int(np.isnan(errors).sum()),
-    }
+    summary = {}
+    for name, figure in figures(cases).items():
+        undefined = int((figure.under == 0).sum()) if figure.per_case else 0
+        summary[name] = Estimate(float(figure.value()), interval(figure.value(drawn)), undefined)
+    errors = np.abs([case.tumour_burden.error for case in cases])
+    largest = float(np.nanmax(errors)) if np.isfinite(errors).any() else float("nan")
+    summary["tumour_burden/max_error"] = Estimate(largest, None, int(np.isnan(errors).sum()))
     return summary
 
 
-def compare_cases(a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Two programs on the same patients, in the same order: for each figure ``a``, ``b`` and ``difference`` (a - b).
+def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 0) -> dict[str, Difference]:
+    """Compare two programs on the same patients. Means leave out patients for whom either has no value.
 
-    ``interval``: of the difference, 95 %, by resampling patients. Where patients can be compared one by one: ``p``
-    of a two-sided permutation test of the mean difference (each patient's sign flipped or not; exact for few), how
-    many patients each wins and how many are ties. Means leave out patients for whom either has no value.
+    Args:
+        a: the first program's patients.
+        b: the second program's, in the same order.
+        seed: of the resamples and permutations.
+
+    Returns:
+        Differences by the name of the figure.
     """
     drawn = _draw(len(a), seed)
     compared = {}
-    for name, (one, other) in _both(figures(a), figures(b)).items():
-        row: dict[str, Any] = {
-            "a": float(one.value()),
-            "b": float(other.value()),
-            "difference": float(one.value() - other.value()),
-            "interval": interval(one.value(drawn) - other.value(drawn)),
-        }
-        if one.per_case:
-            row |= _test(one, other, seed)
-        compared[name] = row
+    for name, (first, second) in _both(figures(a), figures(b)).items():
+        compared[name] = Difference(
+            a=float(first.value()),
+            b=float(second.value()),
+            difference=float(first.value() - second.value()),
+            interval=interval(first.value(drawn) - second.value(drawn)),
+            test=_test(first, second, seed) if first.per_case else None,
+        )
     return compared
 
 
 def _both(a: dict[str, Figure], b: dict[str, Figure]) -> dict[str, tuple[Figure, Figure]]:
     pairs = {}
-    for name, (one, other) in ((name, (a[name], b[name])) for name in a):
-        if one.per_case:
-            both = (one.under != 0) & (other.under != 0)
-            one, other = (
-                Figure(figure.over * both, figure.under * both, figure.root, figure.empty, figure.better)
-                for figure in (one, other)
-            )
-        pairs[name] = (one, other)
+    for name in a:
+        first, second = a[name], b[name]
+        if first.per_case:
+            defined = (first.under != 0) & (second.under != 0)
+            first, second = _only(first, defined), _only(second, defined)
+        pairs[name] = (first, second)
     return pairs
 
 
-def _test(one: Figure, other: Figure, seed: int) -> dict[str, Any]:
-    a, b = (figure.cases()[figure.under != 0] for figure in (one, other))
-    gain = (a - b) * one.better if one.better else np.abs(b) - np.abs(a)
-    tested = None
+def _only(figure: Figure, patients: np.ndarray) -> Figure:
+    return Figure(figure.over * patients, figure.under * patients, figure.root, figure.empty, figure.better)
+
+
+def _test(first: Figure, second: Figure, seed: int) -> PairedTest:
+    a, b = (figure.cases()[figure.under != 0] for figure in (first, second))
+    gain = (a - b) * first.better if first.better else np.abs(b) - np.abs(a)
+    p = None
     if len(a) > 1:
         rng = np.random.default_rng(seed)
         tested = stats.permutation_test(
             (a - b,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, rng=rng
         )
+        p = float(tested.pvalue)
+    return PairedTest(p, int((gain > 0).sum()), int((gain < 0).sum()), int((gain == 0).sum()), len(a))
+
+
+def _overlap_figures(cases: Sequence[CaseScores], part: str, more: Sequence[str]) -> dict[str, Figure]:
+    both, predicted, reference = np.array([getattr(case.voxels, part) for case in cases], dtype=float).T
+    scores = [getattr(case, part) for case in cases]
     return {
-        "p": None if tested is None else float(tested.pvalue),
-        "wins_a": int((gain > 0).sum()),
-        "wins_b": int((gain < 0).sum()),
-        "ties": int((gain == 0).sum()),
-        "patients": len(a),
+        f"{part}/dice_per_case": _mean([one.dice for one in scores], _better("dice")),
+        f"{part}/dice_global": Figure(2 * both, predicted + reference, empty=0.0, per_case=False),
+        **{
+            f"{part}/{name}": _mean([getattr(one, name) for one in scores], _better(name))
+            for name in ("jaccard", "paper_symbols", *more)
+        },
     }
 
 
-def _overlap_figures(cases: Sequence[dict[str, Any]], part: str, more: Sequence[str]) -> dict[str, Figure]:
-    both, inside, true = np.array([case["voxels"][part] for case in cases], dtype=float).T
-    return {
-        f"{part}/dice_per_case": _mean(cases, part, "dice"),
-        f"{part}/dice_global": Figure(2 * both, inside + true, empty=0.0, per_case=False),
-        **{f"{part}/{name}": _mean(cases, part, name) for name in ("jaccard", "paper_symbols", *more)},
-    }
-
-
-def _mean(cases: Sequence[dict[str, Any]], part: str, name: str) -> Figure:
-    values = np.array([case[part][name] for case in cases], dtype=float)
-    defined = np.isfinite(values)
-    return Figure(np.where(defined, values, 0.0), defined.astype(float), better=_better(name))
+def _mean(values: Sequence[float], better: int) -> Figure:
+    array = np.array(values, dtype=float)
+    defined = np.isfinite(array)
+    return Figure(np.where(defined, array, 0.0), defined.astype(float), better=better)
 
 
 def _better(name: str) -> int:
@@ -175,6 +250,6 @@ def _better(name: str) -> int:
 
 
 def _draw(patients: int, seed: int) -> np.ndarray:
-    """Patients of each resample, ``(resamples, patients)``; none for a single patient, who tells no spread."""
+    """Draw the patients of each resample, ``(resamples, patients)``; no resample of a single patient."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, patients, (RESAMPLES if patients > 1 else 0, patients))

@@ -9,14 +9,20 @@ NEIGHBOURS = ndimage.generate_binary_structure(3, 2)
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
-    """The voxels of a mask ``(S, H, W)`` with one of their 18 neighbours outside it; beyond the array is outside."""
+    """Return the voxels of a mask ``(S, H, W)`` with one of their 18 neighbours outside the mask or the array."""
     return mask & ~ndimage.binary_erosion(mask, NEIGHBOURS)
 
 
 def surface_distances(one: np.ndarray, other: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """From each surface voxel of a mask to the nearest of the other's, both ways, in mm: one flat array.
+    """Return the distances from each surface voxel of a mask to the nearest of the other mask, both ways.
 
-    Masks ``(S, H, W)``, neither empty; ``spacing`` in mm along x (W), y (H), z (S).
+    Args:
+        one: mask ``(S, H, W)``, not empty.
+        other: mask ``(S, H, W)``, not empty.
+        spacing: in mm along x (W), y (H), z (S).
+
+    Returns:
+        One flat array in mm.
     """
     surfaces = surface(one), surface(other)
     both = [
@@ -27,10 +33,17 @@ def surface_distances(one: np.ndarray, other: np.ndarray, spacing: tuple[float, 
 
 
 def distance_scores(one: np.ndarray, other: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, float]:
-    """``assd``, ``rmsd`` and ``msd`` in mm: mean, root mean square and maximum of ``surface_distances``.
+    """Return mean, root mean square and maximum of ``surface_distances``.
 
-    NaN where a mask is empty: there is no distance then. The sums run over both surfaces together, so that each
-    surface voxel counts once.
+    The sums run over both surfaces together, so that each surface voxel counts once.
+
+    Args:
+        one: mask ``(S, H, W)``.
+        other: mask ``(S, H, W)``.
+        spacing: in mm along x (W), y (H), z (S).
+
+    Returns:
+        ``assd``, ``rmsd`` and ``msd`` in mm; NaN if a mask is empty.
     """
     if not (one.any() and other.any()):
         return dict.fromkeys(("assd", "rmsd", "msd"), float("nan"))

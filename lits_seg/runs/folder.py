@@ -1,4 +1,4 @@
-"""A run is a folder: what it was asked to do, with what, on whom, and what came out."""
+"""A run is a folder: its configuration, the versions of the code, its patients, and its result."""
 
 import json
 from collections.abc import Iterator
@@ -16,14 +16,19 @@ from lits_seg.runs.provenance import versions
 CONFIG, VERSIONS, SPLIT, RESULT = "config.yaml", "versions.json", "split.json", "result.json"
 FAILED, PICTURES = "failed.txt", "overlays"
 LAST = Path("checkpoints", "last.ckpt")
-# Where a run is and how it is watched does not change what it computes.
+# Places and loggers do not change what a run computes.
 FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks")
 
 
 def describe_run(folder: Path, cfg: DictConfig) -> None:
-    """Writes the resolved config and the versions into a run's folder.
+    """Write the resolved config and the versions into a run's folder.
 
-    Raises ``InputError``, naming what differs, where the folder holds a run of another configuration.
+    Args:
+        folder: the run's folder.
+        cfg: the whole configuration.
+
+    Raises:
+        InputError: if the folder holds a run of another configuration; names the differences.
     """
     if (folder / CONFIG).exists():
         require_same_run(folder, cfg)
@@ -33,7 +38,15 @@ def describe_run(folder: Path, cfg: DictConfig) -> None:
 
 
 def require_same_run(folder: Path, cfg: DictConfig) -> None:
-    """Raises ``InputError``, naming what differs, where a run's folder holds another configuration."""
+    """Require that a run's folder holds this configuration.
+
+    Args:
+        folder: the run's folder.
+        cfg: the whole configuration.
+
+    Raises:
+        InputError: if the configurations differ; names the differences.
+    """
     before = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     differing = differences(before, OmegaConf.to_container(cfg, resolve=True))
     if differing:
@@ -43,7 +56,7 @@ def require_same_run(folder: Path, cfg: DictConfig) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keeps any other process from working in a run's folder, and waits while one does."""
+    """Lock a run's folder; wait while another process holds the lock."""
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -57,7 +70,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def differences(before: Any, after: Any) -> list[str]:
-    """What two configurations (mappings) would compute differently, in words."""
+    """Return in words how two configurations (mappings) differ in what they compute."""
     return _differences(_essence(before), _essence(after))
 
 

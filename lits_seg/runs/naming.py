@@ -1,47 +1,115 @@
-"""What the folders of runs are called: resolvers of the configs."""
+"""The names of run folders and decoders; most are resolvers of the configs."""
 
+import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import CONF
 from lits_seg.runs.folder import FREE, LAST, RESULT
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
+OWN_DECODER = "own"
 
-# Told by the name's first part, or without influence on what a job computes.
-_UNNAMED = {"model", "decoder", "data.fold", "seed", "experiment", "store", "data.root", "data.workers"}
+# Already in the first part of the name, or without influence on what a job computes.
+_UNNAMED = {
+    "model",
+    "decoder",
+    "decoder.levels",
+    "model.upsample",
+    "data.fold",
+    "seed",
+    "experiment",
+    "store",
+    "data.root",
+    "data.workers",
+}
+
+
+def decoder_levels(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the upsampler of each decoder level, deepest first, from a network's settings as in ``conf/model``."""
+    return tuple(model.get("upsample") or ())
+
+
+def decoder_name(model: Mapping[str, Any]) -> str:
+    """Return the name of a network's decoder from the network's settings, as in ``conf/model``.
+
+    A decoder with the levels of a file in ``conf/decoder`` has the name of that file, such as ``deconv``. Any other is
+    named by its levels, such as ``bilinear-bilinear-deconv-subpixel``. A network without ``upsample`` has a decoder of
+    its own: ``own``.
+    """
+    levels = decoder_levels(model)
+    return _presets().get(levels, "-".join(levels)) if levels else OWN_DECODER
+
+
+def require_decoder_applies(model: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse a decoder that the network would not use.
+
+    Args:
+        model: the network's settings, as in ``conf/model``.
+        overrides: what the user gave, ``key=value``.
+
+    Raises:
+        InputError: if ``decoder=`` or ``decoder.levels=`` is among the overrides of a network with its own decoder.
+    """
+    given = [override for override in overrides if re.match(r"[+~]*decoder[.=]", override)]
+    if given and not decoder_levels(model):
+        network = str(model.get("_target_")).rsplit(".", 1)[-1]
+        found = f"{network}, which has a decoder of its own: decoder= does not apply to that model"
+        raise InputError(given[0], "a model with an exchangeable decoder (model=dsc_unet, model=unet)", found)
 
 
 def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
-    """The folder of a run below ``runs``: ``name``; with ``ckpt_path=last`` and no name of one's own the
-    newest run that was cut off.
+    """Return the folder of a run.
 
-    The name that the configs make up starts with the date.
+    Args:
+        runs: folder of all runs.
+        name: the run's name; a name made by the configs starts with the date.
+        ckpt_path: ``last`` resumes; without a name given by the user, the newest interrupted run.
+
+    Raises:
+        InputError: if there is no interrupted run to resume.
     """
-    made_up = name[:4].isdigit() and "/" in name
-    if ckpt_path == "last" and made_up:
+    made_by_configs = name[:4].isdigit() and "/" in name
+    if ckpt_path == "last" and made_by_configs:
         unfinished = [
             path.parent.parent for path in Path(runs).glob(f"**/{LAST}") if not (path.parent.parent / RESULT).exists()
         ]
         if not unfinished:
-            raise InputError(runs, "a run that was cut off, for ckpt_path=last", "none with a checkpoint")
+            raise InputError(runs, "an interrupted run, for ckpt_path=last", "none with a checkpoint")
         return str(max(unfinished, key=lambda folder: (folder / LAST).stat().st_mtime))
     return str(Path(runs, name))
 
 
 def sweep_name(given: str | None, experiment: str | None) -> str:
-    """A sweep's folder below ``runs``, the same each time it is started. ``InputError`` for one that is elsewhere."""
+    """Return the name of a sweep's folder below ``runs``, the same each time the sweep is started.
+
+    Args:
+        given: name chosen by the user.
+        experiment: choice in ``conf/experiment``, used if the user chose no name.
+
+    Raises:
+        InputError: if the name leads out of ``runs``.
+    """
     if given and (Path(given).is_absolute() or ".." in Path(given).parts):
         raise InputError("sweep", "a folder's name below runs (runs=… chooses where)", given)
     return given or experiment or "sweep"
 
 
 def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str]) -> str:
-    """A job's folder, such as ``unet_deconv_fold0_seed0_lr0.001``.
+    """Return the name of a job's folder, such as ``unet_deconv_fold0_seed0_lr0.001``.
 
-    ``overrides`` are the job's, ``key=value``: values are told with the last part of their key.
+    Args:
+        model: choice in ``conf/model``.
+        decoder: name of the decoder, from ``decoder_name``.
+        fold: number of the fold.
+        seed: of the run.
+        overrides: of the job, ``key=value``; the name has the last part of each key.
     """
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
     for override in sorted(overrides):
@@ -52,3 +120,9 @@ def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence
     if len(name) <= LONGEST:
         return name
     return f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+@functools.cache
+def _presets() -> dict[tuple[str, ...], str]:
+    files = sorted((CONF / "decoder").glob("*.yaml"))
+    return {tuple(OmegaConf.select(OmegaConf.load(file), "levels")): file.stem for file in files}

@@ -1,15 +1,19 @@
-"""The result of a run: reading it, summing up a test, and a run's table."""
+"""The result of a run: its records, reading one, the mean scores of a test, and a table of results."""
 
-import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
 
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
-from lits_seg.common.tables import markdown
+from lits_seg.common.records import from_plain, read_json
+from lits_seg.common.tables import DASH, markdown, plural
 from lits_seg.metrics import bootstrap_interval, case_scores, summarise
+from lits_seg.metrics.case import box_ml
+from lits_seg.metrics.scores import CaseScores, VoxelCounts
 
 HEADER = (
     "network",
@@ -23,84 +27,207 @@ HEADER = (
 )
 
 
-# What a report needs of a result; one of an earlier version may lack some.
-NEEDED = (
-    *("model", "decoder", "data", "fold", "folds", "selected_on_test", "seed", "size", "parameters", "macs"),
-    *("synthetic", "steps", "train_seconds", "device", "latency", "cases"),
-)
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts:
+    """What a network is.
 
-
-def read_result(path: Path) -> dict[str, Any]:
-    """A run's ``result.json``, NaN in ``cases`` where JSON has null.
-
-    Raises ``InputError`` for a file that is damaged or lacks one of ``NEEDED``.
+    Args:
+        network: name of its class; None in results of earlier versions.
+        decoder: name of its decoder, see ``naming.decoder_name``.
+        levels: upsampler of each decoder level, deepest first; empty if the network has a decoder of its own.
+        parameters: learnable numbers.
     """
-    try:
-        result = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(path, "a run's result (JSON)", error) from error
-    lacking = [name for name in NEEDED if name not in result] if isinstance(result, dict) else NEEDED
-    if lacking:
-        raise InputError(path, "a result of this version", f"no {', '.join(lacking)}")
-    if not result["cases"] or not all("detection" in case for case in result["cases"]):
-        raise InputError(path, "all scores of each test patient (cases)", "cases without")
-    return {**result, "cases": _with_nan(result["cases"])}
+
+    network: str | None = None
+    decoder: str
+    levels: tuple[str, ...] = ()
+    parameters: int
 
 
-def summary(counts: ArrayLike) -> dict[str, Any]:
-    """Means over patients, with the interval of the Dice, from counts ``(patients, 3)``."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkUnderTest(NetworkFacts):
+    """A network and the data that it is tested on.
+
+    Args:
+        model: the choice in ``conf/model``, else the network's class.
+        macs: multiply-accumulates of its convolutions for one slice.
+        data: the choice in ``conf/data``, or the folder of the test volumes.
+        size: side of the network's images in pixels.
+        selected_on_test: whether the test patients also chose the checkpoint, so that scores are optimistic.
+    """
+
+    model: str
+    macs: int
+    data: str
+    size: int
+    selected_on_test: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts(NetworkUnderTest):
+    """What dashboards and tables compare runs by.
+
+    Args:
+        fold: number of the fold that is tested, from 0.
+        folds: number of folds.
+        seed: of weights, samples and dropout.
+    """
+
+    fold: int
+    folds: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class MeanScores:
+    """Lesion scores of test patients; no unit, in [0, 1].
+
+    Args:
+        dice: mean over patients of 2|A∩B| / (|A| + |B|).
+        jaccard: mean over patients of |A∩B| / |A∪B|.
+        paper_symbols: mean over patients of |A∩B| / |B| with B the prediction.
+        dice_global: Dice of all patients' voxels together.
+        dice_interval: of ``dice``, 95 %, by resampling patients; None for one patient.
+        patients: number of patients.
+    """
+
+    dice: float
+    jaccard: float
+    paper_symbols: float
+    dice_global: float
+    dice_interval: tuple[float, float] | None
+    patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkResult(NetworkUnderTest):
+    """A tested network.
+
+    Args:
+        synthetic: whether the test CT is synthetic; None if not known.
+        scores: of the lesions.
+    """
+
+    synthetic: bool | None
+    scores: MeanScores
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time for one slice in ms, in 32 bits and a batch of one: the fastest of several passes.
+
+    Args:
+        cpu_ms: on the CPU.
+        cpu_threads: threads that PyTorch used there.
+        gpu_ms: on the GPU; None without one.
+        gpu: name of the GPU; None without one.
+    """
+
+    cpu_ms: float
+    cpu_threads: int
+    gpu_ms: float | None
+    gpu: str | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method without training on the same patients, for comparison."""
+
+    name: str
+    description: str
+    scores: MeanScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(RunFacts, NetworkResult):
+    """A finished run, as ``result.json`` has it.
+
+    Args:
+        steps: optimizer steps.
+        train_seconds: time in training loops in s, over all starts of a resumed run.
+        val_dice: Dice per case of the validation patients, of the best checkpoint.
+        best_checkpoint: path within the run's folder.
+        device: what the run was trained on.
+        latency: of one slice.
+        cases: scores of each test patient.
+        baseline: on the same patients; None unless it was asked for.
+    """
+
+    steps: int
+    train_seconds: float
+    val_dice: float
+    best_checkpoint: str
+    device: str
+    latency: Latency
+    cases: tuple[CaseScores, ...]
+    baseline: Baseline | None = None
+
+
+def read_result(path: Path) -> RunResult:
+    """Read a run's ``result.json``, also of an earlier version.
+
+    Raises:
+        InputError: if the file is damaged, or lacks a field that a report needs.
+    """
+    name = "a run's result"
+    result = from_plain(RunResult, read_json(path, name), path, name)
+    if not result.cases:
+        raise InputError(path, "all scores of each test patient (cases)", "no patient")
+    return replace(result, cases=tuple(_with_volume(case) for case in result.cases))
+
+
+def mean_scores(counts: Sequence[VoxelCounts] | np.ndarray) -> MeanScores:
+    """Return the scores of test patients from their counted lesion voxels ``(patients, 3)``."""
     dice = case_scores(counts)["dice"].tolist()
-    return {**summarise(counts), "dice_interval": bootstrap_interval(dice), "patients": len(dice)}
+    return MeanScores(**summarise(counts), dice_interval=bootstrap_interval(dice), patients=len(dice))
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Runs, and the baselines on the same patients, as a Markdown table; what they were tested on above it."""
-    blocks = []
-    groups: dict[str, list[dict[str, Any]]] = {}
+def table(results: Sequence[NetworkResult]) -> str:
+    """Return results, and the baselines on the same patients, as Markdown tables with their test data as titles."""
+    groups: dict[str, list[NetworkResult]] = {}
     for result in results:
         groups.setdefault(_tested_on(result), []).append(result)
+    blocks = []
     for title, group in groups.items():
-        rows = [_row(result) for result in sorted(group, key=lambda result: result["parameters"])]
-        baseline = next((result["baseline"] for result in group if "baseline" in result), None)
-        if baseline:
-            rows.append((baseline["name"], "–", "–", *_scores(baseline["scores"]), "–"))
+        rows = [_row(result) for result in sorted(group, key=lambda result: result.parameters)]
+        baselines = [result.baseline for result in group if isinstance(result, RunResult) and result.baseline]
+        if baselines:
+            rows.append((baselines[0].name, DASH, DASH, *_scores(baselines[0].scores), DASH))
         blocks.append(f"Lesions, {title}:\n\n{markdown(HEADER, rows)}")
-    return "\n\n".join(blocks) + f"\n\n{RESEARCH_USE}"
+    return "\n\n".join([*blocks, RESEARCH_USE])
 
 
-def _tested_on(result: dict[str, Any]) -> str:
-    kind = " (synthetic CT)" if result["synthetic"] else ""
-    fold = f", fold {result['fold']} of {result['folds']}" if "fold" in result else ""
-    selection = "; the same patients chose the checkpoint (optimistic)" if result["selected_on_test"] else ""
+def _with_volume(case: CaseScores) -> CaseScores:
+    # Results of earlier versions do not have the volume of a voxel.
+    return replace(case, voxel_ml=box_ml(case.spacing)) if math.isnan(case.voxel_ml) else case
+
+
+def _tested_on(result: NetworkResult) -> str:
+    kind = " (synthetic CT)" if result.synthetic else ""
+    fold = f", fold {result.fold} of {result.folds}" if isinstance(result, RunResult) else ""
+    selection = "; the same patients chose the checkpoint (optimistic)" if result.selected_on_test else ""
+    patients = plural(result.scores.patients, "test patient")
+    return f"{patients} of {result.data}{kind}{fold}, {result.size} px{selection}"
+
+
+def _row(result: NetworkResult) -> tuple[str, ...]:
+    trained = DASH
+    if isinstance(result, RunResult):
+        trained = f"{result.train_seconds / 60:.1f} min, {result.steps} steps"
     return (
-        f"{result['scores']['patients']} test patients of {result['data']}{kind}{fold}, {result['size']} px{selection}"
-    )
-
-
-def _row(result: dict[str, Any]) -> tuple[str, ...]:
-    trained = f"{result['train_seconds'] / 60:.1f} min, {result['steps']} steps" if "steps" in result else "–"
-    return (
-        f"{result['model']}, {result['decoder']}",
-        f"{result['parameters']:,}",
-        f"{result['macs'] / 1e9:.2f}",
-        *_scores(result["scores"]),
+        f"{result.model}, {result.decoder}",
+        f"{result.parameters:,}",
+        f"{result.macs / 1e9:.2f}",
+        *_scores(result.scores),
         trained,
     )
 
 
-def _scores(scores: dict[str, Any]) -> tuple[str, ...]:
-    interval = "[{:.3f}, {:.3f}]".format(*scores["dice_interval"]) if scores["dice_interval"] else "(one patient)"
+def _scores(scores: MeanScores) -> tuple[str, ...]:
+    interval = "[{:.3f}, {:.3f}]".format(*scores.dice_interval) if scores.dice_interval else "(one patient)"
     return (
-        f"{scores['dice']:.3f} {interval}",
-        f"{scores['dice_global']:.3f}",
-        f"{scores['jaccard']:.3f}",
-        f"{scores['paper_symbols']:.3f}",
+        f"{scores.dice:.3f} {interval}",
+        f"{scores.dice_global:.3f}",
+        f"{scores.jaccard:.3f}",
+        f"{scores.paper_symbols:.3f}",
     )
-
-
-def _with_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_with_nan(part) for part in value]
-    return float("nan") if value is None else value

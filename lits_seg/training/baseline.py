@@ -1,48 +1,50 @@
-"""What a network has to beat: lesions by a threshold within the true liver."""
+"""A baseline without training: lesions by a threshold within the true liver."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import read_case
 from lits_seg.metrics import case_scores
-from lits_seg.metrics.counts import VolumeOverlap
+from lits_seg.metrics.case import count_voxels
+from lits_seg.metrics.overlap import LOWEST_LABEL
+from lits_seg.metrics.scores import VoxelCounts
 
-# HU below the liver's median; and the smoothing, in pixels, against noise.
-OFFSETS = tuple(range(10, 65, 5))
-SIGMAS = (0.0, 1.0)
+OFFSETS = tuple(range(10, 65, 5))  # HU below the liver's median
+SIGMAS = (0.0, 1.0)  # smoothing in pixels, against noise
 FITTING_PATIENTS = 8
 
 
-def threshold_in_liver(train: Sequence[Case], test: Sequence[Case]) -> tuple[torch.Tensor, str]:
-    """Marks smoothed voxels darker than the liver's median; given the true liver, which a network is not.
+def threshold_in_liver(train: Sequence[Case], test: Sequence[Case]) -> tuple[list[VoxelCounts], str]:
+    """Mark smoothed voxels darker than the liver's median. The true liver is given, which a network does not get.
 
-    Threshold and smoothing are those with the best mean Dice on (at most eight) training patients.
-    Returns the test patients' counts ``(patients, 3)`` and a description.
+    Args:
+        train: patients that threshold and smoothing are chosen on, by mean Dice; at most eight are used.
+        test: patients to score.
+
+    Returns:
+        Lesion voxels of each test patient, and a description of the rule.
     """
     choices = [(sigma, offset) for sigma in SIGMAS for offset in OFFSETS]
-    fitted = torch.stack([_counts(case, choices) for case in train[:FITTING_PATIENTS]])
+    fitted = np.array([_counts(case, choices) for case in train[:FITTING_PATIENTS]])
     dice = [case_scores(fitted[:, i])["dice"].mean() for i in range(len(choices))]
     best = choices[int(np.argmax(dice))]
-    counts = torch.cat([_counts(case, [best]) for case in test])
+    counts = [_counts(case, [best])[0] for case in test]
     sigma, offset = best
     return counts, f"{offset} HU below the true liver's median, smoothed by {sigma:g} px"
 
 
-def _counts(case: Case, choices: Sequence[tuple[float, int]]) -> torch.Tensor:
-    """``(choices, 3)``."""
+def _counts(case: Case, choices: Sequence[tuple[float, int]]) -> list[VoxelCounts]:
+    """Return the lesion voxels of one patient by each choice of smoothing (pixels) and threshold (HU)."""
     image, label = read_case(case)
-    truth = torch.from_numpy(label.slices)
-    overlap = VolumeOverlap(len(choices))
     liver = label.slices > 0
     hu = image.slices.astype(np.float32)
     median = np.median(hu[liver]) if liver.any() else 0.0
     smooth = {sigma: ndimage.gaussian_filter(hu, (0, sigma, sigma)) for sigma, _ in choices}
-    for number, (sigma, offset) in enumerate(choices):
+    counts = []
+    for sigma, offset in choices:
         lesion = liver & (smooth[sigma] < median - offset)
-        patient = torch.full((len(truth),), number)
-        overlap.update(torch.from_numpy(lesion.astype(np.uint8) * 2), truth, patient)
-    return overlap.compute()[:, 0]
+        counts.append(count_voxels(lesion.astype(np.uint8) * 2, label.slices, LOWEST_LABEL["lesion"]))
+    return counts

@@ -12,8 +12,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.models.cost import count_parameters
+from lits_seg.runs.naming import decoder_levels, decoder_name
+from lits_seg.runs.result import NetworkFacts
 from lits_seg.training.module import LesionSegmenter
 
 # A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
@@ -71,14 +74,20 @@ def load_segmenter(path: str | Path) -> LesionSegmenter:
     return segmenter.eval()
 
 
-def describe_network(segmenter: LesionSegmenter) -> dict[str, Any]:
-    """The network's class, its decoder by level, and the number of its parameters."""
+def network_facts(segmenter: LesionSegmenter) -> NetworkFacts:
+    """Return what the network is: its class, its decoder, and the number of its parameters."""
     model = segmenter.hparams["model"]
-    return {
-        "network": model["_target_"].rsplit(".", 1)[-1],
-        "decoder": "-".join(model.get("upsample", [])) or "own",
-        "parameters": count_parameters(segmenter.network),
-    }
+    return NetworkFacts(
+        network=model["_target_"].rsplit(".", 1)[-1],
+        decoder=decoder_name(model),
+        levels=decoder_levels(model),
+        parameters=count_parameters(segmenter.network),
+    )
+
+
+def describe_network(segmenter: LesionSegmenter) -> dict[str, Any]:
+    """Return ``network_facts`` as a dict for JSON."""
+    return as_plain(network_facts(segmenter))
 
 
 def require_same_model(path: str | Path, model: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The test patients of a run: each put together again from its slices, scored, and drawn."""
+"""The test patients of a run: each assembled from its predicted slices, scored, and drawn."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from pytorch_lightning.loggers import WandbLogger
 from lits_seg.common.files import write_text
 from lits_seg.common.tables import csv_text
 from lits_seg.data.store import StoredCase
-from lits_seg.evaluation.score_tables import flat_case
 from lits_seg.metrics.case import score_case
+from lits_seg.metrics.scores import CaseScores, flat_case
 from lits_seg.runs.folder import PICTURES
 from lits_seg.training import pictures
 
@@ -25,27 +25,27 @@ CASES, OVERLAYS = "test_cases.csv", "overlays.png"
 
 
 class PatientScores(Callback):
-    """Scores whole test volumes with every LiTS metric (``score_case``), whichever ranks saw their slices.
+    """Score whole test volumes with every LiTS metric, whichever ranks predicted their slices.
 
-    Writes ``test_cases.csv``, a row a patient; ``overlays/CASE.png`` of each patient's slice with most lesion, by the
-    truth, else by the prediction: image, truth, prediction; and some of them in ``overlays.png``, from the best to
-    the worst (the paper's Fig. 3). To W&B, too. ``cases`` then holds the scores.
+    Writes ``test_cases.csv``, a row a patient; ``overlays/CASE.png`` with image, reference and prediction of the slice
+    that shows most lesion; and ``overlays.png`` with some patients from the best to the worst (the paper's Fig. 3).
+    Table and pictures also go to W&B. Afterwards ``cases`` holds the scores.
 
     Args:
-        folder: where the files go; with several ranks on one that all of them see.
-        patients: at most so many rows in ``overlays.png``.
+        folder: for the files; with several ranks, a folder that all of them can write to.
+        patients: largest number of rows in ``overlays.png``.
     """
 
     def __init__(self, folder: str | Path, patients: int = 5) -> None:
         self.folder, self.patients = Path(folder), patients
-        self.cases: list[dict[str, Any]] = []
+        self.cases: list[CaseScores] = []
 
     @property
     def _masks(self) -> Path:
         return self.folder / ".test_masks"
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Room for the masks: files, that all ranks write their slices into."""
+        """Make files for the masks, which all ranks write their slices into."""
         if trainer.is_global_zero:
             shutil.rmtree(self._masks, ignore_errors=True)
             self._masks.mkdir(parents=True)
@@ -57,11 +57,11 @@ class PatientScores(Callback):
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """A batch holds one patient's slices."""
+        """Write a batch of predicted slices, all of one patient, into its mask."""
         self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The first rank scores and draws, once all have written."""
+        """Score and draw on the first rank, once all ranks have written."""
         self._mask.cache_clear()
         trainer.strategy.barrier()
         if trainer.is_global_zero:
@@ -73,20 +73,25 @@ class PatientScores(Callback):
 
     def _write(self, cases: list[StoredCase], trainer: pl.Trainer) -> None:
         (self.folder / PICTURES).mkdir(exist_ok=True)
-        self.cases, slices = [], []
+        self.cases = []
+        shown = []
         for case, predicted in zip(cases, self._predicted(len(cases)), strict=True):
             truth = np.stack([case.truth(i) for i in range(len(case))])
-            scores = score_case(predicted, truth, case.spacing)
-            self.cases.append({"case": case.name, "spacing": list(case.spacing), **scores})
+            scores = score_case(predicted, truth, case.spacing, case.name)
+            self.cases.append(scores)
             chosen = _most_lesion(truth, predicted)
-            title = f"{case.name}, slice {chosen}, Dice {scores['lesion']['dice']:.2f}"
-            row = {"image": case.images[chosen] / np.float32(255), "truth": truth[chosen], "title": title}
-            slices.append({**row, "predicted": np.array(predicted[chosen])})
-            panels = pictures.panels(*(slices[-1][part] for part in ("image", "truth", "predicted")))
+            row = {
+                "image": case.images[chosen] / np.float32(255),
+                "truth": truth[chosen],
+                "predicted": np.array(predicted[chosen]),
+                "title": f"{case.name}, slice {chosen}, Dice {scores.lesion.dice:.2f}",
+            }
+            shown.append(row)
+            panels = pictures.panels(row["image"], row["truth"], row["predicted"])
             Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True)
         rows = [flat_case(case) for case in self.cases]
         write_text(self.folder / CASES, csv_text(rows))
-        chosen_rows = [slices[i] for i in self._from_best_to_worst()]
+        chosen_rows = [shown[i] for i in self._from_best_to_worst()]
         figure = pictures.overlays(chosen_rows)
         figure.savefig(self.folder / OVERLAYS, dpi=110)
         plt.close(figure)
@@ -100,7 +105,7 @@ class PatientScores(Callback):
             yield np.load(self._masks / f"{number}.npy", mmap_mode="r")
 
     def _from_best_to_worst(self) -> list[int]:
-        ranked = sorted(range(len(self.cases)), key=lambda i: -self.cases[i]["lesion"]["dice"])
+        ranked = sorted(range(len(self.cases)), key=lambda i: -self.cases[i].lesion.dice)
         return sorted({ranked[int(i)] for i in np.linspace(0, len(ranked) - 1, self.patients)}, key=ranked.index)
 
 

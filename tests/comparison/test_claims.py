@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from helpers.run_folders import HEAVY, LIGHT, case, one_group, run
 
@@ -12,7 +14,7 @@ def trained(
 ) -> Run:
     one = run(name, [case(f"{fold}-{patient}", missed + int(patient)) for patient in PATIENTS], network, fold)
     changed = {"train_seconds": seconds, "parameters": parameters, "steps": 100, **facts}
-    return Run(one.name, one.folder, {**one.result, **changed}, one.config, {})
+    return replace(one, result=replace(one.result, **changed))
 
 
 def verdicts(*runs: Run, margin: float = 0.02) -> dict[str, tuple[str, str]]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
-from lits_seg.comparison.folders import Run, find_runs
+from lits_seg.comparison.folders import find_runs
+from lits_seg.comparison.notes import group_notes
 from lits_seg.comparison.pool import DICE, pool
 from lits_seg.comparison.variants import names
 from lits_seg.metrics.statistics import bootstrap_interval
@@ -24,11 +26,11 @@ def test_folds_are_pooled_over_patients_as_by_hand() -> None:
     group = one_group([run("a", [case("1", 4), case("2", 12)]), run("b", [case("3", 0)], fold=1)])
     (variant,) = group.variants
     values = [dice(4), dice(12), dice(0)]
-    assert variant.scores[DICE]["value"] == pytest.approx(np.mean(values))
-    assert variant.scores[DICE]["interval"] == pytest.approx(bootstrap_interval(values))
-    assert variant.scores["lesion/dice_global"]["value"] == pytest.approx(2 * (60 - 16) / (120 - 16))
-    assert variant.scores[FOUND]["value"] == pytest.approx(2 / 3)  # 8 of 20 voxels are an IoU of 0.4
-    assert variant.scores[JACCARD]["value"] == pytest.approx((16 + 8 + 20) / 60)
+    assert variant.scores[DICE].value == pytest.approx(np.mean(values))
+    assert variant.scores[DICE].interval == pytest.approx(bootstrap_interval(values))
+    assert variant.scores["lesion/dice_global"].value == pytest.approx(2 * (60 - 16) / (120 - 16))
+    assert variant.scores[FOUND].value == pytest.approx(2 / 3)  # 8 of 20 voxels are an IoU of 0.4
+    assert variant.scores[JACCARD].value == pytest.approx((16 + 8 + 20) / 60)
 
 
 def test_seeds_are_averaged_and_patients_resampled_not_runs() -> None:
@@ -36,9 +38,9 @@ def test_seeds_are_averaged_and_patients_resampled_not_runs() -> None:
     group = one_group([run("a", first), run("b", second, seed=1)])
     (variant,) = group.variants
     each = [(dice(2) + dice(6)) / 2, (dice(10) + dice(18)) / 2]
-    assert variant.scores[DICE]["value"] == pytest.approx(np.mean(each))
-    assert variant.scores[DICE]["interval"] == pytest.approx(bootstrap_interval(each))
-    assert variant.scores[FOUND]["value"] == pytest.approx(2 / 4)  # 18 and 14 of 20 voxels; 10 and 2
+    assert variant.scores[DICE].value == pytest.approx(np.mean(each))
+    assert variant.scores[DICE].interval == pytest.approx(bootstrap_interval(each))
+    assert variant.scores[FOUND].value == pytest.approx(2 / 4)  # 18 and 14 of 20 voxels; 10 and 2
     assert variant.every("seed") == [0, 1]
 
 
@@ -64,17 +66,17 @@ def test_differences_are_of_the_same_patients_as_by_hand() -> None:
     light = run("a", [case("1", 4), case("2", 0), case("3", 7)], LIGHT)
     heavy = run("b", [case("3", 7), case("1", 10), case("2", 2)], HEAVY)
     row = one_group([light, heavy]).pairs[LIGHT][DICE]
-    assert row["difference"] == pytest.approx((dice(4) - dice(10) + dice(0) - dice(2)) / 3)
-    assert (row["wins_a"], row["wins_b"], row["ties"], row["patients"]) == (2, 0, 1, 3)
+    assert row.difference == pytest.approx((dice(4) - dice(10) + dice(0) - dice(2)) / 3)
+    assert (row.test.wins_a, row.test.wins_b, row.test.ties, row.test.patients) == (2, 0, 1, 3)
 
 
 def test_missing_fold_is_told_and_compared_on_common_patients() -> None:
     whole = [run("a", [case("1", 4), case("2", 6)]), run("b", [case("3", 0)], fold=1)]
     group = one_group([*whole, run("c", [case("1", 2), case("2", 2)], LIGHT)])
     row = group.pairs[LIGHT][DICE]
-    assert row["patients"] == 2
-    assert row["b"] == pytest.approx((dice(4) + dice(6)) / 2)
-    (note,) = group.notes
+    assert row.test.patients == 2
+    assert row.b == pytest.approx((dice(4) + dice(6)) / 2)
+    (note,) = group_notes(group)
     assert note.startswith(f"{LIGHT} has folds 0 of 2: its means are over 2 of 3 patients")
     assert "compared on the 2 patients of both" in note
 
@@ -88,12 +90,13 @@ def test_folds_tested_on_the_same_volumes_from_elsewhere_repeat_as_seeds_do() ->
     elsewhere = {"data.test_root": "/data/other"}
     runs = [run(f"{fold}", [case("1", 2 * fold), case("2", 8)], fold=fold, **elsewhere) for fold in (0, 1)]
     (variant,) = one_group(runs).variants
-    assert variant.scores[DICE]["value"] == pytest.approx(((dice(0) + dice(2)) / 2 + dice(8)) / 2)
+    assert variant.scores[DICE].value == pytest.approx(((dice(0) + dice(2)) / 2 + dice(8)) / 2)
 
 
 def test_other_data_of_the_same_name_is_an_error() -> None:
     other = case("1")
-    other["voxels"]["lesion"][2] += 1
+    counts = other.voxels.lesion
+    other = replace(other, voxels=replace(other.voxels, lesion=counts._replace(reference=counts.reference + 1)))
     with pytest.raises(InputError, match="the same data: 1 with 20 lesion voxels"):
         pool([run("a", [case("1")]), run("b", [other], LIGHT)], HEAVY)
 
@@ -102,7 +105,7 @@ def test_runs_that_do_not_compare_are_in_groups_of_their_own() -> None:
     runs = [run("a", [case("1")]), run("b", [case("1")], **{"data.split_seed": 1})]
     other = run("c", [case("1")])
     for changed in ({"size": 128}, {"folds": 4}, {"data": "lits", "synthetic": False}, {"selected_on_test": True}):
-        runs.append(Run(str(changed), Path("x"), {**other.result, **changed}, other.config, {}))
+        runs.append(replace(other, name=str(changed), result=replace(other.result, **changed)))
     groups = pool(runs, HEAVY)
     assert [len(group.variants) for group in groups] == [1] * 6
     assert len({group.title for group in groups}) == 6
@@ -113,7 +116,7 @@ def test_runs_that_do_not_compare_are_in_groups_of_their_own() -> None:
 def test_baseline_that_is_absent_is_replaced_and_told() -> None:
     group = one_group([run("a", [case("1"), case("2")], LIGHT), run("b", [case("1"), case("2")], "unet, bilinear")])
     assert group.baseline.name == "unet, bilinear"
-    assert any("No run of the baseline unet, deconv" in note for note in group.notes)
+    assert any("No run of the baseline unet, deconv" in note for note in group_notes(group))
     assert one_group([run("a", [case("1")], LIGHT), run("b", [case("1")])], LIGHT).baseline.name == LIGHT
 
 
@@ -140,8 +143,8 @@ def test_variants_are_named_by_what_differs() -> None:
         run("b", [], **{"decoder.levels": ["bilinear", "deconv"], "scheduler": {"_target_": "x.Poly"}}),
     ]
     assert names(mixed) == [
-        f"{HEAVY}, scheduler none, levels deconv-deconv-deconv-deconv",
-        f"{HEAVY}, scheduler Poly, levels bilinear-deconv",
+        f"{HEAVY}, scheduler none",
+        "unet, bilinear-deconv, scheduler Poly",
     ]
 
 
@@ -158,7 +161,7 @@ def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> N
     (tmp_path / "broken" / "result.json").write_text("{")
     found = find_runs(tmp_path)
     assert [run.name for run in found.finished] == ["deep/good"]
-    assert np.isnan(found.finished[0].result["cases"][0]["lesions"][0]["dice"])
+    assert np.isnan(found.finished[0].result.cases[0].lesions[0].dice)
     assert found.unfinished == ["open"]
     assert found.failed == {"crashed": "RuntimeError: out of memory"}
     assert list(found.unreadable) == ["broken"]

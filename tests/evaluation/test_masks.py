@@ -70,8 +70,8 @@ def test_any_order_of_axes_scores_the_same(order: np.ndarray, tmp_path: Path) ->
     write(tmp_path / "p" / "a.nii", apply_orientation(predicted, order), affine @ inv_ornt_aff(order, predicted.shape))
     (case,) = score_masks(tmp_path / "p", tmp_path / "r")
     both = ((predicted == 2) & (LABELS == 2)).sum()
-    assert case["voxels"]["lesion"] == [both, (predicted == 2).sum(), (LABELS == 2).sum()]
-    assert case["spacing"] == pytest.approx(nib.affines.voxel_sizes(affine))
+    assert case.voxels.lesion == (both, (predicted == 2).sum(), (LABELS == 2).sum())
+    assert case.spacing == pytest.approx(nib.affines.voxel_sizes(affine))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lits_seg.common.records import as_plain
+from lits_seg.data.grid import Grid
 from lits_seg.metrics.case import score_case
+from lits_seg.metrics.scores import CaseScores, flat_case
 
 LABELS = arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 1, 1, 2]))
 SPACING = st.tuples(*[st.floats(0.3, 5)] * 3)
@@ -34,7 +37,7 @@ def same(one: Any, other: Any) -> None:
 def test_equals_plain_definitions(
     predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]
 ) -> None:
-    case = score_case(predicted, reference, spacing)
+    case = as_plain(score_case(predicted, reference, spacing))
     along_axes = spacing[::-1]
     true, found = slow.pieces(reference == 2), slow.pieces(predicted == 2)
     assert (case["detection"]["references"], case["detection"]["predictions"]) == (len(true), len(found))
@@ -80,7 +83,7 @@ def test_translation_axes_and_direction_change_nothing(
 @settings(deadline=None, max_examples=30)
 def test_symmetry(one: np.ndarray, other: np.ndarray) -> None:
     assume((one == 1).any() and (other == 1).any())
-    there, back = score_case(one, other, (1, 2, 3)), score_case(other, one, (1, 2, 3))
+    there, back = (as_plain(score_case(*pair, (1, 2, 3))) for pair in ((one, other), (other, one)))
     for part, names in (("lesion", ("dice", "jaccard", "voe")), ("liver", ("dice", "jaccard", "assd", "rmsd", "msd"))):
         assert {name: there[part][name] for name in names} == pytest.approx({name: back[part][name] for name in names})
     assert there["tumour_burden"]["error"] == pytest.approx(-back["tumour_burden"]["error"])
@@ -91,7 +94,7 @@ def test_symmetry(one: np.ndarray, other: np.ndarray) -> None:
 def test_twice_the_spacing_is_twice_the_distance_and_nothing_else(
     predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]
 ) -> None:
-    once, twice = (score_case(predicted, reference, tuple(k * s for s in spacing)) for k in (1, 2))
+    once, twice = (as_plain(score_case(predicted, reference, tuple(k * s for s in spacing))) for k in (1, 2))
     for a, b in [(once["liver"], twice["liver"]), *zip(once["lesions"], twice["lesions"], strict=True)]:
         for name in a:
             factor = 2 if name in ("assd", "rmsd", "msd") else 8 if name.endswith("_ml") else 1
@@ -108,7 +111,7 @@ def test_a_perfect_mask() -> None:
     labels = empty()
     labels[1, 1:5, 1:7] = 1
     labels[1, 2:4, 2:4] = 2
-    case = score_case(labels, labels, (0.7, 0.8, 2.5))
+    case = as_plain(score_case(labels, labels, (0.7, 0.8, 2.5)))
     assert case["lesion"] == {"dice": 1, "jaccard": 1, "paper_symbols": 1, "voe": 0}
     assert case["detection"] == {
         "references": 1,
@@ -130,7 +133,7 @@ def test_a_false_lesion_where_there_is_none() -> None:
     reference, predicted = empty(), empty()
     reference[1, 1:5, 1:7] = predicted[1, 1:5, 1:7] = 1
     predicted[1, 2, 2] = 2
-    case = score_case(predicted, reference, (1, 1, 1))
+    case = as_plain(score_case(predicted, reference, (1, 1, 1)))
     assert case["lesion"] == {"dice": 0, "jaccard": 0, "paper_symbols": 0, "voe": 1}
     assert case["detection"]["iou>0"] == {"tp": 0, "fp": 1, "fn": 0}
     assert case["lesions"] == []
@@ -140,7 +143,7 @@ def test_a_false_lesion_where_there_is_none() -> None:
 def test_no_lesion_in_either_is_perfect() -> None:
     labels = empty()
     labels[1, 1:5, 1:7] = 1
-    case = score_case(labels, labels, (1, 1, 1))
+    case = as_plain(score_case(labels, labels, (1, 1, 1)))
     assert case["lesion"] == {"dice": 1, "jaccard": 1, "paper_symbols": 1, "voe": 0}
     assert case["tumour_burden"]["error"] == 0
 
@@ -150,7 +153,7 @@ def test_lesions_without_a_voxel_of_liver_are_no_liver() -> None:
     reference[1, 1:5, 1:7] = 1
     reference[1, 2:4, 2:4] = 2
     predicted[1, 2:4, 2:4] = 2
-    case = score_case(predicted, reference, (1, 1, 1))
+    case = as_plain(score_case(predicted, reference, (1, 1, 1)))
     assert case["lesion"]["dice"] == 1
     assert case["liver"]["dice"] == case["liver"]["jaccard"] == 0
     assert case["liver"]["voe"] == 1
@@ -160,7 +163,7 @@ def test_lesions_without_a_voxel_of_liver_are_no_liver() -> None:
 
 
 def test_nothing_at_all() -> None:
-    case = score_case(empty(), empty(), (1, 1, 1))
+    case = as_plain(score_case(empty(), empty(), (1, 1, 1)))
     assert case["lesion"]["dice"] == 1
     assert case["liver"]["dice"] == 0  # no voxel of value 1 in the prediction
     assert math.isnan(case["tumour_burden"]["reference"])
@@ -180,6 +183,23 @@ def _ties(predicted: np.ndarray, reference: np.ndarray) -> bool:
     return any((line == line.max()).sum() > 1 for line in lines if line.max() > 0)
 
 
-def _unordered(case: dict[str, Any]) -> dict[str, Any]:
+def _unordered(scores: CaseScores) -> dict[str, Any]:
+    case = as_plain(scores)
+    del case["case"], case["spacing"]  # the spacing is along axes that the tests exchange
     rows = [{name: row[name] for name in row if not name.endswith("slice")} for row in case["lesions"]]
     return {**case, "lesions": sorted(rows, key=lambda row: [repr(round(x, 6)) for x in row.values()])}
+
+
+def test_volumes_of_a_sheared_grid_are_those_of_its_voxels() -> None:
+    affine = np.array([[1, 0, 0.5, 0], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])
+    grid = Grid(affine, (6, 5, 4))
+    labels = empty()
+    labels[1, 1:5, 1:7] = 1
+    labels[1, 2:4, 2:4] = 2
+    case = score_case(labels, labels, grid.spacing, "sheared", grid.voxel_ml)
+    assert case.voxel_ml == pytest.approx(2 / 1000)
+    assert np.prod(grid.spacing) > 2.05
+    assert case.lesions[0].reference_ml == pytest.approx(4 * 2 / 1000)
+    row = flat_case(case)
+    assert row["case"] == "sheared"
+    assert (row["lesion_reference_ml"], row["liver_predicted_ml"]) == pytest.approx((4 * 2 / 1000, 24 * 2 / 1000))

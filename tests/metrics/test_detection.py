@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from helpers import slow_metrics as slow
@@ -64,7 +66,7 @@ def test_by_hand(reference: list[str], predicted: list[str], pairs: list, half: 
     assert [pair.iou for pair in found] == pytest.approx([pair[2] for pair in pairs])
     predictions = len(set("".join(predicted)) - {"."})
     for overlap, counts in ((0.5, half), (0.0, any_)):
-        assert tuple(detection(found, predictions, overlap).values()) == counts
+        assert astuple(detection(found, predictions, overlap)) == counts
 
 
 @pytest.mark.parametrize(("second", "count"), [((0, 0, 1), 1), ((0, 1, 1), 2), ((1, 1, 1), 2)])
@@ -90,5 +92,5 @@ def test_equals_plain_sets(reference: np.ndarray, predicted: np.ndarray) -> None
     ] == slow.pairs(*as_sets)
     for overlap in (0.5, 0.0):
         counts = detection(found, predicted_count, overlap)
-        assert counts["tp"] + counts["fn"] == count
-        assert 0 <= counts["fp"] <= predicted_count
+        assert counts.tp + counts.fn == count
+        assert 0 <= counts.fp <= predicted_count

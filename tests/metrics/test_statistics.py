@@ -8,12 +8,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from lits_seg.metrics.case import score_case
-from lits_seg.metrics.statistics import bootstrap_interval, compare_cases, summarise_cases
+from lits_seg.metrics.scores import CaseScores
+from lits_seg.metrics.statistics import Estimate, bootstrap_interval, compare_cases, summarise_cases
 
 LABELS = arrays(np.uint8, (3, 2, 4, 5), elements=st.integers(0, 2))  # patients
 
 
-def patient(reference: str, predicted: str) -> dict:
+def patient(reference: str, predicted: str) -> CaseScores:
     """From digits in a row."""
     rows = [np.array([[[int(c) for c in labels]]], np.uint8) for labels in (predicted, reference)]
     return score_case(*rows, (1, 1, 1))
@@ -28,7 +29,7 @@ CLEAN = patient("1111111", "1111111")
 
 def test_means_are_over_patients_and_counts_are_pooled() -> None:
     summary = summarise_cases([FOUND, HALF, MISSED, FALSE, CLEAN])
-    value = {name: figure["value"] for name, figure in summary.items()}
+    value = {name: figure.value for name, figure in summary.items()}
     assert value["lesion/dice_per_case"] == pytest.approx((1 + 2 / 3 + 0 + 0 + 1) / 5)
     assert value["lesion/jaccard"] == pytest.approx((1 + 1 / 2 + 0 + 0 + 1) / 5)
     assert value["lesion/paper_symbols"] == pytest.approx((1 + 1 + 0 + 0 + 1) / 5)
@@ -46,24 +47,20 @@ def test_means_are_over_patients_and_counts_are_pooled() -> None:
 def test_detected_lesions_are_pooled_and_not_averaged_by_patient() -> None:
     two = patient("1220222", "1220220")  # one perfect, one 2 of 3
     summary = summarise_cases([two, FOUND])
-    assert summary["detected_lesions/jaccard"]["value"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert summary["detected_lesions/jaccard"].value == pytest.approx((1 + 2 / 3 + 1) / 3)
 
 
 def test_what_has_no_meaning_is_counted_and_left_out() -> None:
     no_liver = patient("1122211", "0022200")
     summary = summarise_cases([FOUND, no_liver])
-    assert summary["liver/dice_per_case"] == {
-        "value": 0.5,
-        "interval": pytest.approx((0, 1)),
-        "undefined": 0,
-    }
-    assert summary["liver/assd"]["value"] == 0
-    assert summary["liver/assd"]["undefined"] == 1
-    assert summary["tumour_burden/rmse"]["undefined"] == 1
+    assert summary["liver/dice_per_case"] == Estimate(0.5, pytest.approx((0, 1)), undefined=0)
+    assert summary["liver/assd"].value == 0
+    assert summary["liver/assd"].undefined == 1
+    assert summary["tumour_burden/rmse"].undefined == 1
     nothing = summarise_cases([CLEAN, CLEAN])
-    assert math.isnan(nothing["detection/iou>0.5/precision"]["value"])
-    assert nothing["detection/iou>0.5/precision"]["interval"] is None
-    assert nothing["lesion/dice_global"]["value"] == 0
+    assert math.isnan(nothing["detection/iou>0.5/precision"].value)
+    assert nothing["detection/iou>0.5/precision"].interval is None
+    assert nothing["lesion/dice_global"].value == 0
 
 
 @given(LABELS, LABELS)
@@ -71,9 +68,9 @@ def test_what_has_no_meaning_is_counted_and_left_out() -> None:
 def test_intervals_hold_their_values(predicted: np.ndarray, reference: np.ndarray) -> None:
     summary = summarise_cases([score_case(p, r, (1, 2, 3)) for p, r in zip(predicted, reference, strict=True)])
     for name, figure in summary.items():
-        if figure["interval"] is not None:
-            low, high = figure["interval"]
-            assert low - 1e-9 <= figure["value"] <= high + 1e-9, name
+        if figure.interval is not None:
+            low, high = figure.interval
+            assert low - 1e-9 <= figure.value <= high + 1e-9, name
 
 
 def test_bootstrap_interval_is_scipys() -> None:
@@ -88,29 +85,29 @@ def test_bootstrap_interval_is_scipys() -> None:
 
 def test_two_programs_by_hand() -> None:
     row = compare_cases([FOUND, FOUND, HALF], [MISSED, FOUND, FOUND])["lesion/dice_per_case"]
-    assert (row["a"], row["b"]) == pytest.approx(((1 + 1 + 2 / 3) / 3, 2 / 3))
-    assert row["difference"] == pytest.approx(2 / 9)
-    assert (row["wins_a"], row["wins_b"], row["ties"], row["patients"]) == (1, 1, 1, 3)
+    assert (row.a, row.b) == pytest.approx(((1 + 1 + 2 / 3) / 3, 2 / 3))
+    assert row.difference == pytest.approx(2 / 9)
+    assert (row.test.wins_a, row.test.wins_b, row.test.ties, row.test.patients) == (1, 1, 1, 3)
     # Of the differences 1, 0, -1/3 the signs can be flipped in 8 ways, and in 4 the mean is at least as large.
-    assert row["p"] == pytest.approx(1.0)
+    assert row.test.p == pytest.approx(1.0)
     distance = compare_cases([FOUND] * 2, [patient("1122211", "1122200")] * 2)["liver/assd"]
-    assert distance["wins_a"] == 2  # less is better
-    assert distance["difference"] < 0
+    assert distance.test.wins_a == 2  # less is better
+    assert distance.difference < 0
 
 
 def test_a_program_is_no_better_than_itself() -> None:
     cases = [FOUND, HALF, MISSED, FALSE]
     for name, row in compare_cases(cases, cases).items():
-        if not math.isnan(row["a"]):
-            assert row["difference"] == 0, name
-            assert row["interval"] == (0, 0)
-            assert row.get("p", 1) == 1
+        if not math.isnan(row.a):
+            assert row.difference == 0, name
+            assert row.interval == (0, 0)
+            assert row.test is None or row.test.p == 1
 
 
 def test_a_clear_difference_is_found_and_swapping_turns_it_round() -> None:
     one, other = [FOUND] * 8 + [HALF] * 4, [MISSED] * 8 + [HALF] * 4
     there, back = (compare_cases(*pair)["lesion/dice_per_case"] for pair in ((one, other), (other, one)))
-    assert there["p"] == back["p"] < 0.02
-    assert there["difference"] == pytest.approx(-back["difference"]) == pytest.approx(8 / 12)
-    assert there["interval"][0] > 0
-    assert (there["wins_a"], there["ties"]) == (back["wins_b"], back["ties"]) == (8, 4)
+    assert there.test.p == back.test.p < 0.02
+    assert there.difference == pytest.approx(-back.difference) == pytest.approx(8 / 12)
+    assert there.interval[0] > 0
+    assert (there.test.wins_a, there.test.ties) == (back.test.wins_b, back.test.ties) == (8, 4)

@@ -3,13 +3,22 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
 from lits_seg.runs.folder import RESULT
-from lits_seg.runs.naming import LONGEST, job_name, run_dir, sweep_name
+from lits_seg.runs.naming import (
+    LONGEST,
+    decoder_name,
+    job_name,
+    require_decoder_applies,
+    run_dir,
+    sweep_name,
+)
 
 
 def unfinished(folder: Path, age: int) -> Path:
@@ -19,7 +28,7 @@ def unfinished(folder: Path, age: int) -> Path:
     return folder
 
 
-def test_last_is_the_newest_run_that_was_cut_off(tmp_path: Path) -> None:
+def test_last_is_the_newest_interrupted_run(tmp_path: Path) -> None:
     name = "2026-01-01/10-00-00-000000_dsc_unet_subpixel"
     old, new = unfinished(tmp_path / "a", age=9), unfinished(tmp_path / "b" / "c", age=5)
     (unfinished(tmp_path / "done", age=1) / RESULT).touch()
@@ -28,7 +37,7 @@ def test_last_is_the_newest_run_that_was_cut_off(tmp_path: Path) -> None:
     assert run_dir(str(tmp_path), "demo", "last") == str(tmp_path / "demo")
     for folder in (old, new):
         (folder / RESULT).touch()
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="interrupted"):
         run_dir(str(tmp_path), name, "last")
 
 
@@ -49,9 +58,7 @@ def test_job_is_named_by_what_it_is() -> None:
     assert job("model=unet", "decoder=deconv", "data.fold=2", "seed=7", "experiment=smoke") == "unet_deconv_fold2_seed7"
     assert job("optimizer.lr=0.001") == "unet_deconv_fold2_seed7_lr0.001"
     assert job("trainer=ddp", "trainer.devices=2") == "unet_deconv_fold2_seed7_devices2_trainer-ddp"
-    assert job("decoder.levels=[bilinear,bilinear,deconv,subpixel]").endswith(
-        "levels-bilinear-bilinear-deconv-subpixel"
-    )
+    assert job("decoder.levels=[bilinear,bilinear,deconv,subpixel]") == "unet_deconv_fold2_seed7"  # in the decoder
     assert job("+optimizer.fused=true", "~scheduler") == "unet_deconv_fold2_seed7_fusedtrue_scheduler-none"
 
 
@@ -75,8 +82,44 @@ def test_long_names_stay_different() -> None:
     assert len(one) == len(other) == LONGEST
 
 
-def test_folder_of_a_job_as_hydra_composes_it() -> None:
+MIXED = "decoder.levels=[bilinear,bilinear,deconv,subpixel]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "network"),
+    [
+        (("model=unet", "decoder=deconv"), "unet_deconv"),
+        ((), "dsc_unet_subpixel"),
+        ((MIXED,), "dsc_unet_bilinear-bilinear-deconv-subpixel"),
+        (("decoder=deconv", MIXED), "dsc_unet_bilinear-bilinear-deconv-subpixel"),
+        (("decoder.levels=[deconv,deconv,deconv,deconv]",), "dsc_unet_deconv"),
+        (("model=segresnet",), "segresnet_own"),
+        (("model=strided_unet",), "strided_unet_own"),
+    ],
+)
+def test_folders_as_hydra_composes_them(overrides: tuple[str, ...], network: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["model=unet", "decoder=deconv", "sweep=mine", "seed=3"], return_hydra_config=True)
+        cfg = compose("train", [*overrides, "sweep=mine", "seed=3", "logger=wandb"], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
         assert cfg.hydra.sweep.dir == "runs/mine"
-        assert cfg.hydra.sweep.subdir == "unet_deconv_fold0_seed3"
+        assert cfg.hydra.sweep.subdir == f"{network}_fold0_seed3"
+        assert cfg.hydra.run.dir.endswith(f"_{network}")
+        assert cfg.logger.wandb.name == f"{network}_fold0_seed3"
+        assert network.endswith(f"_{cfg.logger.wandb.tags[2]}")
+    HydraConfig.instance().cfg = None
+
+
+def test_decoder_is_named_by_its_levels_and_never_by_the_choice() -> None:
+    for file in (CONF / "decoder").glob("*.yaml"):
+        assert decoder_name({"upsample": OmegaConf.load(file).levels}) == file.stem
+    assert decoder_name({"upsample": ["bilinear", "bilinear", "deconv", "subpixel"]}) != "subpixel"
+    assert decoder_name({"upsample": ["bilinear", "deconv"]}) == "bilinear-deconv"
+    assert decoder_name({"_target_": "monai.networks.nets.SegResNet"}) == "own"
+
+
+@pytest.mark.parametrize("override", ["decoder=deconv", "decoder.levels=[deconv]", "+decoder.levels=[deconv]"])
+def test_decoder_is_refused_if_the_network_has_its_own(override: str) -> None:
+    with pytest.raises(InputError, match=r"SegResNet, which has a decoder of its own: decoder= does not apply"):
+        require_decoder_applies({"_target_": "monai.networks.nets.SegResNet"}, ["seed=1", override])
+    require_decoder_applies({"upsample": ["deconv"]}, [override])
+    require_decoder_applies({"_target_": "monai.networks.nets.SegResNet"}, ["seed=1", "data.decoder_note=x"])
