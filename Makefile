@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test runtime-test lint smoke bench clean
+.PHONY: help setup demo compare real-data real-test test runtime-test lint docs package smoke bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,10 +45,21 @@ runtime-test: setup  ## install the wheel and what runs exported models, nothing
 	$(RUNTIME)/bin/pip install -c constraints.txt '.[runtime]'
 	LIGHT_PYTHON=$(abspath $(RUNTIME))/bin/python $(BIN)/python -m pytest tests/test_light.py
 
-lint: setup  ## format, lint and types
+lint: setup  ## check format, code, types and the floors of the architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: setup  ## draw the architecture and build the documentation, docs/_build/html/index.html
+	$(BIN)/python docs/house.py
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+package: setup  ## build sdist and wheel into dist/ and check both
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
 
 smoke: setup  ## a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
@@ -62,4 +73,4 @@ bench: setup  ## what a slice costs by network and engine, the parameter audit, 
 	$(BIN)/python -m lits_seg.benchmark train
 
 clean:  ## remove the environment, generated data, runs and results
-	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison dist docs/_build docs/api .pytest_cache .ruff_cache .mypy_cache .hypothesis
