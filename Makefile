@@ -73,4 +73,4 @@ bench: setup  ## what a slice costs by network and engine, the parameter audit, 
 	$(BIN)/python -m lits_seg.benchmark train
 
 clean:  ## remove the environment, generated data, runs and results
-	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison dist docs/_build docs/api .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison dist docs/_build docs/api docs/experiments .pytest_cache .ruff_cache .mypy_cache .hypothesis
