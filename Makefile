@@ -15,7 +15,7 @@ setup: $(READY)  ## make the environment in .venv
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 expected; found " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# torch first: alone, pip takes a CPU build where one is offered
+	@# torch first: alone, pip takes a CPU build if the index offers one
 	$(BIN)/pip install --progress-bar on -c constraints.txt torch
 	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[dev]'
 	touch $@
@@ -24,7 +24,7 @@ demo: setup  ## train the paper's network on synthetic CT, score it on held-out 
 	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
 
 COMPARE := experiment=demo data.slices_per_epoch=640 optimizer.lr=0.001 ckpt_path=last
-compare: setup  ## the network and the UNet, with batch norm and without, by one short schedule, and the table of all (twenty minutes)
+compare: setup  ## train the network and the UNet (with and without batch norm) by one short schedule, and compare them (twenty minutes)
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=dsc_unet decoder=subpixel name=compare/dsc_unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet decoder=deconv name=compare/unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet_bn decoder=deconv name=compare/unet_bn
@@ -36,11 +36,11 @@ real-data: setup  ## fetch one real LiTS case from PyPI into data/real
 real-test: demo real-data  ## test the demo's network, trained on synthetic CT alone, on the real case
 	$(BIN)/python -m lits_seg.evaluate ckpt=runs/demo/checkpoints/best.ckpt references=data/real output=runs/demo/real
 
-test: setup  ## pass the tests
+test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 RUNTIME := $(VENV)-runtime
-runtime-test: setup  ## install the wheel and what runs exported models, nothing else, and predict there
+runtime-test: setup  ## predict in an environment with the wheel and the runtime extra alone
 	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/pip install -c constraints.txt '.[runtime]'
 	LIGHT_PYTHON=$(abspath $(RUNTIME))/bin/python $(BIN)/python -m pytest tests/test_light.py
@@ -61,7 +61,7 @@ package: setup  ## build sdist and wheel into dist/ and check both
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist
 
-smoke: setup  ## a sweep over both models on tiny volumes
+smoke: setup  ## run a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
 bench: setup  ## what a slice costs by network and engine, the parameter audit, the speed of the data side, of masks and of training, into experiments/

@@ -14,11 +14,12 @@ import grimp
 HERE = Path(__file__).parent
 NAMES = ("commands", "deployment", "uses of a trained network", "training and its tools", "data and networks", "ground")
 EVERYWHERE = {"common", "cli"}  # every room uses common, every command uses cli: no arrows
-WIDTH, LEFT, GAP, PAD = 1160, 20, 22, 10  # pixels, as all lengths here
+WIDTH, LEFT, GAP, PAD = 860, 6, 18, 8  # pixels, as all lengths here
 BETWEEN, LINE = 62, 15
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #333 } .room { font-weight: 600; font-size: 14px; fill: #111 }
-.floor { font-size: 12px; fill: #777; font-style: italic } rect { fill: #fff; stroke: #88a; rx: 6 }
+.floor { fill: #777; font-style: italic; paint-order: stroke; stroke: #fff; stroke-width: 4px }
+rect { fill: #fff; stroke: #88a; rx: 6 }
 path { fill: none; stroke: #8794b8; stroke-width: 1.3 } .up { stroke: #c33; stroke-width: 2 }
 """
 Box = tuple[float, float, float, float]  # x, y, width, height
@@ -105,9 +106,9 @@ def arrow(start: Box, end: Box, shares: tuple[float, float], between: list[list[
     path = f"M {x:.0f} {y:.0f}"
     for row in between:
         top, bottom = row[0][1], row[0][1] + row[0][3]
-        beside = clear(x + (goal - x) * (top - y) / (stop - y), row)
-        path += curve(x, y, beside, top) + f" L {beside:.0f} {bottom:.0f}"
-        x, y = beside, bottom
+        aside = clear(x + (goal - x) * (top - y) / (stop - y), row)
+        path += curve(x, y, aside, top) + f" L {aside:.0f} {bottom:.0f}"
+        x, y = aside, bottom
     return f'<path class="{"down" if down else "up"}" d="{path}{curve(x, y, goal, stop)}" marker-end="url(#tip)"/>'
 
 
@@ -141,7 +142,7 @@ def draw() -> str:
     for a, b in arrows:
         between = [[boxes[room] for room in row] for row in rows[floor[a] + 1 : floor[b]]]
         parts.append(arrow(boxes[a], boxes[b], (share(a, b, 0), share(b, a, 1)), between))
-    for row, name in zip(rows, NAMES, strict=True):
+    for row, name in zip(rows, NAMES, strict=True):  # after the arrows, which a name covers
         parts.append(f'<text class="floor" x="{LEFT}" y="{boxes[row[0]][1] - 8:.0f}">{name}</text>')
     for room, (x, y, width, tall) in boxes.items():
         parts.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{tall:.0f}"/>')
