@@ -30,8 +30,8 @@ apidoc_modules = [
     {"path": "../lits_seg", "destination": "api", "exclude_patterns": ["../lits_seg/conf"], "module_first": True}
 ]
 autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 80
 autodoc_mock_imports = ["executorch", "segmentation_models_pytorch"]  # extras that dev leaves out
 napoleon_numpy_docstring = False
 # PyTorch Lightning's and PyTorch's own docstrings are written for their own sites.
@@ -68,9 +68,12 @@ def publish_experiments(app: Sphinx) -> None:
             shutil.copyfile(path, copies[path])
 
 
-def point_to_copies(app: Sphinx, name: str, source: list[str]) -> None:
-    """Let the site's pages link to the copies of ``experiments/``."""
+def adapt_sources(app: Sphinx, name: str, source: list[str]) -> None:
+    """Let pages link to the copies of ``experiments/``; title the API's pages by the names of rooms and modules alone."""
     source[0] = source[0].replace("](../experiments/", "](experiments/")
+    if name.startswith("api/"):
+        source[0] = re.sub(r"^(Subpackages|Submodules)\n-+\n", "", source[0], flags=re.MULTILINE)
+        source[0] = re.sub(r"^(\S+) (package|module)$", r"\1", source[0], flags=re.MULTILINE)
 
 
 def escape_sizes(app: Sphinx, kind: str, name: str, thing: object, options: object, lines: list[str]) -> None:
@@ -81,5 +84,5 @@ def escape_sizes(app: Sphinx, kind: str, name: str, thing: object, options: obje
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("builder-inited", publish_experiments)
-    app.connect("source-read", point_to_copies)
+    app.connect("source-read", adapt_sources)
     app.connect("autodoc-process-docstring", escape_sizes)

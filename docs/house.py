@@ -29,7 +29,8 @@ def floors() -> list[list[str]]:
     """Return the rooms of each floor, commands first, from the import contract (optional rooms left out)."""
     contracts = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["id"] == "floors")
-    return [[room.strip() for room in layer.split(":") if "(" not in room] for layer in layers]
+    rows = [[room.strip() for room in layer.split(":") if "(" not in room] for layer in layers]
+    return [row for row in rows if row]
 
 
 def imports(graph: grimp.ImportGraph) -> dict[str, set[str]]:
