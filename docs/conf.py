@@ -69,7 +69,7 @@ def publish_experiments(app: Sphinx) -> None:
 
 
 def adapt_sources(app: Sphinx, name: str, source: list[str]) -> None:
-    """Let pages link to the copies of ``experiments/``; title the API's pages by the names of rooms and modules alone."""
+    """Let pages link to the copies of ``experiments/``, and title the API's pages by the names of rooms and modules."""
     source[0] = source[0].replace("](../experiments/", "](experiments/")
     if name.startswith("api/"):
         source[0] = re.sub(r"^(Subpackages|Submodules)\n-+\n", "", source[0], flags=re.MULTILINE)

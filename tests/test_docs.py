@@ -24,7 +24,17 @@ PAGES += sorted(ROOT.glob("experiments/*/README.md"))
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Programs of others that need an account, a server, a shell's state, or an environment made by hand.
-NOT_OURS = (". .venv/bin/activate", "wandb ", "shopt ", "tensorboard ", "python3 -m venv", "NEW/bin/", "du ", "for ")
+NOT_OURS = (
+    ". .venv/bin/activate",
+    "wandb ",
+    "shopt ",
+    "tensorboard ",
+    "python3 -m venv",
+    "NEW/bin/",
+    "du ",
+    "tar ",
+    "for ",
+)
 
 
 def blocks(language: str) -> Iterator[tuple[Path, str]]:
