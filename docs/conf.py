@@ -34,6 +34,7 @@ autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
 autodoc_mock_imports = ["executorch", "segmentation_models_pytorch"]  # extras that dev leaves out
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes of a docstring that the class also annotates are listed once
 # PyTorch Lightning's and PyTorch's own docstrings are written for their own sites.
 autodoc_inherit_docstrings = False
 
