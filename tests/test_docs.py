@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from helpers.commands import run_command
 from helpers.volumes import AFFINES, anatomy
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
 
@@ -89,6 +91,9 @@ def test_command(command: str, tmp_path: Path) -> None:
     if program == "lits-seg":
         if arguments:
             compose(arguments[0], arguments[1:], tmp_path)
+        elif importlib.util.find_spec("lits_seg.__main__"):
+            listed = subprocess.run([sys.executable, "-m", "lits_seg"], check=True, capture_output=True, text=True)
+            assert "predict" in listed.stdout
     elif command.startswith("python -m lits_seg."):
         compose(arguments[1].removeprefix("lits_seg."), arguments[2:], tmp_path)
     elif command.startswith("python -m experiments."):
@@ -126,11 +131,11 @@ def test_experiments_in_the_text() -> None:
 
 def test_every_choice_is_documented() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text()
-    groups = [folder for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("hydra", "predict")]
-    for folder in groups:
-        row = next((line for line in table.splitlines() if f"`{folder.name}=`" in line), "")
-        undocumented = [path.stem for path in folder.glob("*.yaml") if f"`{path.stem}`" not in row]
-        assert not undocumented, f"docs/configuration.md, {folder.name}="
+    defaults = [entry for entry in OmegaConf.load(CONF / "train.yaml").defaults if entry != "_self_"]
+    for group in (str(next(iter(entry))) for entry in defaults if not str(next(iter(entry))).startswith("override")):
+        row = next((line for line in table.splitlines() if f"`{group}=`" in line), "")
+        undocumented = [path.stem for path in (CONF / group).glob("*.yaml") if f"`{path.stem}`" not in row]
+        assert not undocumented, f"docs/configuration.md, {group}="
 
 
 def test_every_room_is_documented() -> None:
