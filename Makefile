@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test runtime-test lint smoke bench clean
+.PHONY: help setup demo compare real-data real-test test runtime-test lint docs package smoke bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ setup: $(READY)  ## make the environment in .venv
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 expected; found " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# torch first: alone, pip takes a CPU build where one is offered
+	@# torch first: alone, pip takes a CPU build if the index offers one
 	$(BIN)/pip install --progress-bar on -c constraints.txt torch
 	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[dev]'
 	touch $@
@@ -24,7 +24,7 @@ demo: setup  ## train the paper's network on synthetic CT, score it on held-out 
 	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
 
 COMPARE := experiment=demo data.slices_per_epoch=640 optimizer.lr=0.001 ckpt_path=last
-compare: setup  ## the network and the UNet, with batch norm and without, by one short schedule, and the table of all (twenty minutes)
+compare: setup  ## train the network and the UNet (with and without batch norm) by one short schedule, and compare them (twenty minutes)
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=dsc_unet decoder=subpixel name=compare/dsc_unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet decoder=deconv name=compare/unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet_bn decoder=deconv name=compare/unet_bn
@@ -36,21 +36,32 @@ real-data: setup  ## fetch one real LiTS case from PyPI into data/real
 real-test: demo real-data  ## test the demo's network, trained on synthetic CT alone, on the real case
 	$(BIN)/python -m lits_seg.evaluate ckpt=runs/demo/checkpoints/best.ckpt references=data/real output=runs/demo/real
 
-test: setup  ## pass the tests
+test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 RUNTIME := $(VENV)-runtime
-runtime-test: setup  ## install the wheel and what runs exported models, nothing else, and predict there
+runtime-test: setup  ## predict in an environment with the wheel and the runtime extra alone
 	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/pip install -c constraints.txt '.[runtime]'
 	LIGHT_PYTHON=$(abspath $(RUNTIME))/bin/python $(BIN)/python -m pytest tests/test_light.py
 
-lint: setup  ## format, lint and types
+lint: setup  ## check format, code, types and the floors of the architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-smoke: setup  ## a sweep over both models on tiny volumes
+docs: setup  ## draw the architecture and build the documentation, docs/_build/html/index.html
+	$(BIN)/python docs/house.py
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+package: setup  ## build sdist and wheel into dist/ and check both
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
+
+smoke: setup  ## run a sweep over both models on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
 bench: setup  ## measure anew, into experiments/: a slice's cost, parameters, and the speed of data, masks and training
@@ -62,4 +73,4 @@ bench: setup  ## measure anew, into experiments/: a slice's cost, parameters, an
 	$(BIN)/python -m experiments.train_speed
 
 clean:  ## remove the environment, generated data, runs and results
-	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison dist docs/_build docs/api docs/experiments .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,190 @@
+"""Every command and every Python example of README and docs works: it is composed, dry-run or executed here."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+from helpers.checkpoints import save_checkpoint
+from helpers.commands import run_command
+from helpers.volumes import AFFINES, anatomy
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import OmegaConf
+
+from lits_seg.cli import CONF
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted(ROOT.glob("experiments/*/README.md"))
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# Programs of others that need an account, a server, a shell's state, or an environment made by hand.
+NOT_OURS = (
+    ". .venv/bin/activate",
+    "wandb ",
+    "shopt ",
+    "tensorboard ",
+    "python3 -m venv",
+    "NEW/bin/",
+    "du ",
+    "tar ",
+    "for ",
+)
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        yield from ((page, text) for kind, text in BLOCK.findall(page.read_text()) if kind == language)
+
+
+def commands() -> list[str]:
+    """Each command once, continued lines joined, comments left out."""
+    lines = [line for _, block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    return [
+        command for command in dict.fromkeys(shlex.join(shlex.split(line, comments=True)) for line in lines) if command
+    ]
+
+
+def first_of_each_sweep(arguments: list[str]) -> Iterator[str]:
+    """The overrides of the first job of ``-m``; other arguments as they are."""
+    for argument in arguments:
+        if argument.startswith("-") or "=" not in argument:
+            yield argument
+            continue
+        override: Override = OverridesParser.create().parse_override(argument)
+        if isinstance(override.value(), IntervalSweep):
+            yield f"{override.get_key_element()}={override.value().start}"
+        elif override.is_sweep_override():
+            yield f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+        else:
+            yield argument
+
+
+def compose(name: str, arguments: list[str], cwd: Path) -> None:
+    """Have the command compose and print its configuration: an unknown key, group or choice ends it with an error."""
+    if "-m" in arguments:
+        arguments = list(first_of_each_sweep([argument for argument in arguments if argument != "-m"]))
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as ended:
+            run_command(name, *arguments, cwd=cwd)
+        assert ended.value.code == 0
+        return
+    out = run_command(name, *arguments, *([] if "--cfg" in arguments else ["--cfg", "job"]), cwd=cwd)
+    assert out
+    assert not re.search(r": \?\?\?$", out, re.MULTILINE), f"a required setting is missing\n{out}"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str, tmp_path: Path) -> None:
+    program, *arguments = shlex.split(command)
+    if command.startswith(NOT_OURS):
+        return
+    if command.startswith("python -m lits_seg.benchmark"):
+        pytest.skip("the benchmarks move to experiments/")
+    if program == "lits-seg":
+        if arguments:
+            compose(arguments[0], arguments[1:], tmp_path)
+        elif importlib.util.find_spec("lits_seg.__main__"):
+            listed = subprocess.run([sys.executable, "-m", "lits_seg"], check=True, capture_output=True, text=True)
+            assert "predict" in listed.stdout
+    elif command.startswith("python -m lits_seg."):
+        compose(arguments[1].removeprefix("lits_seg."), arguments[2:], tmp_path)
+    elif command.startswith("python -m experiments."):
+        assert importlib.util.find_spec(arguments[1])
+    elif program == "make":
+        subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, check=True, capture_output=True)
+    elif program == "pip":
+        for extra in re.findall(r"\[([^\]]+)\]", arguments[-1]):
+            assert set(extra.split(",")) <= PROJECT["optional-dependencies"].keys()
+    elif program == "python" and arguments[0].startswith("tests/"):  # a script that takes a command of ours
+        assert (ROOT / arguments[0]).exists()
+        assert arguments[1:3] == ["python", "-m"]
+        compose(arguments[3].removeprefix("lits_seg."), arguments[4:], tmp_path)
+    else:
+        pytest.fail(f"{command}: expected lits-seg, an experiment, make, pip or a script of the tests")
+
+
+def test_commands_in_the_text() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for kind, name in re.findall(r"`(lits-seg|make) ([a-z-]+)[ `]", page.read_text()):
+            if kind == "make":
+                assert re.search(rf"^{name}:", makefile, re.MULTILINE), f"{page.name}: make {name}"
+            else:
+                assert importlib.util.find_spec(f"lits_seg.{name}"), f"{page.name}: lits-seg {name}"
+
+
+@pytest.mark.skipif(not (ROOT / "experiments" / "__init__.py").exists(), reason="experiments are not programs yet")
+def test_experiments_in_the_text() -> None:
+    for page in PAGES:
+        for name in re.findall(r"python -m (experiments\.[\w.]*\w)", page.read_text()):
+            spec = importlib.util.find_spec(name)
+            assert spec, f"{page.name}: {name}"
+
+
+def test_every_choice_is_documented() -> None:
+    table = (ROOT / "docs" / "configuration.md").read_text()
+    defaults = [entry for entry in OmegaConf.load(CONF / "train.yaml").defaults if entry != "_self_"]
+    for group in (str(next(iter(entry))) for entry in defaults if not str(next(iter(entry))).startswith("override")):
+        row = next((line for line in table.splitlines() if f"`{group}=`" in line), "")
+        undocumented = [path.stem for path in (CONF / group).glob("*.yaml") if f"`{path.stem}`" not in row]
+        assert not undocumented, f"docs/configuration.md, {group}="
+
+
+def test_every_room_is_documented() -> None:
+    rooms = {path.stem for path in (ROOT / "lits_seg").iterdir() if (path / "__init__.py").exists()}
+    rooms |= {path.stem for path in (ROOT / "lits_seg").glob("*.py") if not path.stem.startswith("_")}
+    table = (ROOT / "docs" / "architecture.md").read_text()
+    assert not [room for room in sorted(rooms - {"benchmark"}) if f"`{room}`" not in table]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
+    """A folder with ``CT.nii.gz`` and a small exported model, where the examples expect them."""
+    folder = tmp_path_factory.mktemp("docs")
+    save_checkpoint(folder / "net.ckpt")
+    run_command("export", "ckpt=net.ckpt", f"references={lits}", "slices=2", "patients=0", "threads=1", cwd=folder)
+    hu, _ = anatomy(0)
+    nib.save(nib.Nifti1Image(hu, AFFINES["RAS"]), folder / "CT.nii.gz")
+    return folder
+
+
+def test_python_examples(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All examples, page by page; the names of one are known to the next."""
+    monkeypatch.chdir(exported)
+    names: dict = {}
+    for page in (ROOT / "docs" / "predict.md", ROOT / "docs" / "deploy.md"):
+        for place, text in blocks("python"):
+            if place == page:
+                exec(compile(text, str(page), "exec"), names)
+    mask = nib.load("mask.nii.gz")
+    assert mask.shape == names["ct"].shape
+    assert names["labels"].max() <= 2
+    assert {place.name for place, _ in blocks("python")} == {"predict.md", "deploy.md"}
+
+
+def test_no_file_name_twice() -> None:
+    twice = set()
+    for top in ("lits_seg", "tests"):
+        files = [path for path in (ROOT / top).rglob("*.py") if "benchmark" not in path.parts]
+        names = [path.name for path in files if path.name != "__init__.py"]
+        twice |= {name for name in names if names.count(name) > 1}
+    assert twice == {"files.py"}  # until lits_seg/exporters/files.py has another name
