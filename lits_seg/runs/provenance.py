@@ -1,11 +1,16 @@
-"""Who made it: versions of Python, the packages and the code."""
+"""Who made a file: the versions of the code and its packages, the checkpoint, and the permitted use."""
 
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lits_seg import RESEARCH_USE, __version__
+from lits_seg.common.files import sha256
+
+NO_DEVICE = f"{RESEARCH_USE} Not a medical device: nothing here may guide the care of a patient."
 CODE = (":/lits_seg", ":/conf", ":/hydra_plugins")
 PACKAGES = (
     "lits-seg",
@@ -20,8 +25,44 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint as it was when a file was made from it.
+
+    Args:
+        path: as the user gave it.
+        sha256: of the file's bytes, in hexadecimal digits.
+    """
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a file. Its fields are the keys in every JSON file, export and report that says so.
+
+    Args:
+        research_use_only: the permitted use, in a sentence.
+        lits_seg: version of the package.
+        git_commit: commit of the code; None if the package is not a checkout.
+        checkpoint: the network's weights; None if no checkpoint took part.
+    """
+
+    research_use_only: str
+    lits_seg: str
+    git_commit: str | None
+    checkpoint: CheckpointFile | None
+
+
+def provenance(checkpoint: str | Path | None = None) -> Provenance:
+    """Return who makes a file now, with this code and, if there is one, this checkpoint."""
+    file = None if checkpoint is None else CheckpointFile(str(checkpoint), sha256(checkpoint))
+    return Provenance(NO_DEVICE, __version__, _git("rev-parse", "HEAD"), file)
+
+
 def versions() -> dict[str, Any]:
-    """Versions of Python and the packages, and the code's git commit where it is a checkout."""
+    """Return the versions of Python and the packages, and the git commit of a checkout, for ``versions.json``."""
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
@@ -29,7 +70,7 @@ def versions() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[package] = None
     found["git_commit"] = _git("rev-parse", "HEAD")
-    # What lies beside the code, such as a log, changes no run.
+    # Other changed files, such as a log, do not change a run.
     found["git_dirty"] = bool(_git("status", "--porcelain", "--", *CODE)) if found["git_commit"] else None
     return found
 
@@ -37,7 +78,7 @@ def versions() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     here = Path(__file__).parents[1]
     if not (here.parent / ".git").exists():
-        return None  # installed from a wheel: a repository further up would be somebody else's
+        return None  # installed from a wheel: a repository further up belongs to another project
     try:
         done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
