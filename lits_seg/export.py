@@ -24,7 +24,7 @@ from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor
 from lits_seg.training.checkpoints import load_segmenter
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 CHECKPOINT = "the checkpoint, by PyTorch"
 
@@ -75,7 +75,7 @@ def _require_numbers(cfg: DictConfig) -> None:
 
 
 def _export(
-    cfg: DictConfig, segmenter: LesionSegmenter, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
+    cfg: DictConfig, segmenter: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
 ) -> list[Row]:
     """Writes the files into ``scratch``, checks and measures them; the checkpoint's own row is the first."""
     parts = export_parts(segmenter, scratch)

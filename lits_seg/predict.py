@@ -10,8 +10,7 @@ from omegaconf import DictConfig, ListConfig
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry, require_number, require_paths
 from lits_seg.common.errors import InputError
-from lits_seg.data.ct import find_cts
-from lits_seg.data.layouts import find_masks
+from lits_seg.data.layouts import find_cts, find_masks
 from lits_seg.inference.exported import Exported
 from lits_seg.inference.findings import one_line
 from lits_seg.inference.pipeline import Prediction

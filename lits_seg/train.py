@@ -29,7 +29,7 @@ from lits_seg.runs.result import summary, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training import baseline
 from lits_seg.training.checkpoints import require_same_model
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     try:
         resume = _resume_from(cfg, folder)
         datamodule: SliceDataModule = instantiate(cfg.data)
-        module: LesionSegmenter = instantiate(cfg.module)
+        module: LesionModule = instantiate(cfg.module)
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
             callbacks=list(instantiate(cfg.callbacks).values()),
@@ -88,7 +88,7 @@ def _test(
     cfg: DictConfig,
     folder: Path,
     trainer: pl.Trainer,
-    module: LesionSegmenter,
+    module: LesionModule,
     datamodule: SliceDataModule,
     facts: dict[str, Any],
 ) -> dict[str, Any] | None:
@@ -136,7 +136,7 @@ def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
     return str(path)
 
 
-def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
+def _facts(cfg: DictConfig, module: LesionModule, datamodule: SliceDataModule) -> dict[str, Any]:
     """What dashboards and tables compare runs by."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     return {

@@ -10,10 +10,10 @@ import pytest
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 from helpers.dicom_series import write_series
+from helpers.real_data import real_data
 from helpers.volumes import AFFINES, anatomy
 
 HU, LABELS = anatomy(0)
-REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture
@@ -206,13 +206,12 @@ def test_missing_spacing_is_warned_of(folder: Path) -> None:
 
 
 def test_a_real_series_keeps_its_orientation(folder: Path) -> None:
-    if not (REAL / "dicom_20slices").exists():
-        pytest.skip("the real CT is not here")
+    real = real_data("dicom_20slices", "dicom_20slices_liver.nii.gz")
     highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
-    liver = f"liver={REAL / 'dicom_20slices_liver.nii.gz'}"
-    predict(folder, f"input={REAL / 'dicom_20slices'}", liver, "page=false")
+    liver = f"liver={real / 'dicom_20slices_liver.nii.gz'}"
+    predict(folder, f"input={real / 'dicom_20slices'}", liver, "page=false")
     found = highdicom.seg.segread(folder / "out" / "dicom_20slices.dcm").get_volume(combine_segments=True)
-    headers = [pydicom.dcmread(path) for path in (REAL / "dicom_20slices").iterdir()]
+    headers = [pydicom.dcmread(path) for path in (real / "dicom_20slices").iterdir()]
     by_height = {round(float(header.ImagePositionPatient[2]), 2): header for header in headers}
     inside = []
     for i in range(len(found.array)):

@@ -42,7 +42,7 @@ def difference(network: Network, logits: np.ndarray) -> float:
 
 
 def _pytorch(order: str, network: Network, threads: int) -> Run:
-    last = order == "channels-last"  # as LesionSegmenter has it
+    last = order == "channels-last"  # as LesionModule has it
     module = network.module if last else deepcopy(network.module.network).to(memory_format=torch.contiguous_format)
 
     @torch.inference_mode()

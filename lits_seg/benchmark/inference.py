@@ -17,7 +17,7 @@ from lits_seg.benchmark.machine import matmul_rate, peak_memory, torch_threads
 from lits_seg.benchmark.networks import Network, choose, make, synthetic_slices
 from lits_seg.models.cost import count_macs, count_parameters
 from lits_seg.training.memory import keep_freed_memory
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 LIMITED = ("float32", "bfloat16")  # precisions in which PyTorch tells the machine's limit
 PASSES = 3  # of a visit; the first readies caches and threads, and is not counted
@@ -166,7 +166,7 @@ def fastest(task: Callable[[], object], passes: int = PASSES) -> float:
     return min(seconds[1:])
 
 
-def _training_step(module: LesionSegmenter, images: Tensor) -> Callable[[], None]:
+def _training_step(module: LesionModule, images: Tensor) -> Callable[[], None]:
     """A step: forward, loss, backward and optimizer, as ``lits_seg.train`` sets them up."""
     module = deepcopy(module).train()
     module.loss.set_counts([9, 1])

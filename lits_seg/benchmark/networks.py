@@ -22,7 +22,7 @@ from lits_seg.exporters.onnx import export_onnx
 from lits_seg.exporters.quantize import quantize
 from lits_seg.models.unet import split_decoder
 from lits_seg.phantom.write import generate_volume
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 BASELINE = "unet/deconv"
 NETWORKS: dict[str, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ class Network:
 
     name: str
     cfg: DictConfig
-    module: LesionSegmenter
+    module: LesionModule
     image: Tensor
     logits: Tensor
     onnx: Path
@@ -90,7 +90,7 @@ def make(name: str, images: Tensor, folder: Path) -> Network:
     torch.manual_seed(0)
     size, image = images.shape[-1], images[:1]
     cfg = compose("train", [*NETWORKS[name], f"data.preprocess.size={size}"])
-    module: LesionSegmenter = instantiate(cfg.module)
+    module: LesionModule = instantiate(cfg.module)
     try:
         _settle(module.network, images)
         with torch.inference_mode():

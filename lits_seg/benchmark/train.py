@@ -21,26 +21,26 @@ from lits_seg.benchmark.networks import contiguous_maps
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, processor
 from lits_seg.training.memory import keep_freed_memory
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 NETWORKS = {"dsc_unet": ("model=dsc_unet", "decoder=subpixel"), "unet": ("model=unet", "decoder=deconv")}
 PAPER_STEPS, PAPER_BATCH = 100_000, 16
 
 
 @contextmanager
-def _contiguous(module: LesionSegmenter) -> Iterator[None]:
+def _contiguous(module: LesionModule) -> Iterator[None]:
     module.network.to(memory_format=torch.contiguous_format)
     with contiguous_maps():
         yield
 
 
 @contextmanager
-def _compiled(module: LesionSegmenter) -> Iterator[None]:
+def _compiled(module: LesionModule) -> Iterator[None]:
     module.network.compile()
     yield
 
 
-def _memory_given_back(module: LesionSegmenter) -> AbstractContextManager:
+def _memory_given_back(module: LesionModule) -> AbstractContextManager:
     return patch("lits_seg.training.module.keep_freed_memory", lambda: keep_freed_memory(False))
 
 
@@ -50,7 +50,7 @@ class Setting:
 
     name: str
     overrides: tuple[str, ...] = ()
-    change: Callable[[LesionSegmenter], AbstractContextManager] = nullcontext
+    change: Callable[[LesionModule], AbstractContextManager] = nullcontext
 
 
 SHIPPED = Setting("as shipped")
@@ -71,7 +71,7 @@ class Measured:
     """What the visits to one network with one setting gave."""
 
     cfg: DictConfig
-    module: LesionSegmenter
+    module: LesionModule
     seconds: list[float] = field(default_factory=list)  # of a step, one a visit
     peak: int = 0  # bytes on the GPU
 

@@ -59,10 +59,10 @@ def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
 
 def _header_warnings(case: Case, image: Volume, label: Volume) -> list[str]:
     found = grid_warnings(case.image, image)
-    if label.told is not None:
+    if label.header_grid is not None:
         found.append(
             f"{case.label}: affine differs from the image's (image {_short(image.affine)}, labels "
-            f"{_short(label.told.affine)}); the labels are taken on the image's grid"
+            f"{_short(label.header_grid.affine)}); the labels are taken on the image's grid"
         )
     return found
 

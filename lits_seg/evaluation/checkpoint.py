@@ -17,7 +17,7 @@ from lits_seg.runs.folder import CONFIG, SPLIT
 from lits_seg.runs.result import summary, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import describe_network, load_segmenter
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 
 
@@ -59,7 +59,7 @@ def _known_patients(cfg: DictConfig, names: list[str]) -> list[str]:
     ]
 
 
-def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
+def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataModule:
     """The volumes in ``cfg.references``, or those of the run that ``cfg.ckpt`` is from."""
     if cfg.references is not None:
         return SliceDataModule(
@@ -77,7 +77,7 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceData
     return instantiate(OmegaConf.load(config).data)
 
 
-def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
+def _facts(cfg: DictConfig, segmenter: LesionModule, datamodule: SliceDataModule) -> dict[str, Any]:
     network = describe_network(segmenter)
     return {
         "checkpoint": str(cfg.ckpt),

@@ -15,10 +15,10 @@ from lits_seg.common.errors import InputError
 from lits_seg.exporters.graph import Contract
 from lits_seg.inference.exported import METADATA
 from lits_seg.inference.segmenter import Segmenter
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 
-def write_executorch(segmenter: LesionSegmenter, path: Path, metadata: dict[str, Any]) -> None:
+def write_executorch(segmenter: LesionModule, path: Path, metadata: dict[str, Any]) -> None:
     """A program for one slice of ``metadata["plane"]`` pixels at a time, and what it is as its method ``lits_seg``.
 
     ExecuTorch plans memory ahead and has no kernels for sizes that are computed from other sizes, as the weights of

@@ -13,7 +13,7 @@ from lits_seg.exporters.onnx import Parts, join, save, with_weights_in_fp16
 from lits_seg.exporters.openvino import write_openvino
 from lits_seg.exporters.quantize import quantize
 from lits_seg.inference.exported import Exported
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 # What each runtime computes, or at least stores, on a CPU.
 PRECISIONS = {
@@ -24,9 +24,7 @@ PRECISIONS = {
 ENDINGS = {"onnx": ".onnx", "openvino": ".openvino.zip", "executorch": ".pte"}
 
 
-def write_file(
-    segmenter: LesionSegmenter, parts: Parts, images: np.ndarray, path: Path, metadata: dict[str, Any]
-) -> None:
+def write_file(segmenter: LesionModule, parts: Parts, images: np.ndarray, path: Path, metadata: dict[str, Any]) -> None:
     """One file of the format and precision that ``metadata`` tells; int8 is calibrated on ``images``.
 
     ``images``: ``(N, context, size, size)`` uint8, as the network sees them.

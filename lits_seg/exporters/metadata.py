@@ -11,7 +11,7 @@ from lits_seg.inference.exported import CONTRACT
 from lits_seg.inference.findings import NO_DEVICE
 from lits_seg.runs.provenance import versions
 from lits_seg.training.checkpoints import describe_network
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 
 def provenance(ckpt: str | Path) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def provenance(ckpt: str | Path) -> dict[str, Any]:
     }
 
 
-def describe_export(ckpt: str | Path, segmenter: LesionSegmenter, format: str, precision: str) -> dict[str, Any]:
+def describe_export(ckpt: str | Path, segmenter: LesionModule, format: str, precision: str) -> dict[str, Any]:
     """Its contract, use, version, classes, pre-processing, network, and the checkpoint that it is from."""
     return {
         "contract": CONTRACT,

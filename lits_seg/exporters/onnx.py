@@ -21,7 +21,7 @@ from torch.export import Dim
 from lits_seg.exporters.graph import Logits, Prepare, Restore
 from lits_seg.inference.exported import HU, METADATA, OUTPUTS
 from lits_seg.models.unet import split_decoder
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 OPSET = 18
 LIKE = "like"  # the slices once more, for their shape: two inputs of graphs that are joined may not have one name
@@ -41,7 +41,7 @@ class Parts:
     whole: Path
 
 
-def export_parts(segmenter: LesionSegmenter, folder: Path) -> Parts:
+def export_parts(segmenter: LesionModule, folder: Path) -> Parts:
     """Writes the parts of a network, in eval mode on the CPU, into ``folder``."""
     preprocess, context = segmenter.preprocess, segmenter.context
     size, classes = preprocess.size, segmenter.classes

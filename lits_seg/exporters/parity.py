@@ -15,7 +15,7 @@ from lits_seg.data.volumes import read_case
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.metrics import case_scores
 from lits_seg.metrics.counts import VolumeOverlap
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 # By precision: the least share of equal labels, and the largest difference of logits as a share of the largest logit.
 BARS = {"fp32": (0.9999, 0.05), "fp16": (0.999, 0.05), "bf16": (0.99, 0.25), "int8": (0.98, 1.0)}
@@ -45,11 +45,11 @@ class Parity:
             )
 
 
-def parity(segmenter: LesionSegmenter, found: tuple[np.ndarray, np.ndarray], hu: np.ndarray) -> Parity:
+def parity(segmenter: LesionModule, found: tuple[np.ndarray, np.ndarray], hu: np.ndarray) -> Parity:
     """``found``: labels ``(B, H, W)`` and logits ``(B, K, size, size)`` of slices ``(B, context, H, W)`` in HU."""
     with torch.inference_mode():
         logits = segmenter(torch.from_numpy(network_images(segmenter, hu)).float() / 255)
-        labels = segmenter.to_lits(segmenter.preprocess.restore(logits, *hu.shape[2:]).argmax(dim=1)).numpy()
+        labels = segmenter.labels(logits, *hu.shape[2:])[0].numpy()
     lesions = (labels == 2), (found[0] == 2)
     together = sum(int(mask.sum()) for mask in lesions)
     return Parity(
@@ -60,7 +60,7 @@ def parity(segmenter: LesionSegmenter, found: tuple[np.ndarray, np.ndarray], hu:
     )
 
 
-def network_images(segmenter: LesionSegmenter, hu: np.ndarray) -> np.ndarray:
+def network_images(segmenter: LesionModule, hu: np.ndarray) -> np.ndarray:
     """Slices ``(B, context, H, W)`` in HU as the network's images ``(B, context, size, size)`` uint8."""
     images = segmenter.preprocess.images(hu.reshape(-1, *hu.shape[2:]))
     return images.reshape(*hu.shape[:2], *images.shape[1:])

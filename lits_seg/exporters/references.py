@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from lits_seg.data.layouts import Case, find_cases
 from lits_seg.evaluation.checkpoint import checkpoint_volumes
 from lits_seg.runs.folder import SPLIT
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Volumes:
     synthetic: bool
 
 
-def find_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> Volumes:
+def find_volumes(cfg: DictConfig, segmenter: LesionModule) -> Volumes:
     """Those in ``cfg.references``, for both, or the training and test patients of the checkpoint's own run.
 
     Raises ``InputError`` where there are none.

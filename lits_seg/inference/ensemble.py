@@ -14,7 +14,7 @@ from lits_seg.common.files import sha256
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.training.checkpoints import describe_network, load_segmenter
 from lits_seg.training.memory import keep_freed_memory
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 # Quarter turns, and whether the image is mirrored first. On square images all of them are exact.
 VIEWS = {
@@ -98,13 +98,11 @@ class Ensemble(Segmenter):
             scores = [self._view(member, batch, *view).float() for member in self.members for view in self.views]
         # Log-probabilities differ from logits by a number per pixel, which changes neither label nor probability.
         mean = torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) if scores[1:] else scores[0]
-        restored = self.first.preprocess.restore(mean, height, width)
-        labels = self.first.to_lits(restored.argmax(dim=1))
-        lesion = restored.softmax(dim=1)[:, -1]
-        return labels.byte().cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
+        labels, lesion = self.first.labels(mean, height, width)
+        return labels.cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
 
     @staticmethod
-    def _view(member: LesionSegmenter, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
+    def _view(member: LesionModule, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
         """Logits ``(B, K, size, size)`` of the images as seen from another side, brought back."""
         seen = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
         logits = torch.rot90(member(seen), -turns, (-2, -1))

@@ -23,7 +23,7 @@ def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: b
 
     ``labels``: LiTS's, ``(S, H, W)`` on the CT's slices; ``hu``: the CT's lowest and highest value.
     """
-    count, lesions = measure(labels, ct.slices_affine)
+    count, lesions = measure(labels, ct.slices_affine, ct.voxel_ml)
     lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * ct.voxel_ml
     liver_ml = sum(int(np.count_nonzero(part)) for part in labels) * ct.voxel_ml if liver_known else None
     return {

@@ -1,4 +1,4 @@
-"""Lesions as things: the connected pieces of a mask, their volumes and diameters."""
+"""Measure lesions: the connected pieces of a mask, their volumes and diameters."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-import scipy  # imports its parts when they are first used: no help text waits for them
+import scipy  # imports its parts on first use, so that no help text waits for them
 from nibabel.affines import apply_affine
 
 Box = tuple[slice, ...]
 
-LISTED = 1000  # a mask with more lesions is noise, and nobody reads on
+LISTED = 1000  # a mask with more lesions is noise
 FACES = 0.5 * np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)])
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected piece. ``slices``: the first and the last that show it; ``largest``: the one that shows most."""
+    """One connected piece of a mask.
+
+    ``slices``: first and last slice with the lesion; ``largest``: the slice with the most voxels of the lesion.
+    """
 
     volume_ml: float
     diameter_mm: float
@@ -27,14 +30,22 @@ class Lesion:
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Pieces of a mask ``(S, H, W)`` that connect by faces (6-neighbourhood), numbered from 1, and their count."""
+    """Number the pieces of a mask ``(S, H, W)`` that connect by faces (6-neighbourhood), from 1; return their count."""
     return cc3d.connected_components(mask, connectivity=6, return_N=True, binary_image=True)
 
 
 def label_box(labels: np.ndarray, lowest: int) -> Box | None:
-    """The smallest box around the voxels ``(S, H, W)`` of at least ``lowest``; None where there is none."""
+    """Return the smallest box around the voxels of at least ``lowest``.
+
+    Args:
+        labels: ``(S, H, W)``.
+        lowest: the lowest label that counts.
+
+    Returns:
+        A slice per axis; None if no voxel counts.
+    """
     inside = [np.zeros(size, bool) for size in labels.shape]
-    for number, labels_of_slice in enumerate(labels):  # one by one, since a whole volume's comparison takes memory
+    for number, labels_of_slice in enumerate(labels):  # one by one, to save memory
         mask = labels_of_slice >= lowest
         rows = mask.any(axis=1)
         if rows.any():
@@ -47,28 +58,36 @@ def label_box(labels: np.ndarray, lowest: int) -> Box | None:
 
 
 def box_around(parts: Iterable[Box]) -> Box:
-    """The smallest box around several."""
+    """Return the smallest box around several boxes."""
     return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*parts, strict=True))
 
 
 def boxes(numbered: np.ndarray) -> Sequence[Box]:
-    """The box of each component; that of component 1 first."""
+    """Return the box of each component, that of component 1 first."""
     return cc3d.statistics(numbered)["bounding_boxes"][1:]
 
 
-def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple[int, list[Lesion]]:
-    """How many lesions LiTS labels ``(S, H, W)`` have, and the ``most`` largest, the largest first.
+def measure(labels: np.ndarray, affine: np.ndarray, voxel_ml: float, most: int = LISTED) -> tuple[int, list[Lesion]]:
+    """Count the lesions of LiTS labels and measure the largest of them.
 
-    ``affine`` brings ``(column, row, slice)`` to mm. Volumes count voxels. The diameter is the largest distance, in
-    any direction, between two vertices of the surface mesh, which lie on the faces of the outermost voxels (the
-    maximum 3D diameter of the Image Biomarker Standardisation Initiative): a voxel is as long as its longest edge.
+    A volume is the number of voxels times ``voxel_ml``. A diameter is the largest distance, in any direction, between
+    two vertices of the surface mesh, which lie on the faces of the outermost voxels (the maximum 3D diameter of the
+    Image Biomarker Standardisation Initiative). The diameter of one voxel is therefore its longest edge.
+
+    Args:
+        labels: LiTS labels ``(S, H, W)``.
+        affine: from ``(column, row, slice)`` to mm.
+        voxel_ml: volume of a voxel in mL.
+        most: how many lesions to measure.
+
+    Returns:
+        The number of lesions, and at most ``most`` of them, the largest first.
     """
     around = label_box(labels, 2)
     if around is None:
         return 0, []
     numbered, count = components(labels[around] == 2)
     facts = cc3d.statistics(numbered)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     corner = np.array([side.start for side in around])
     found = []
     largest = 1 + np.argsort(-facts["voxel_counts"][1:].astype(np.int64), kind="stable")[:most]
@@ -90,8 +109,8 @@ def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple
 
 
 def diameter(lesion: np.ndarray, affine: np.ndarray) -> float:
-    """The largest distance in mm within one lesion ``(S, H, W)``: see ``measure``."""
-    # Of each row of voxels only the ends can be corners of the hull.
+    """Return the largest distance in mm within one lesion ``(S, H, W)``; see ``measure``."""
+    # Only the ends of a row of voxels can be corners of the hull.
     ends = np.zeros_like(lesion)
     slices, rows = np.nonzero(lesion.any(axis=2))
     lines = lesion[slices, rows]

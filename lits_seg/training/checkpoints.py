@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.models.cost import count_parameters
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 # A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
 # classes of these kinds, from these packages.
@@ -27,11 +27,11 @@ PACKAGES = (
     "torch.nn.",
     "torch.optim.",
 )
-SETTINGS = frozenset(inspect.signature(LesionSegmenter.__init__).parameters) - {"self"}
+SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A Lightning checkpoint of a ``LesionSegmenter``, on the CPU.
+    """A Lightning checkpoint of a ``LesionModule``, on the CPU.
 
     Raises ``InputError`` for a file that is missing, damaged, not ours, or names what it may not name.
     """
@@ -60,10 +60,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_segmenter(path: str | Path) -> LesionSegmenter:
+def load_segmenter(path: str | Path) -> LesionModule:
     """The network of a checkpoint with all that belongs to it, in eval mode, on the CPU."""
     checkpoint = read_checkpoint(path)
-    segmenter = LesionSegmenter(**checkpoint["hyper_parameters"])
+    segmenter = LesionModule(**checkpoint["hyper_parameters"])
     try:
         segmenter.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -71,7 +71,7 @@ def load_segmenter(path: str | Path) -> LesionSegmenter:
     return segmenter.eval()
 
 
-def describe_network(segmenter: LesionSegmenter) -> dict[str, Any]:
+def describe_network(segmenter: LesionModule) -> dict[str, Any]:
     """The network's class, its decoder by level, and the number of its parameters."""
     model = segmenter.hparams["model"]
     return {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 SETTINGS = {
     "model": {
@@ -23,10 +23,10 @@ SETTINGS = {
 }
 
 
-def save_checkpoint(path: Path, seed: int = 0, settings: dict = SETTINGS, **stored: object) -> LesionSegmenter:
+def save_checkpoint(path: Path, seed: int = 0, settings: dict = SETTINGS, **stored: object) -> LesionModule:
     """A network of these settings, drawn by ``seed``. ``stored``: what the file says instead, fitting or not."""
     torch.manual_seed(seed)
-    module = LesionSegmenter(**settings)
+    module = LesionModule(**settings)
     module.loss.set_counts([90, 10, 5][: module.classes])
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": {**settings, **stored}}, path)
     return module.eval()
