@@ -1,8 +1,8 @@
-"""``python -m lits_seg.export``: a checkpoint as files that run without PyTorch, each checked, and their table."""
+"""``python -m lits_seg.export``: write a checkpoint as files that run without PyTorch, check and compare them."""
 
 import os
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry, require_number, require_paths
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256, write_text
+from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
 from lits_seg.exporters.files import ENDINGS, open_file, pairs, write_file
-from lits_seg.exporters.metadata import describe_export, provenance
+from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
 from lits_seg.exporters.parity import lesion_dice, milliseconds, network_images, parity, slices_of
 from lits_seg.exporters.references import Volumes, find_volumes
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor
+from lits_seg.runs.provenance import provenance
 from lits_seg.training.checkpoints import load_segmenter
 from lits_seg.training.module import LesionModule
 
@@ -31,19 +33,19 @@ CHECKPOINT = "the checkpoint, by PyTorch"
 
 @entry("export")
 def main(cfg: DictConfig) -> None:
-    """Writes the files and ``exports.md``; a file that does not do what the checkpoint does is an error."""
+    """Write the files and ``exports.md``. A file that disagrees with the checkpoint is an error and is deleted."""
     require_paths(cfg, "ckpt", "output", "references")
     wanted = pairs(_texts(cfg.format), _texts(cfg.precision))
     _require_numbers(cfg)
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
-    segmenter = load_segmenter(cfg.ckpt)
-    volumes = find_volumes(cfg, segmenter)
+    module = load_segmenter(cfg.ckpt)
+    volumes = find_volumes(cfg, module)
     output = Path(cfg.output)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as scratch:
-            checkpoint, *rows = _export(cfg, segmenter, volumes, wanted, Path(scratch))
+            checkpoint, *rows = _export(cfg, module, volumes, wanted, Path(scratch))
             for row in rows:
                 Path(scratch, row.file).replace(output / row.file)
     finally:
@@ -52,7 +54,7 @@ def main(cfg: DictConfig) -> None:
     text = _text(cfg, table(checkpoint, rows), volumes, len(checkpoint.dice))
     write_text(output / "exports.md", text)
     about = {
-        **provenance(cfg.ckpt),
+        **as_plain(provenance(cfg.ckpt)),
         "volumes": str(volumes.root),
         "synthetic": volumes.synthetic,
         "patients": [case.name for case in volumes.test[: cfg.patients]],
@@ -60,8 +62,8 @@ def main(cfg: DictConfig) -> None:
         "threads": cfg.threads or os.cpu_count(),
         "processor": processor(),
     }
-    files = [{**asdict(row), "sha256": sha256(output / row.file)} for row in rows]
-    write_text(output / "exports.json", json_text({**about, "pytorch": asdict(checkpoint), "files": files}))
+    files = [{**as_plain(row), "sha256": sha256(output / row.file)} for row in rows]
+    write_text(output / "exports.json", json_text({**about, "pytorch": as_plain(checkpoint), "files": files}))
     print(text)
 
 
@@ -75,24 +77,24 @@ def _require_numbers(cfg: DictConfig) -> None:
 
 
 def _export(
-    cfg: DictConfig, segmenter: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
+    cfg: DictConfig, module: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
 ) -> list[Row]:
-    """Writes the files into ``scratch``, checks and measures them; the checkpoint's own row is the first."""
-    parts = export_parts(segmenter, scratch)
-    calibration = network_images(segmenter, slices_of(volumes.train, cfg.calibration, segmenter.context))
-    checked = slices_of(volumes.test, cfg.slices, segmenter.context)
+    """Write the files into ``scratch``, check and measure them; the first row is the checkpoint's own."""
+    parts = export_parts(module, scratch)
+    calibration = network_images(module, slices_of(volumes.train, cfg.calibration, module.context))
+    checked = slices_of(volumes.test, cfg.slices, module.context)
     segmenters: dict[str, Segmenter] = {CHECKPOINT: Ensemble([cfg.ckpt], device="cpu")}
     rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
     for format, precision in wanted:
         path = scratch / f"{cfg.name}_{precision}{ENDINGS[format]}"
-        metadata = describe_export(cfg.ckpt, segmenter, format, precision)
+        metadata = describe_export(cfg.ckpt, module, format, precision)
         if format == "executorch":
-            metadata["plane"] = list(checked.shape[2:])
-        write_file(segmenter, parts, calibration, path, metadata)
+            metadata = replace(metadata, plane=list(checked.shape[2:]))
+        write_file(module, parts, calibration, path, metadata)
         exported = open_file(path, cfg.threads)
-        found = parity(segmenter, exported.logits(checked), checked)
+        found = parity(module, exported, checked)
         found.require(path.name, precision)
-        print(f"{path.name}: written, {found.labels:.4%} of the labels as PyTorch's", flush=True)
+        print(f"{path.name}: written, {found.labels:.4%} of the labels match PyTorch's", flush=True)
         segmenters[path.name] = exported
         rows.append(Row(format, precision, path.name, path.stat().st_size, found))
     taken = milliseconds(segmenters, checked)
@@ -100,7 +102,7 @@ def _export(
     patients = volumes.test[: cfg.patients]
     print(f"lesion Dice of {len(rows)} on {len(patients)} patients …", flush=True)
     return [
-        # ExecuTorch's take slices of one size, which not all volumes have.
+        # ExecuTorch's files take slices of one size, which not all volumes have.
         row
         if row.format == "executorch"
         else replace(row, dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
@@ -111,7 +113,7 @@ def _export(
 def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
     kind = "synthetic volumes" if volumes.synthetic else "volumes"
     same = volumes.train == volumes.test
-    patients_are = "of the same volumes, that int8 was calibrated on, too" if same else "that were kept for tests"
+    patients_are = "of the same volumes, which int8 was calibrated on, too" if same else "that were kept for tests"
     threads = cfg.threads or os.cpu_count()
     return "\n".join(
         [
@@ -119,8 +121,8 @@ def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
             "",
             rows,
             "",
-            f"Parity and time: {cfg.slices} slices of {kind} ({volumes.root}), HU in, labels out, in turns, the",
-            f"fastest of several; {threads} threads of {processor()}. Lesion Dice per case: of {patients}",
+            f"Parity and time: {cfg.slices} slices of {kind} ({volumes.root}), from HU to labels, measured in turns,",
+            f"the fastest of several rounds; {threads} threads of {processor()}. Lesion Dice per case: of {patients}",
             f"{'patient' if patients == 1 else 'patients'} {patients_are}.",
             f"Worth it: loses at most {MOST_LOST} lesion Dice, and is {LEAST_GAIN} times as fast as the format's fp32.",
             RESEARCH_USE,
