@@ -81,7 +81,7 @@ def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: 
     if len(shape) != 3:
         raise InputError(path, "a 3-D volume", f"{len(shape)} dimensions, shape {shape}")
     if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
-        raise InputError(path, "an affine that tells the axes apart", f"{affine.tolist()}")
+        raise InputError(path, "an affine with three distinct axes", f"{affine.tolist()}")
     if dtype.kind not in "iuf" or 0 in shape:
         raise InputError(path, "voxels with one real number each", f"type {dtype}, shape {shape}")
 

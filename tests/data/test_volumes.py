@@ -163,7 +163,7 @@ def damage(root: Path, what: str) -> Path:
         ("NaN", "finite HU", "1 NaN"),
         ("infinite", "finite HU", "2 NaN or infinite"),
         ("label 1.5", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 1.5, 2"),
-        ("no affine", "an affine that tells the axes apart", ""),
+        ("no affine", "an affine with three distinct axes", ""),
         ("shape", str(SHAPE), str((*SHAPE[:2], SHAPE[2] - 1))),
         ("label 7", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 2, 7"),
     ],
