@@ -1,21 +1,27 @@
-"""``python -m lits_seg.prepare``: verify a data set, write its slice store, and tell what a person should know."""
+"""``lits-seg prepare``: check a data set, write its slice store, and report its cases, slices and warnings."""
+
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("prepare")
 
 import base64
 import io
 import json
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 from PIL import Image
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
+from lits_seg.common.settings import Place
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.store import StoredCase
 from lits_seg.training.pictures import tinted
@@ -23,11 +29,25 @@ from lits_seg.training.pictures import tinted
 COLUMNS = ("case", "axes", "shape", "spacing mm", "HU", "liver HU", "liver mL", "lesion mL", "slices", "warnings")
 
 
-@entry("prepare")
-def main(cfg: DictConfig) -> None:
-    """Prints the table and writes it as ``check.json`` and ``check.html``."""
-    if cfg.prepare.on_error not in ("stop", "skip"):
-        raise InputError("prepare.on_error", "stop or skip", cfg.prepare.on_error)
+@dataclass(frozen=True)
+class Reaction:
+    """What the command does about cases that cannot be used."""
+
+    on_error: Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/prepare.yaml``; ``data`` is the configuration of a ``SliceDataModule``."""
+
+    prepare: Reaction
+    output: Place
+    data: dict[str, Any]
+
+
+@entry("commands/prepare", Settings)
+def main(cfg: Settings) -> None:
+    """Print the table and write it as ``check.json`` and ``check.html``."""
     datamodule: SliceDataModule = instantiate(cfg.data)
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
@@ -142,7 +162,3 @@ def _thumbnail(case: StoredCase, side: int = 128) -> str:
     stream = io.BytesIO()
     picture.save(stream, "png")
     return base64.b64encode(stream.getvalue()).decode()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,9 @@
-"""``python -m lits_seg.train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+"""``lits-seg train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("train")
 
 import json
 import logging
@@ -185,7 +190,3 @@ def _finish_wandb() -> None:
     # W&B keeps one run a process: without this, the runs of a sweep would merge into one.
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
         sys.modules["wandb"].finish()
-
-
-if __name__ == "__main__":
-    main()

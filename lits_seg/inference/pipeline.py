@@ -44,13 +44,6 @@ class Prediction:
     page: bool = True
     about: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise InputError("batch_size", "a number of slices, at least 1", self.batch_size)
-        for name in ("probability", "page"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(name, "true or false", getattr(self, name))
-
     def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> dict[str, Any]:
         """Writes ``name.nii.gz``, ``.json``, ``.html`` and, of a DICOM series, ``.dcm`` into ``output``; all or none.
 

@@ -187,9 +187,9 @@ def _write_case(root: Path, seed: int, case: int, size: int, slices: int) -> Non
 
 
 def main() -> None:
-    """``python -m lits_seg.phantom.write FOLDER``."""
+    """``lits-seg phantom FOLDER``."""
     parser = argparse.ArgumentParser(
-        prog="python -m lits_seg.phantom.write",
+        prog="lits-seg phantom",
         description="Write synthetic abdominal CT volumes with liver lesions in LiTS layout. Research use only.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
