@@ -78,7 +78,7 @@ def test_a_command_does_the_same_through_either_name(tmp_path: Path) -> None:
 
 def test_ranks_of_the_console_script_are_started_as_its_command(tmp_path: Path) -> None:
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
-    status, out, err = run("train", *SMOKE, *ranks, door="script", cwd=tmp_path)
+    status, _, err = run("train", *SMOKE, *ranks, door="script", cwd=tmp_path)
     assert status == 0, err
     result = json.loads((tmp_path / "runs" / "ranks" / "result.json").read_text())
     assert result["device"] == "2 x cpu"

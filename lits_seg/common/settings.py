@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Lt
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from lits_seg.common.errors import InputError
 
@@ -119,7 +119,7 @@ def _quoted(value: str) -> str:
     """Return a value in quotes if Hydra would read a number, a truth value or null."""
     try:
         read = OverridesParser.create().parse_override(f"key={value}").value()
-    except OverrideParseException:
+    except HydraException:
         return value  # Hydra's own error names what is wrong
     return f"'{value}'" if read is None or isinstance(read, (bool, int, float)) else value
 

@@ -14,6 +14,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.evaluation.score_tables import DEFINITIONS, write_scores
 from lits_seg.models.cost import count_macs
 from lits_seg.runs.folder import CONFIG, SPLIT
+from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import summary, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import describe_network, load_segmenter
@@ -74,7 +75,7 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceData
     config = Path(cfg.ckpt).absolute().parent.parent / CONFIG
     if not config.exists():
         raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
-    return instantiate(OmegaConf.load(config).data)
+    return instantiate(with_new_names(OmegaConf.to_container(OmegaConf.load(config).data)))
 
 
 def _facts(cfg: DictConfig, segmenter: LesionSegmenter, datamodule: SliceDataModule) -> dict[str, Any]:
