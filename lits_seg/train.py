@@ -34,6 +34,7 @@ from lits_seg.runs.result import summary, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training import baseline
 from lits_seg.training.checkpoints import require_same_model
+from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionSegmenter
 from lits_seg.training.patient_scores import PatientScores
 
@@ -65,6 +66,7 @@ def main(cfg: DictConfig) -> float | None:
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     """One run. The result is also written to ``result.json``; None from ranks other than the first, and from
     a ``fast_dev_run``, which keeps no checkpoint."""
+    hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     try:
         resume = _resume_from(cfg, folder)

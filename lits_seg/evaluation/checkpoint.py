@@ -1,7 +1,6 @@
 """The third door of ``evaluate``: a checkpoint, on its own test patients or on other volumes."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import summary, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import describe_network, load_segmenter
+from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionSegmenter
 from lits_seg.training.patient_scores import PatientScores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
     """Scores a checkpoint on whole volumes, without keeping its masks; draws overlays, too."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    hide_chatter()
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
