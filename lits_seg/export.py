@@ -1,19 +1,24 @@
-"""``python -m lits_seg.export``: write a checkpoint as files that run without PyTorch, check and compare them."""
+"""``lits-seg export``: write a checkpoint as files that run without PyTorch, check each, and compare them."""
+
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("export")
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import OmegaConf
 
 from lits_seg import RESEARCH_USE
-from lits_seg.cli import entry, require_number, require_paths
+from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256, write_text
 from lits_seg.common.records import as_plain
+from lits_seg.common.settings import Count, CountOrZero, Place
 from lits_seg.common.tables import json_text
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
 from lits_seg.exporters.files import ENDINGS, open_file, pairs, write_file
@@ -31,15 +36,34 @@ from lits_seg.training.module import LesionModule
 CHECKPOINT = "the checkpoint, by PyTorch"
 
 
-@entry("export")
-def main(cfg: DictConfig) -> None:
-    """Write the files and ``exports.md``. A file that disagrees with the checkpoint is an error and is deleted."""
-    require_paths(cfg, "ckpt", "output", "references")
-    wanted = pairs(_texts(cfg.format), _texts(cfg.precision))
-    _require_numbers(cfg)
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/export.yaml``."""
+
+    ckpt: Place
+    format: list[str]
+    precision: list[str]
+    output: Place
+    name: str
+    references: Place | None
+    slices: Count
+    calibration: Count
+    patients: CountOrZero | None
+    threads: Count | None
+    store: Place
+    batch_size: Count
+    workers: CountOrZero
+
+
+@entry("commands/export", Settings)
+def main(cfg: Settings) -> None:
+    """Write the files and ``exports.md``; a file whose labels differ from the checkpoint's is an error."""
+    wanted = pairs(cfg.format, cfg.precision)
+    if not cfg.name or Path(cfg.name).name != cfg.name:
+        raise InputError("name", "the beginning of a file's name", repr(cfg.name))
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     module = load_segmenter(cfg.ckpt)
-    volumes = find_volumes(cfg, module)
+    volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
     output = Path(cfg.output)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
@@ -67,17 +91,8 @@ def main(cfg: DictConfig) -> None:
     print(text)
 
 
-def _require_numbers(cfg: DictConfig) -> None:
-    for name in ("slices", "calibration", "batch_size"):
-        require_number(cfg, name)
-    require_number(cfg, "threads", or_null=True)
-    require_number(cfg, "patients", least=0, or_null=True)
-    if not str(cfg.name) or Path(str(cfg.name)).name != str(cfg.name):
-        raise InputError("name", "the beginning of a file's name", repr(cfg.name))
-
-
 def _export(
-    cfg: DictConfig, module: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
+    cfg: Settings, module: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
 ) -> list[Row]:
     """Write the files into ``scratch``, check and measure them; the first row is the checkpoint's own."""
     parts = export_parts(module, scratch)
@@ -110,7 +125,7 @@ def _export(
     ]
 
 
-def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
+def _text(cfg: Settings, rows: str, volumes: Volumes, patients: int) -> str:
     kind = "synthetic volumes" if volumes.synthetic else "volumes"
     same = volumes.train == volumes.test
     patients_are = "of the same volumes, which int8 was calibrated on, too" if same else "that were kept for tests"
@@ -129,11 +144,3 @@ def _text(cfg: DictConfig, rows: str, volumes: Volumes, patients: int) -> str:
             "",
         ]
     )
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(part) for part in (value if isinstance(value, ListConfig) else [value])]
-
-
-if __name__ == "__main__":
-    main()

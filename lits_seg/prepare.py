@@ -1,12 +1,17 @@
-"""``python -m lits_seg.prepare``: verify a data set, write its slice store, and report what a person should know."""
+"""``lits-seg prepare``: check a data set, write its slice store, and report its cases, slices and warnings."""
+
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("prepare")
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 from PIL import Image
 
 from lits_seg import RESEARCH_USE
@@ -15,6 +20,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
 from lits_seg.common.records import as_plain
+from lits_seg.common.settings import Place
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.store import StoredCase
 from lits_seg.training.pictures import tinted
@@ -65,11 +71,25 @@ class DataReport:
     cases: list[CaseRow]
 
 
-@entry("prepare")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Reaction:
+    """What the command does about cases that cannot be used."""
+
+    on_error: Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/prepare.yaml``; ``data`` is the configuration of a ``SliceDataModule``."""
+
+    prepare: Reaction
+    output: Place
+    data: dict[str, Any]
+
+
+@entry("commands/prepare", Settings)
+def main(cfg: Settings) -> None:
     """Print the table and write it as ``check.json`` and ``check.html``."""
-    if cfg.prepare.on_error not in ("stop", "skip"):
-        raise InputError("prepare.on_error", "stop or skip", cfg.prepare.on_error)
     datamodule: SliceDataModule = instantiate(cfg.data)
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
@@ -179,7 +199,3 @@ def _thumbnail(case: StoredCase) -> str:
     number = max(range(len(case)), key=lambda i: (case.lesion_pixels[i], case.liver_pixels[i], -abs(i - middle)))
     picture = Image.fromarray(tinted(case.images[number], case.labels[number])).resize((THUMBNAIL, THUMBNAIL))
     return base64_picture(picture, "png")
-
-
-if __name__ == "__main__":
-    main()

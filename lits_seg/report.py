@@ -1,12 +1,16 @@
-"""``python -m lits_seg.report runs=DIR``: compare finished runs, as a page, Markdown and CSV."""
+"""``lits-seg report runs=DIR``: compare finished runs, as a page, Markdown and CSV."""
 
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("report")
+
+from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
-
-from lits_seg.cli import entry, require_paths
-from lits_seg.common.errors import InputError
+from lits_seg.cli import entry
 from lits_seg.common.files import write_text
+from lits_seg.common.settings import Place, Share
 from lits_seg.common.tables import csv_text
 from lits_seg.comparison import rows
 from lits_seg.comparison.folders import find_runs
@@ -18,19 +22,24 @@ from lits_seg.comparison.text import report_text
 PAGE, TEXT, VARIANTS, PAIRS, CASES = "report.html", "report.md", "report.csv", "pairs.csv", "cases.csv"
 
 
-@entry("report")
-def main(cfg: DictConfig) -> None:
-    """Prints the Markdown and writes all into ``output``."""
-    require_paths(cfg, "runs", "output")
-    margin = cfg.margin
-    if not isinstance(margin, (int, float)) or isinstance(margin, bool) or not 0 <= margin < 1:
-        raise InputError("margin", "a part of the Dice, 0 or more and less than 1", margin)
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/report.yaml``."""
+
+    runs: Place
+    output: Place
+    baseline: list[str]
+    margin: Share
+
+
+@entry("commands/report", Settings)
+def main(cfg: Settings) -> None:
+    """Print the Markdown and write all files into ``output``."""
     found = find_runs(cfg.runs)
-    baseline = ", ".join(map(str, cfg.baseline)) if isinstance(cfg.baseline, ListConfig) else str(cfg.baseline)
-    groups, notes = pool(found.finished, baseline), run_notes(found)
-    text = report_text(groups, found, notes, margin)
+    groups, notes = pool(found.finished, ", ".join(cfg.baseline)), run_notes(found)
+    text = report_text(groups, found, notes, cfg.margin)
     files = {
-        PAGE: page(groups, found, notes, margin),
+        PAGE: page(groups, found, notes, cfg.margin),
         TEXT: f"{text}\n",
         VARIANTS: csv_text(list(rows.variant_rows(groups))),
         PAIRS: csv_text(list(rows.pair_rows(groups)), rows.PAIR_COLUMNS),
@@ -41,7 +50,3 @@ def main(cfg: DictConfig) -> None:
     for name, content in files.items():
         write_text(output / name, content)
     print(text, f"\nwritten to: {output / PAGE}", sep="\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,9 @@
-"""``python -m lits_seg.train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+"""``lits-seg train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("train")
 
 import json
 import logging
@@ -29,6 +34,7 @@ from lits_seg.runs.result import summary, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training import baseline
 from lits_seg.training.checkpoints import require_same_model
+from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 
@@ -60,6 +66,7 @@ def main(cfg: DictConfig) -> float | None:
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     """One run. The result is also written to ``result.json``; None from ranks other than the first, and from
     a ``fast_dev_run``, which keeps no checkpoint."""
+    hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     try:
         resume = _resume_from(cfg, folder)
@@ -185,7 +192,3 @@ def _finish_wandb() -> None:
     # W&B keeps one run a process: without this, the runs of a sweep would merge into one.
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
         sys.modules["wandb"].finish()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,6 @@
 """The third door of ``evaluate``: a checkpoint, on its own test patients or on other volumes."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,18 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.evaluation.score_tables import DEFINITIONS, write_scores
 from lits_seg.models.cost import count_macs
 from lits_seg.runs.folder import CONFIG, SPLIT
+from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import summary, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import describe_network, load_segmenter
+from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
     """Scores a checkpoint on whole volumes, without keeping its masks; draws overlays, too."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    hide_chatter()
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
@@ -74,7 +75,7 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
     config = Path(cfg.ckpt).absolute().parent.parent / CONFIG
     if not config.exists():
         raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
-    return instantiate(OmegaConf.load(config).data)
+    return instantiate(with_new_names(OmegaConf.to_container(OmegaConf.load(config).data)))
 
 
 def _facts(cfg: DictConfig, segmenter: LesionModule, datamodule: SliceDataModule) -> dict[str, Any]:

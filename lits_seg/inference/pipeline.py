@@ -43,13 +43,6 @@ class Prediction:
     probability: bool = False
     page: bool = True
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise InputError("batch_size", "a number of slices, at least 1", self.batch_size)
-        for name in ("probability", "page"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(name, "true or false", getattr(self, name))
-
     def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> CtReport:
         """Write ``name.nii.gz``, ``.json``, ``.html`` and, for a DICOM series, ``.dcm``: all files or none.
 

@@ -28,12 +28,8 @@ class Rules:
     largest_lesion: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("largest_liver", "largest_lesion"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"rules.{name}", "true or false", getattr(self, name))
-        volume = self.min_lesion_ml
-        if isinstance(volume, bool) or not isinstance(volume, (int, float)) or not 0 <= volume < np.inf:
-            raise InputError("rules.min_lesion_ml", "a volume in mL, 0 or more", volume)
+        if not 0 <= self.min_lesion_ml < np.inf:
+            raise InputError("rules.min_lesion_ml", "a volume in mL, 0 or more", self.min_lesion_ml)
 
     def __call__(self, labels: np.ndarray, voxel_ml: float) -> None:
         """Change a mask in place.

@@ -1,4 +1,4 @@
-"""``python -m lits_seg.phantom FOLDER``: write the synthetic data set."""
+"""``lits-seg phantom FOLDER``: write the synthetic data set."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from lits_seg.phantom.write import write_phantom
 def main() -> None:
     """Read the arguments and write the volumes."""
     parser = argparse.ArgumentParser(
-        prog="python -m lits_seg.phantom",
+        prog="lits-seg phantom",
         description="Write synthetic abdominal CT volumes with liver lesions in LiTS layout. Research use only.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.models.cost import count_parameters
+from lits_seg.runs.renamed import with_new_names
 from lits_seg.training.module import LesionModule
 
 # A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
@@ -54,7 +55,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         or not isinstance(checkpoint.get("state_dict"), dict)
     ):
         raise InputError(path, "a checkpoint of lits_seg", "one of another program or version")
-    for key, value in _texts(settings):
+    checkpoint["hyper_parameters"] = with_new_names(settings)
+    for key, value in _texts(checkpoint["hyper_parameters"]):
         if "${" in value or (key == "_target_" and not _trusted(value)):
             raise InputError(path, f"networks, losses and optimizers from {', '.join(PACKAGES)}", value)
     return checkpoint
