@@ -1,15 +1,16 @@
-"""What the entry points share: where ``conf/`` is, and how errors reach the user."""
+"""How every command starts and ends: its configuration, its settings, and how errors reach the user."""
 
 import errno
 import functools
+import importlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +22,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 from lits_seg.common.dependencies import missing
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
+from lits_seg.common.settings import annotations, keep_texts, read_settings
 from lits_seg.runs.naming import decoder_name, job_name, run_dir, sweep_name
 
 for resolver in (run_dir, sweep_name, job_name, decoder_name):
@@ -28,133 +30,119 @@ for resolver in (run_dir, sweep_name, job_name, decoder_name):
 OmegaConf.register_new_resolver(
     "gpus", lambda kind, devices: devices if kind in ("gpu", "cuda") else None, replace=True
 )
+OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
 
-# Of Hydra's own choices, those that come with its plugins.
+# Texts among the settings of train and of conf/data, which have no dataclass.
+TEXTS = {
+    **dict.fromkeys(("name", "runs", "store", "data.root", "data.store"), str),
+    **dict.fromkeys(("sweep", "ckpt_path", "data.test_root"), str | None),
+}
+
+# Groups of Hydra's own that a plugin fills.
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 
 
-def entry(config_name: str, folder: Path = CONF) -> Callable[[Callable[[DictConfig], Any]], Callable[[], Any]]:
-    """Makes ``task(cfg)`` a command with ``conf/<config_name>.yaml`` (or the same below ``folder``) as its defaults.
+def entry(
+    config: str, settings: type | None = None, folder: Path = CONF
+) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
+    """Make a function of the configuration a command.
 
-    Or ``conf/<config_name>/<config_name>.yaml``, for a command whose keys have the names of the other commands' groups.
+    The command prints an error that the user can correct (a wrong file, group, key or value) as one message on stderr
+    and exits with status 1. Any other error is a fault of this package and keeps its traceback.
 
-    What the user can mend (a wrong file, group, key or value) is told in one message on stderr, exit status 1.
-    Anything else is a fault of ours and keeps its traceback.
+    Args:
+        config: the file below ``folder`` that holds the defaults, without ``.yaml``. Its folder holds the groups.
+        settings: the dataclass that the function gets; None: the function gets Hydra's own ``DictConfig``.
+        folder: of the configuration.
     """
+    path = folder / config
+    kinds = {**TEXTS, **dict(annotations(settings) if settings else ())}
 
-    folder = folder / config_name if (folder / config_name).is_dir() else folder
-
-    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], Any]:
+    def decorate(task: Callable[[Any], Any]) -> Callable[[], Any]:
         @functools.wraps(task)
         def job(cfg: DictConfig) -> Any:
-            try:
-                return task(cfg)
-            except Exception as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise
-                _exit(error)  # from within the job: Hydra would put a line of its own before the message
+            # In here, since Hydra would print a line of its own before the message. A sweep collects errors itself.
+            with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else errors_for_users():
+                return task(cfg if settings is None else read_settings(settings, _plain(cfg)))
 
+        @functools.wraps(task)
         def main() -> Any:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of Hydra's own printing
-            try:
-                with _sigterm_is_an_exception():
-                    return hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(job)()
-            except KeyboardInterrupt:
-                print("stopped", file=sys.stderr)
-                sys.exit(128 + signal.SIGINT)
-            except Exception as error:
-                _exit(error)
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
+            sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
+            with errors_for_users(), _signals():
+                return hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.name)(job)()
 
         return main
 
     return decorate
 
 
+def start(command: str) -> NoReturn:
+    """Import and run a command, for a module that is run as ``__main__``.
+
+    Call this before the module's own imports: one of them may lack its package, which is then one message, too.
+    """
+    with errors_for_users():
+        main = importlib.import_module(f"lits_seg.{command}").main
+    main()
+    sys.exit()
+
+
 @contextmanager
-def _sigterm_is_an_exception() -> Iterator[None]:
-    """So that nothing unfinished stays behind."""
+def errors_for_users() -> Iterator[None]:
+    """Print an error that the user can correct as one message and exit with status 1; let any other pass."""
+    try:
+        yield
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        sys.exit(f"error: {message}")
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """End on Ctrl-C and SIGTERM with the shell's exit status, after all that is unfinished has been removed."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _exit(error: Exception) -> None:
-    message = explain(error)
-    if message is None:
-        raise error
-    sys.exit(f"error: {message}")
-
-
 def explain(error: BaseException) -> str | None:
-    """The message for the user where ``error``, or what caused it, is something that the user can mend."""
+    """Return the message for the user if the user can correct the error or its cause; else None."""
     chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, InputError):
-            return str(cause)
-        if (lacking := missing(cause)) is not None:
-            return lacking
-    for cause in chain:
-        if isinstance(cause, MissingMandatoryValue):
-            return f"{cause.full_key}: expected a value ({cause.full_key}=…); found none"
-        if isinstance(cause, OmegaConfBaseException):
-            return str(error).splitlines()[0] + _choices(cause)
-        if isinstance(cause, (PermissionError, NotADirectoryError, FileExistsError)) and cause.filename:
-            return f"{_place(cause)}: expected a place to write to; found: {cause.strerror}"
-        if isinstance(cause, FileNotFoundError) and cause.filename and _while_making_it(cause):
-            return f"{_place(cause)}: expected a place to write to; found: {cause.strerror}"
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            return f"{cause.filename or 'output'}: expected room to write; found: {cause.strerror}"
-        if isinstance(cause, OverrideParseException):
-            hint = "one with spaces, = or brackets in quotes of its own: 'input=\"my CT.nii\"'"
-            return f"{cause.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
-        if isinstance(cause, MissingConfigException) and str(cause.missing_cfg_file).startswith(_PLUGINS):
-            return f"{cause.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
-    if _raised_within("submitit", error):  # no Slurm here, or it refuses or has killed a job
+    for explained in (_said_by_us, _wrong_setting, _no_place_to_write):
+        for cause in chain:
+            if (message := explained(cause)) is not None:
+                return message
+    if _raised_within("submitit", error):  # without Slurm, or if Slurm refuses or ends a job
         return f"hydra/launcher: {error}"
-    # By its name: importing Lightning takes seconds, and not every command needs it.
+    # By its name: importing Lightning takes seconds, and not every command needs Lightning.
     if isinstance(error, HydraException) or type(error).__name__ == "MisconfigurationException":
         return str(error)
     return None
 
 
-def _while_making_it(error: OSError) -> bool:
-    making = ("mkdir", "makedirs", "mkdtemp", "write_text")
-    return any(frame.name in making for frame in traceback.extract_tb(error.__traceback__))
+def _said_by_us(error: BaseException) -> str | None:
+    return str(error) if isinstance(error, InputError) else missing(error)
 
 
-def _raised_within(package: str, error: BaseException) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and package in Path(frames[-1].filename).parts
-
-
-def _place(error: OSError) -> Path:
-    """What the user named: not the temporary name in it."""
-    path = Path(os.fsdecode(error.filename))
-    return path.parent if path.name.startswith(".") else path
-
-
-def require_paths(cfg: DictConfig, *names: str) -> None:
-    """Raises ``InputError`` where a setting is a list or a mapping instead of one path."""
-    for name in names:
-        if OmegaConf.is_config(cfg[name]):
-            raise InputError(name, "one file or folder", cfg[name])
-
-
-def require_number(cfg: DictConfig, name: str, least: int = 1, or_null: bool = False) -> None:
-    """Raises ``InputError`` where a setting is no whole number, at least ``least`` (nor null, where that may be)."""
-    value = cfg[name]
-    if value is None and or_null:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(name, f"a whole number, at least {least}{', or null' if or_null else ''}", value)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def _wrong_setting(error: BaseException) -> str | None:
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: expected a value ({error.full_key}=…); found none"
+    if isinstance(error, OmegaConfBaseException):
+        return str(error).splitlines()[0] + _choices(error)
+    if isinstance(error, OverrideParseException):
+        hint = "a value with spaces, = or brackets in quotes of its own: 'input=\"my CT.nii\"'"
+        return f"{error.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
+    if isinstance(error, MissingConfigException) and str(error.missing_cfg_file).startswith(_PLUGINS):
+        return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+    return None
 
 
 def _choices(error: OmegaConfBaseException) -> str:
@@ -163,3 +151,39 @@ def _choices(error: OmegaConfBaseException) -> str:
         return ""
     keys = ", ".join(str(key) for key in parent if key not in ("_target_", "hydra"))
     return f"\n{error.full_key or 'the key'}: expected one of {keys}"
+
+
+def _no_place_to_write(error: BaseException) -> str | None:
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return f"{error.filename or 'output'}: expected room to write; found: {error.strerror}"
+    unwritable = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
+    if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_making_it(error))):
+        path = Path(os.fsdecode(error.filename))
+        named = path.parent if path.name.startswith(".") else path  # a temporary name is none of the user's
+        return f"{named}: expected a place to write to; found: {error.strerror}"
+    return None
+
+
+def _while_making_it(error: FileNotFoundError) -> bool:
+    """Return whether a new file or folder was not found, as below /proc; a missing input is an ``InputError``."""
+    makers = ("mkdir", "makedirs", "mkdtemp", "write_text")
+    return any(frame.name in makers for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _raised_within(package: str, error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and package in Path(frames[-1].filename).parts
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,13 +1,17 @@
-"""``python -m lits_seg.dashboard entity=NAME``: a report on the W&B server that compares a project's runs.
+"""``lits-seg dashboard entity=NAME``: make a report on the W&B server that compares a project's runs.
 
 Needs the network, an account and the ``dashboard`` extra; nothing else in the project imports this file.
 """
 
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("dashboard")
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
@@ -33,15 +37,27 @@ FACTS = ("model", "decoder", "data", "fold", "seed", "size", "parameters", "macs
 SCORES = ("test/dice", "test/dice_global", "test/jaccard", "val/dice")
 CURVES = ("val/dice", "val/loss", "train/loss_epoch", "train/loss_step", "train/dice_global")
 
+Name = Annotated[str, "one name on the W&B server"]
 
-@entry("dashboard")
-def main(cfg: DictConfig) -> None:
-    """Builds the report and prints its address."""
-    for name in ("entity", "project", "sweep"):
-        value = cfg[name]
-        if OmegaConf.is_config(value) or value == "" or "/" in str(value) or (value is None and name != "sweep"):
-            raise InputError(name, "one name on the W&B server", repr(value))
-    entity, project, sweep = str(cfg.entity), str(cfg.project), None if cfg.sweep is None else str(cfg.sweep)
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/dashboard.yaml``."""
+
+    entity: Name | None  # null is an error, not the name "null"
+    project: Name | None
+    sweep: Name | None
+
+    def __post_init__(self) -> None:
+        for key, value in (("entity", self.entity), ("project", self.project), ("sweep", self.sweep)):
+            if value == "" or "/" in (value or "") or (value is None and key != "sweep"):
+                raise InputError(key, "one name on the W&B server", repr(value))
+
+
+@entry("commands/dashboard", Settings)
+def main(cfg: Settings) -> None:
+    """Build the report and print its address."""
+    entity, project, sweep = str(cfg.entity), str(cfg.project), cfg.sweep
     made = report(entity, project, sweep)
     with _server(entity, project) as api:
         found = len(api.runs(f"{entity}/{project}", filters={} if sweep is None else {"group": sweep}))
@@ -53,9 +69,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def report(entity: str, project: str, sweep: str | None = None) -> Any:
-    """The ``wandb_workspaces.reports.v2.Report``; nothing is sent before its ``save``.
+    """Return a ``wandb_workspaces.reports.v2.Report``; nothing is sent before its ``save``.
 
-    Raises ``InputError`` where the package is missing.
+    Args:
+        entity: the user or team on the server.
+        project: the project whose runs are compared.
+        sweep: compare only the runs of this sweep; None: all.
+
+    Raises:
+        InputError: if the package is missing.
     """
     try:
         import wandb_workspaces.reports.v2 as wr
@@ -138,13 +160,10 @@ def _run_panels(wr: Any) -> list[Any]:
 
 @contextmanager
 def _server(entity: str, project: str) -> Iterator[Any]:
-    """The server's API. Raises ``InputError`` where it cannot be used, within seconds."""
+    """Open the server's API; raise ``InputError`` within seconds if the server cannot be used."""
     import wandb
-    from wandb.sdk.lib.service.service_connection import (
-        WandbApiFailedError,
-    )  # what saving a report raises, no wandb.Error
 
-    # Online also where runs are kept offline by WANDB_MODE: this command was asked to reach the server.
+    # Online even if WANDB_MODE keeps runs offline: the user asked to reach the server.
     brief = wandb.Settings(mode="online", silent=True, x_graphql_retry_max=1, x_graphql_timeout_seconds=7)
     server = wandb.setup(brief).settings.base_url
     try:
@@ -158,14 +177,13 @@ def _server(entity: str, project: str) -> Iterator[Any]:
         yield api
     except InputError:
         raise
-    except (wandb.Error, WandbApiFailedError, ValueError) as error:
+    except Exception as error:
+        # Saving a report raises a class of the package's own that is no wandb.Error.
+        if not (isinstance(error, ValueError) or type(error).__module__.startswith("wandb.")):
+            raise
         expected = f"a project with runs ({UPLOAD}) that this account may write to"
         raise InputError(f"{server}/{entity}/{project}", expected, _first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-if __name__ == "__main__":
-    main()

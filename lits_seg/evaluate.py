@@ -1,64 +1,97 @@
-"""``python -m lits_seg.evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
+"""``lits-seg evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
 
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("evaluate")
+
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
-from lits_seg.cli import entry, require_paths
+from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
+from lits_seg.common.settings import Count, CountOrZero, Place
 from lits_seg.data.layouts import is_phantom
 from lits_seg.evaluation.masks import score_masks
 from lits_seg.evaluation.score_tables import References, write_comparison, write_scores
 from lits_seg.runs.provenance import provenance
 
 
-@entry("evaluate")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/evaluate.yaml``."""
+
+    predictions: Place | None
+    a: Place | None
+    b: Place | None
+    ckpt: Place | None
+    references: Place | None
+    output: Place
+    grid: Literal["affine", "voxels"]
+    store: Place
+    accelerator: str
+    precision: str
+    batch_size: Count
+    workers: CountOrZero
+
+
+@entry("commands/evaluate", Settings)
+def main(cfg: Settings) -> None:
     """Print the tables and write them into ``output``."""
-    require_paths(cfg, "ckpt", "predictions", "a", "b", "references", "output")
-    given = tuple(name for name in ("ckpt", "predictions", "a", "b") if cfg[name] is not None)
-    if given == ("predictions",):
-        print(evaluate_masks(cfg))
-    elif given == ("a", "b"):
-        print(compare_masks(cfg))
+    given = tuple(name for name in ("ckpt", "predictions", "a", "b") if getattr(cfg, name) is not None)
+    if cfg.predictions and given == ("predictions",):
+        print(evaluate_masks(cfg, cfg.predictions))
+    elif cfg.a and cfg.b and given == ("a", "b"):
+        print(compare_masks(cfg, cfg.a, cfg.b))
     elif given == ("ckpt",):
-        # Scoring masks does not need Lightning, whose import takes seconds.
+        # Scoring masks needs no Lightning, which starts slowly.
         from lits_seg.evaluation.checkpoint import evaluate_checkpoint
 
-        print(evaluate_checkpoint(cfg))
+        print(evaluate_checkpoint(OmegaConf.create(asdict(cfg))))
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"
         raise InputError("evaluate", "predictions=, or a= and b=, or ckpt=", found)
     print(f"written to: {cfg.output}")
 
 
-def evaluate_masks(cfg: DictConfig) -> str:
-    """Score a folder of masks and return the text to print."""
-    cases = score_masks(cfg.predictions, _references(cfg), cfg.grid, cfg.workers)
-    return write_scores(Path(cfg.output), cases, _described(cfg), _facts(cfg, "predictions"))
+def evaluate_masks(cfg: Settings, predictions: str) -> str:
+    """Score a folder of masks.
+
+    Args:
+        cfg: the command's settings.
+        predictions: the folder, or one file.
+    """
+    references = _references(cfg)
+    cases = score_masks(predictions, references, cfg.grid, cfg.workers)
+    return write_scores(Path(cfg.output), cases, _described(references), _facts(cfg, predictions=predictions))
 
 
-def compare_masks(cfg: DictConfig) -> str:
-    """Compare two folders of masks patient by patient and return the text to print."""
-    a, b = (score_masks(folder, _references(cfg), cfg.grid, cfg.workers) for folder in (cfg.a, cfg.b))
-    return write_comparison(Path(cfg.output), a, b, _described(cfg), _facts(cfg, "a", "b"))
+def compare_masks(cfg: Settings, a: str, b: str) -> str:
+    """Score two folders of masks and compare them patient by patient.
+
+    Args:
+        cfg: the command's settings.
+        a: the first folder, or one file.
+        b: the second.
+    """
+    references = _references(cfg)
+    cases_a, cases_b = (score_masks(folder, references, cfg.grid, cfg.workers) for folder in (a, b))
+    return write_comparison(Path(cfg.output), cases_a, cases_b, _described(references), _facts(cfg, a=a, b=b))
 
 
-def _references(cfg: DictConfig) -> str:
+def _references(cfg: Settings) -> str:
     if cfg.references is None:
         raise InputError("references", "a folder with reference masks (references=…)", "none")
     return cfg.references
 
 
-def _described(cfg: DictConfig) -> References:
-    return References(str(cfg.references), is_phantom(cfg.references) or None)
+def _described(references: str) -> References:
+    return References(references, is_phantom(references) or None)
 
 
-def _facts(cfg: DictConfig, *folders: str) -> dict[str, Any]:
-    return {**as_plain(provenance()), **{name: str(cfg[name]) for name in folders}, "grid": cfg.grid}
-
-
-if __name__ == "__main__":
-    main()
+def _facts(cfg: Settings, **folders: str) -> dict[str, Any]:
+    return {**as_plain(provenance()), **folders, "grid": cfg.grid}

@@ -1,12 +1,16 @@
-"""``python -m lits_seg.report runs=FOLDER``: compare finished runs, as a page, Markdown and CSV."""
+"""``lits-seg report runs=DIR``: compare finished runs, as a page, Markdown and CSV."""
 
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("report")
+
+from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
-
-from lits_seg.cli import entry, require_paths
-from lits_seg.common.errors import InputError
+from lits_seg.cli import entry
 from lits_seg.common.files import write_text
+from lits_seg.common.settings import Place, Share
 from lits_seg.common.tables import csv_text
 from lits_seg.comparison import rows
 from lits_seg.comparison.folders import find_runs, opened
@@ -21,20 +25,25 @@ PAIRS = "pairs.csv"
 CASES = "cases.csv"
 
 
-@entry("report")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings of ``conf/commands/report.yaml``."""
+
+    runs: Place
+    output: Place | None
+    baseline: list[str]
+    margin: Share
+
+
+@entry("commands/report", Settings)
+def main(cfg: Settings) -> None:
     """Print the Markdown and write all files into ``output``."""
-    require_paths(cfg, "runs", "output")
-    margin = cfg.margin
-    if not isinstance(margin, (int, float)) or isinstance(margin, bool) or not 0 <= margin < 1:
-        raise InputError("margin", "a part of the Dice, 0 or more and less than 1", margin)
-    baseline = ", ".join(map(str, cfg.baseline)) if isinstance(cfg.baseline, ListConfig) else str(cfg.baseline)
     with opened(cfg.runs) as folder:
         found = find_runs(folder, cfg.runs)
-        groups = pool(found.finished, baseline)
-        text = report_text(groups, found, margin)
+        groups = pool(found.finished, ", ".join(cfg.baseline))
+        text = report_text(groups, found, cfg.margin)
         files = {
-            PAGE: page(groups, found, margin),
+            PAGE: page(groups, found, cfg.margin),
             TEXT: f"{text}\n",
             VARIANTS: csv_text(list(rows.variant_rows(groups))),
             PAIRS: csv_text(list(rows.pair_rows(groups)), rows.PAIR_COLUMNS),
@@ -47,12 +56,8 @@ def main(cfg: DictConfig) -> None:
     print(text, f"\nwritten to: {output / PAGE}", sep="\n")
 
 
-def _output(cfg: DictConfig) -> Path:
+def _output(cfg: Settings) -> Path:
     if cfg.output is not None:
         return Path(cfg.output)
     runs = Path(cfg.runs)
     return runs.parent if runs.is_file() else runs
-
-
-if __name__ == "__main__":
-    main()

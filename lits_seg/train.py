@@ -1,4 +1,9 @@
-"""``python -m lits_seg.train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+"""``lits-seg train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+
+if __name__ == "__main__":
+    from lits_seg.cli import start
+
+    start("train")
 
 import logging
 import signal
@@ -30,7 +35,8 @@ from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_sc
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training import baseline
 from lits_seg.training.checkpoints import network_facts, require_same_model
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.messages import hide_chatter
+from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 
 log = logging.getLogger(__name__)
@@ -70,11 +76,12 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     Returns:
         The result; None from ranks other than the first, and from a ``fast_dev_run``, which keeps no checkpoint.
     """
+    hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     try:
         resume = _resume_from(cfg, folder)
         datamodule: SliceDataModule = instantiate(cfg.data)
-        module: LesionSegmenter = instantiate(cfg.module)
+        module: LesionModule = instantiate(cfg.module)
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
             callbacks=list(instantiate(cfg.callbacks).values()),
@@ -98,7 +105,7 @@ def _test(
     cfg: DictConfig,
     folder: Path,
     trainer: pl.Trainer,
-    module: LesionSegmenter,
+    module: LesionModule,
     datamodule: SliceDataModule,
     facts: RunFacts,
 ) -> RunResult | None:
@@ -145,7 +152,7 @@ def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
     return str(path)
 
 
-def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule) -> RunFacts:
+def _facts(cfg: DictConfig, module: LesionModule, datamodule: SliceDataModule) -> RunFacts:
     choices = HydraConfig.get().runtime.choices
     return RunFacts(
         **vars(network_facts(module)),
@@ -160,7 +167,7 @@ def _facts(cfg: DictConfig, module: LesionSegmenter, datamodule: SliceDataModule
     )
 
 
-def _latency(module: LesionSegmenter, datamodule: SliceDataModule) -> Latency:
+def _latency(module: LesionModule, datamodule: SliceDataModule) -> Latency:
     image = (datamodule.context, datamodule.preprocess.size)
     has_gpu = torch.cuda.is_available()
     return Latency(
@@ -202,7 +209,3 @@ def _finish_wandb() -> None:
     # W&B keeps one run in a process: without this, the runs of a sweep would merge into one.
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
         sys.modules["wandb"].finish()
-
-
-if __name__ == "__main__":
-    main()

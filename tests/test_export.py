@@ -19,7 +19,7 @@ from lits_seg.data.layouts import find_cases
 from lits_seg.exporters import comparison_table, parity
 from lits_seg.exporters.parity import Parity, slices_of
 from lits_seg.inference.ensemble import Ensemble
-from lits_seg.inference.exported import Exported
+from lits_seg.inference.exported import ExportedModel
 
 FILES = [
     "lits_seg_fp32.onnx",
@@ -78,7 +78,7 @@ def test_an_exported_file_is_the_checkpoint(folder: Path, name: str, shape: tupl
     hu = np.random.default_rng(0).normal(50, 80, shape).astype(np.int16)
     around = np.arange(shape[0])[:, None]
     labels, probability = Ensemble([folder / "net.ckpt"], device="cpu")(hu, around)
-    found = Exported(folder / "files" / name, threads=1)
+    found = ExportedModel(folder / "files" / name, threads=1)
     again = found(hu, around)
     assert (again[0].dtype, again[0].shape) == (np.uint8, shape)
     assert (again[0] == labels).mean() > 0.999
@@ -127,7 +127,7 @@ def test_neighbouring_slices(tmp_path: Path, lits: Path) -> None:
     assert hu.shape[:2] == (3, 3)
     flat, around = hu.reshape(9, *hu.shape[2:]), np.arange(9).reshape(3, 3)
     expected = Ensemble([tmp_path / "net.ckpt"], device="cpu")(flat, around)[0]
-    assert (Exported(tmp_path / "exported/lits_seg_fp32.onnx", 1)(flat, around)[0] == expected).mean() > 0.999
+    assert (ExportedModel(tmp_path / "exported/lits_seg_fp32.onnx", 1)(flat, around)[0] == expected).mean() > 0.999
 
 
 def test_a_file_below_the_bar_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,18 +183,24 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
     whole = exported.read_bytes()
     (tmp_path / "short.openvino.zip").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "damaged.openvino.zip").write_bytes(whole[:-9000] + b"damage" + whole[-8994:])
+    with zipfile.ZipFile(exported) as file:
+        metadata = file.read("lits_seg.json").decode()
     for name, text in (
         ("text", "no JSON"),
         ("empty", "{}"),
-        ("alone", json.dumps({"contract": 1, "precision": "fp32"})),
+        ("old", json.dumps({"contract": 0})),
+        ("part", json.dumps({"contract": 1, "precision": "fp32"})),
+        ("alone", metadata),
     ):
         with zipfile.ZipFile(tmp_path / f"{name}.openvino.zip", "w") as file:
             file.writestr("lits_seg.json", text)
     for model, found in (
-        (tmp_path / "short.openvino.zip", "found a ZIP file that is damaged or cut off"),
+        (tmp_path / "short.openvino.zip", "found a ZIP file that is damaged or truncated"),
         (tmp_path / "damaged.openvino.zip", ", whole; found BadZipFile: Bad CRC-32"),
-        (tmp_path / "text.openvino.zip", "what an export says of itself (lits_seg); found JSONDecodeError"),
-        (tmp_path / "empty.openvino.zip", "what an export says of itself (lits_seg); found KeyError: 'contract'"),
+        (tmp_path / "text.openvino.zip", "metadata of an export (lits_seg); found JSONDecodeError"),
+        (tmp_path / "empty.openvino.zip", "metadata of an export (lits_seg); found KeyError: 'contract'"),
+        (tmp_path / "old.openvino.zip", "expected a model of contract 1; found 0: export it again"),
+        (tmp_path / "part.openvino.zip", "found research_use_only: Field required"),
         (tmp_path / "alone.openvino.zip", "expected model.bin in it, whole; found KeyError"),
         (tmp_path / "other.onnx", "expected a model that lits_seg exported; found another program's"),
         (tmp_path / "text.onnx", "expected an ONNX file; found one that cannot be loaded"),
@@ -220,9 +226,9 @@ def test_a_missing_engine_is_named(folder: Path, name: str, package: str, monkey
 def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:
     names = [str(folder / "files" / name) for name in FILES if "openvino" in name]
     code = (
-        "import gc, os, signal, sys; from lits_seg.inference.exported import Exported;"
+        "import gc, os, signal, sys; from lits_seg.inference.exported import ExportedModel;"
         "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
-        "first, *others = [Exported(name, 1) for name in sys.argv[1:]];"
+        "first, *others = [ExportedModel(name, 1) for name in sys.argv[1:]];"
         "del first; gc.collect(); del others; gc.collect();"
         "os.kill(os.getpid(), signal.SIGUSR1)"
     )

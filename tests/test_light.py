@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 def test_help(folder: Path) -> None:
     status, out, err = light(folder, "predict", "--help")
     assert (status, err) == (0, "")
-    assert "python -m lits_seg.predict" in out
+    assert "lits-seg predict" in out
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 from helpers.dicom_series import write_series
+from helpers.real_data import real_data
 from helpers.volumes import AFFINES, anatomy
 
 HU, LABELS = anatomy(0)
-REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture
@@ -176,13 +176,17 @@ def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
     ("argument", "told"),
     [
         ("input=nowhere", "nowhere: expected a CT"),
-        ("batch_size=0", "batch_size: expected a number of slices"),
+        ("batch_size=0", "batch_size: expected a whole number, at least 1; found 0"),
+        ("batch_size=many", "batch_size: expected a whole number, at least 1; found many"),
+        ("rules.largest_liver=yes", "rules.largest_liver: expected true or false; found yes"),
+        ("rules.largest_lesion=1", "rules.largest_lesion: expected true or false; found 1"),
+        ("rules.min_lesion_ml=much", "rules.min_lesion_ml: expected a number; found much"),
         ("page=maybe", "page: expected true or false; found maybe"),
         ("probability=1", "probability: expected true or false; found 1"),
         ("ckpt=[]", "ckpt: expected a checkpoint, or several different ones; found none"),
         ("ckpt=[net.ckpt,net.ckpt]", "several different ones; found net.ckpt, net.ckpt"),
         ("input=[a.nii,b.nii]", "input: expected one file or folder; found"),
-        ("input=a b(1)", "input=a b(1): expected key=value, one with spaces, = or brackets in quotes"),
+        ("input=a b(1)", "input=a b(1): expected key=value, a value with spaces, = or brackets in quotes"),
         ("ckpt=cts", "cts: expected a checkpoint; found a folder"),
         ("pages=true", "pages: expected one of ckpt, model, input, output"),
         ("tta=some", "tta: expected one of none, flips, rotations, all"),
@@ -206,13 +210,12 @@ def test_missing_spacing_is_warned_of(folder: Path) -> None:
 
 
 def test_a_real_series_keeps_its_orientation(folder: Path) -> None:
-    if not (REAL / "dicom_20slices").exists():
-        pytest.skip("the real CT is not here")
+    real = real_data("dicom_20slices", "dicom_20slices_liver.nii.gz")
     highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
-    liver = f"liver={REAL / 'dicom_20slices_liver.nii.gz'}"
-    predict(folder, f"input={REAL / 'dicom_20slices'}", liver, "page=false")
+    liver = f"liver={real / 'dicom_20slices_liver.nii.gz'}"
+    predict(folder, f"input={real / 'dicom_20slices'}", liver, "page=false")
     found = highdicom.seg.segread(folder / "out" / "dicom_20slices.dcm").get_volume(combine_segments=True)
-    headers = [pydicom.dcmread(path) for path in (REAL / "dicom_20slices").iterdir()]
+    headers = [pydicom.dcmread(path) for path in (real / "dicom_20slices").iterdir()]
     by_height = {round(float(header.ImagePositionPatient[2]), 2): header for header in headers}
     inside = []
     for i in range(len(found.array)):

@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.commands import SMOKE, failed_command, run_command
+from helpers.real_data import real_data
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.store import store_cases
-
-REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture
@@ -95,10 +94,10 @@ def test_nothing_usable_is_one_error(volumes: Path) -> None:
 
 def test_a_killed_preparation_goes_on_where_it_was(volumes: Path) -> None:
     code = (
-        "import sys, time; from lits_seg.data import slices; save = slices.np.save;"
-        "slices.np.save = lambda *a: (time.sleep(0.05), save(*a));"
+        "import sys, time; from lits_seg.data import store; save = store.np.save;"
+        "store.np.save = lambda *a: (time.sleep(0.05), save(*a));"
         "from lits_seg.data.layouts import find_cases; from lits_seg.data.preprocess import Preprocess;"
-        "slices.store_cases(find_cases(sys.argv[1]), Preprocess(size=32), sys.argv[2], 2)"
+        "store.store_cases(find_cases(sys.argv[1]), Preprocess(size=32), sys.argv[2], 2)"
     )
     store = volumes.parent / "store"
     process = subprocess.Popen([sys.executable, "-c", code, str(volumes), str(store)], stderr=subprocess.DEVNULL)
@@ -153,13 +152,14 @@ def test_wrong_choices_are_named(volumes: Path) -> None:
 def test_real_ct_from_files_to_training_steps(tmp_path: Path) -> None:
     """A NIfTI pair, a DICOM series with its labels, and the LiTS crop of ``make real-data``."""
     crop = Path(__file__).parents[1] / "data" / "real"
-    if not (REAL.exists() and crop.exists()):
-        pytest.skip("the real CT is not here (make real-data)")
+    real = real_data("volume-0.nii.gz", "segmentation-0.nii.gz", "dicom_20slices", "dicom_20slices_liver.nii.gz")
+    if not crop.exists():
+        pytest.skip("the LiTS crop is missing (make real-data)")
     volumes = Path(shutil.copytree(crop, tmp_path / "volumes"))
     for name in ("volume-0", "segmentation-0"):
-        shutil.copy(REAL / f"{name}.nii.gz", volumes)
-    shutil.copytree(REAL / "dicom_20slices", volumes / "volume-1")
-    shutil.copy(REAL / "dicom_20slices_liver.nii.gz", volumes / "segmentation-1.nii.gz")
+        shutil.copy(real / f"{name}.nii.gz", volumes)
+    shutil.copytree(real / "dicom_20slices", volumes / "volume-1")
+    shutil.copy(real / "dicom_20slices_liver.nii.gz", volumes / "segmentation-1.nii.gz")
     run_command("prepare", *settings(volumes), cwd=tmp_path)
     cases = {case["case"]: case for case in report(volumes)["cases"]}
     assert cases["0"]["liver_hu"] == pytest.approx(45, abs=3)

@@ -21,7 +21,7 @@ from lits_seg.common.tables import markdown, number
 from lits_seg.common.timing import Task, fastest_in_turns
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.exporters.onnx import LIKE, export_onnx, export_parts
-from lits_seg.inference.exported import HU, OUTPUTS
+from lits_seg.inference.contract import HU, OUTPUTS
 from lits_seg.models.cost import processor
 
 SIDE = 512  # of a CT's slices

@@ -17,7 +17,7 @@ from experiments.shared.networks import Network, choose, make, synthetic_slices
 from lits_seg.common.timing import fastest
 from lits_seg.models.cost import count_macs, count_parameters
 from lits_seg.training.memory import keep_freed_memory
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 LIMITED = ("float32", "bfloat16")  # precisions in which PyTorch measures the machine's limit
 
@@ -166,7 +166,7 @@ def _peak_memory(onnx: Path, size: int) -> int:
     )
 
 
-def _training_step(module: LesionSegmenter, images: Tensor) -> Callable[[], None]:
+def _training_step(module: LesionModule, images: Tensor) -> Callable[[], None]:
     """Return a step: forward, loss, backward and optimizer, as ``lits_seg.train`` sets them up."""
     module = deepcopy(module).train()
     module.loss.set_counts([9, 1])

@@ -7,10 +7,10 @@ import torch
 from hydra.utils import instantiate
 
 from experiments.shared.command import train_config
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 
-def untrained(overrides: Sequence[str], seed: int = 0) -> LesionSegmenter:
+def untrained(overrides: Sequence[str], seed: int = 0) -> LesionModule:
     """Make a module with random weights.
 
     Args:
@@ -21,7 +21,7 @@ def untrained(overrides: Sequence[str], seed: int = 0) -> LesionSegmenter:
     return instantiate(train_config(*overrides).module)
 
 
-def write_checkpoint(module: LesionSegmenter, path: Path, **settings: object) -> Path:
+def write_checkpoint(module: LesionModule, path: Path, **settings: object) -> Path:
     """Write a module as a checkpoint without a run.
 
     Args:

@@ -93,7 +93,7 @@ def openvino_has_bf16() -> bool:
 
 
 def _pytorch(order: str, network: Network, threads: int) -> Run:
-    channels_last = order == "channels-last"  # as in LesionSegmenter
+    channels_last = order == "channels-last"  # as in LesionModule
     module = network.module if channels_last else contiguous(deepcopy(network.module.network))
 
     @torch.inference_mode()

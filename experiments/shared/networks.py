@@ -18,7 +18,7 @@ from lits_seg.exporters.quantize import quantize
 from lits_seg.models.blocks import SeparableResidualBlock
 from lits_seg.models.unet import UShape, split_decoder
 from lits_seg.phantom.write import generate_volume
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 DECODERS = ("subpixel", "bilinear", "nearest", "bicubic", "subpixel_all", "deconv", "espcn", "maxunpool")
 OURS, BASELINE = "dsc_unet/subpixel", "unet/deconv"
@@ -46,7 +46,7 @@ class Network:
     """
 
     name: str
-    module: LesionSegmenter
+    module: LesionModule
     image: Tensor
     logits: Tensor
     onnx: Path

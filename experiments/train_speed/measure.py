@@ -17,21 +17,21 @@ from experiments.shared.command import train_config
 from experiments.shared.machine import matmul_rate, wait
 from experiments.shared.networks import contiguous
 from lits_seg.common.errors import InputError
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 NETWORKS = {"dsc_unet": ("model=dsc_unet", "decoder=subpixel"), "unet": ("model=unet", "decoder=deconv")}
 DTYPES = ("float32", "bfloat16")
 
 
-def _contiguous(module: LesionSegmenter) -> None:
+def _contiguous(module: LesionModule) -> None:
     contiguous(module.network)
 
 
-def _give_memory_back(module: LesionSegmenter) -> None:
+def _give_memory_back(module: LesionModule) -> None:
     module.keep_freed_memory = False
 
 
-def _compile(module: LesionSegmenter) -> None:
+def _compile(module: LesionModule) -> None:
     module.network.compile()
 
 
@@ -41,7 +41,7 @@ class Setting:
 
     title: str
     overrides: tuple[str, ...] = ()
-    change: Callable[[LesionSegmenter], None] | None = None
+    change: Callable[[LesionModule], None] | None = None
 
 
 SHIPPED = "shipped"
@@ -62,7 +62,7 @@ class Trained:
     """One network with one setting."""
 
     cfg: DictConfig
-    module: LesionSegmenter
+    module: LesionModule
     seconds: list[float] = field(default_factory=list)  # of a step, one a visit
     peak: int = 0  # bytes on the GPU
 

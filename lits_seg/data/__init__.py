@@ -1,1 +1,1 @@
-"""CT volumes in, slices out: ``volumes -> preprocess -> slices -> datamodule``. Knows no network."""
+"""CT volumes and their slices: discover, read, check, pre-process, store, split, sample and augment."""

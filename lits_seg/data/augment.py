@@ -1,14 +1,15 @@
-"""Random augmentation of whole batches on the device they are trained on.
+"""Augment whole batches at random, on the device that trains.
 
-The same settings and the same distribution as ``augment``, which does it sample by sample through MONAI; here a
-batch takes a few tensor operations, on CPU and GPU. A transform is called as
-``(images (B, C, H, W) float32 in [0, 1], labels (B, H, W), generator)``, with a generator of the images' device,
-and gives images and labels.
+This is the implementation that training uses: a batch takes a few tensor operations, on CPU and GPU. ``augment_monai``
+is the reference that it is tested against; it takes its settings and their defaults from the classes here.
+
+A transform is called as ``(images (B, C, H, W) float32 in [0, 1], labels (B, H, W), generator)``, with a generator of
+the images' device, and returns images and labels.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -17,35 +18,42 @@ from torch.nn import functional
 from lits_seg.common.errors import InputError
 
 
+@dataclass(frozen=True)
 class RotateZoomBend:
-    """Rotation, zoom and elastic deformation in one interpolation (paper, V.B); outside is air.
+    """Rotation, zoom and elastic deformation in one interpolation (paper, V.B); the outside is air.
 
-    Image values are interpolated linearly, labels taken from the nearest pixel. For the other arguments see
-    ``augment.rotate_zoom_bend``.
+    Image values are interpolated linearly; labels are taken from the nearest pixel.
 
     Args:
-        crop: side in pixels of the piece that is given instead of the whole slice, in the same interpolation.
-        crop_on: shares of the pieces that lie around any pixel, a liver pixel, a lesion pixel. A slice without
-            lesion gives a piece with liver, one without liver any.
+        rotate: largest angle in degrees, both ways.
+        zoom: largest relative change of scale, both ways, of each axis.
+        bend_spacing: distance of the elastic grid's nodes, as a share of the side (not stated in the paper).
+        bend_magnitude: range of the nodes' displacement, as a share of the side (not stated in the paper).
+        probability: share of the samples that are changed.
+        crop: side in pixels of a piece that replaces the whole slice, in the same interpolation; None: whole slices.
+        crop_on: shares of the pieces around any pixel, a liver pixel, a lesion pixel. A slice without lesion gives a
+            piece with liver; a slice without liver gives any piece.
     """
 
-    def __init__(
-        self,
-        rotate: float = 180.0,
-        zoom: float = 0.2,
-        bend_spacing: float = 0.125,
-        bend_magnitude: tuple[float, float] = (0.0, 0.02),
-        probability: float = 1.0,
-        crop: int | None = None,
-        crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3),
-    ) -> None:
-        self.rotate, self.zoom = math.radians(rotate), zoom
-        self.bend_spacing, self.bend_magnitude = bend_spacing, bend_magnitude
-        self.probability = probability
-        self.crop, self.crop_on = crop, crop_on
+    rotate: float = 180.0
+    zoom: float = 0.2
+    bend_spacing: float = 0.125
+    bend_magnitude: tuple[float, float] = (0.0, 0.02)
+    probability: float = 1.0
+    crop: int | None = None
+    crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3)
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Images ``(B, C, H, W)``, labels ``(B, H, W)`` of the given type; with ``crop``, H = W = crop."""
+        """Return images ``(B, C, H, W)`` and labels ``(B, H, W)`` of the given type; with ``crop``, H = W = crop.
+
+        Args:
+            images: ``(B, C, H, W)``.
+            labels: ``(B, H, W)``.
+            generator: draws the changes; of the images' device.
+
+        Raises:
+            InputError: if ``crop`` is larger than the images.
+        """
         if self.crop and self.crop > min(labels.shape[1:]):
             raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[1:])} px", self.crop)
         grid = self._grid(labels, _Draws(len(images), generator))
@@ -55,13 +63,14 @@ class RotateZoomBend:
         return moved, nearest[:, 0].to(labels.dtype)
 
     def _grid(self, labels: Tensor, draw: "_Draws") -> Tensor:
-        """Where each pixel comes from, ``(B, h, w, 2)`` as (x, y); the slice's outer edges are at -1 and 1."""
+        """Draw each pixel's origin, ``(B, h, w, 2)`` as (x, y); the slice's outer edges are at -1 and 1."""
         side = torch.tensor(labels.shape[:0:-1], device=labels.device)  # W, H
         height, width = (self.crop, self.crop) if self.crop else labels.shape[1:]
         rows, columns = (torch.arange(n, device=labels.device) - (n - 1) / 2 for n in (height, width))
         place = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
         bent = place + self._bend(height, width, max(labels.shape[1:]), draw)
-        angle = draw.between(-self.rotate, self.rotate)
+        largest = math.radians(self.rotate)
+        angle = draw.between(-largest, largest)
         cos, sin = angle.cos(), angle.sin()
         scale_x, scale_y = draw.around_one(self.zoom), draw.around_one(self.zoom)
         matrix = torch.stack([cos * scale_x, -sin * scale_y, sin * scale_x, cos * scale_y], dim=-1)
@@ -71,7 +80,7 @@ class RotateZoomBend:
         return (centre + torch.where(chosen, moved, place)) * 2 / side - 1
 
     def _bend(self, height: int, width: int, side: int, draw: "_Draws") -> Tensor:
-        """Displacements ``(B, h, w, 2)`` in pixels: normal at nodes a fixed distance apart, bicubic between."""
+        """Draw displacements ``(B, h, w, 2)`` in pixels: normal at evenly spaced nodes, bicubic in between."""
         spacing = self.bend_spacing * side
         nodes = [math.ceil(n / spacing) + 4 for n in (height, width)]
         magnitude = side * draw.between(*self.bend_magnitude)
@@ -82,7 +91,7 @@ class RotateZoomBend:
         return field[..., top : top + height, left : left + width].permute(0, 2, 3, 1)
 
     def _centre(self, labels: Tensor, draw: "_Draws") -> Tensor:
-        """Where each piece lies, ``(B, 2)`` as (x, y): about a pixel of the drawn class, and within the slice."""
+        """Draw each piece's centre, ``(B, 2)`` as (x, y): around a pixel of the drawn class, within the slice."""
         assert self.crop is not None
         height, width = labels.shape[1:]
         shares = torch.tensor(self.crop_on, device=labels.device).cumsum(0)
@@ -97,27 +106,26 @@ class RotateZoomBend:
         return torch.minimum(centre.clamp(min=self.crop / 2), limits)
 
 
+@dataclass(frozen=True)
 class ScannerVariety(RotateZoomBend):
-    """``RotateZoomBend``, then what differs between scanners: contrast, offset, sharpness, noise.
+    """``RotateZoomBend``, then the differences between scanners: contrast, offset, sharpness, noise.
 
-    Arguments: see ``augment.scanner_variety``; ``geometry`` is for ``RotateZoomBend``.
+    Args:
+        gamma: range of the contrast's exponent.
+        shift: largest offset of the grey values, of [0, 1].
+        noise: largest standard deviation of the added noise, of [0, 1]; equalization amplifies a scan's own noise.
+        blur: range of the Gaussian's sigma in pixels.
+        intensity_probability: share of the samples that each of the four changes.
     """
 
-    def __init__(
-        self,
-        gamma: tuple[float, float] = (0.6, 1.6),
-        shift: float = 0.1,
-        noise: float = 0.2,
-        blur: tuple[float, float] = (0.3, 1.0),
-        intensity_probability: float = 0.4,
-        **geometry: Any,
-    ) -> None:
-        super().__init__(**geometry)
-        self.gamma, self.shift, self.noise, self.blur = gamma, shift, noise, blur
-        self.intensity_probability = intensity_probability
+    gamma: tuple[float, float] = (0.6, 1.6)
+    shift: float = 0.1
+    noise: float = 0.2
+    blur: tuple[float, float] = (0.3, 1.0)
+    intensity_probability: float = 0.4
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Images ``(B, C, H, W)``, which may leave [0, 1] a little, and labels ``(B, H, W)``."""
+        """As ``RotateZoomBend``; the images may leave [0, 1] a little."""
         images, labels = super().__call__(images, labels, generator)
         draw = _Draws(len(images), generator)
         for change in (self._contrast, self._offset, self._smooth, self._noise):
@@ -144,7 +152,7 @@ class ScannerVariety(RotateZoomBend):
 
 
 class _Draws:
-    """Random numbers, one row a sample."""
+    """Random numbers, one row per sample."""
 
     def __init__(self, samples: int, generator: Generator) -> None:
         self.samples, self.generator = samples, generator
@@ -164,7 +172,7 @@ class _Draws:
 
 
 def _gaussian(images: Tensor, sigma: Tensor, axis: int, reach: int) -> Tensor:
-    """Each sample smoothed by its own ``sigma`` in pixels; the kernel is the Gaussian's integral over each pixel."""
+    """Smooth each sample by its own ``sigma`` in pixels; the kernel is the Gaussian's integral over each pixel."""
     batch, channels, height, width = images.shape
     edges = torch.arange(-reach, reach + 2, device=images.device) - 0.5
     integral = torch.erf(edges / (sigma[:, None] * math.sqrt(2)))

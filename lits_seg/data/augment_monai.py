@@ -1,8 +1,9 @@
-"""Random augmentation of training slices, through MONAI, one sample at a time.
+"""Augment training slices at random through MONAI, one sample at a time.
 
-A transform takes and gives ``{"image": (1, H, W) float32 in [0, 1], "label": (1, H, W)}``. All randomness
-is drawn from the seed that the sampler deals to each sample (see ``datamodule``), so that it repeats with
-the run's seed and differs between workers, epochs and ranks.
+This is the plain reference that the batched ``augment`` is tested against; settings and defaults are those of its
+classes. A transform takes and returns ``{"image": (1, H, W) float32 in [0, 1], "label": (1, H, W)}``. All randomness
+is drawn from the seed of each sample (see ``sampling``): it repeats with the run's seed and differs between workers,
+epochs and ranks.
 """
 
 from typing import Any
@@ -17,68 +18,56 @@ from monai.transforms import (
     RandShiftIntensityd,
 )
 
+from lits_seg.common.errors import InputError
+from lits_seg.data.augment import RotateZoomBend, ScannerVariety
+
 IMAGE, LABEL = "image", "label"
 
 
-def rotate_zoom_bend(
-    size: int,
-    rotate: float = 180.0,
-    zoom: float = 0.2,
-    bend_spacing: float = 0.125,
-    bend_magnitude: tuple[float, float] = (0.0, 0.02),
-    probability: float = 1.0,
-) -> Compose:
-    """Rotation, zoom and elastic deformation in one interpolation (paper, V.B); outside is air.
+def rotate_zoom_bend(size: int, **settings: Any) -> Compose:
+    """Return the reference of ``augment.RotateZoomBend``.
 
     Args:
         size: side of the images in pixels.
-        rotate: largest angle in degrees, both ways.
-        zoom: largest relative change of scale, both ways, each axis its own.
-        bend_spacing: distance of the elastic grid's nodes, as a share of the side (not stated in the paper).
-        bend_magnitude: range of the nodes' displacement, as a share of the side (not stated in the paper).
-        probability: share of the samples that are changed.
+        settings: of ``augment.RotateZoomBend``, except ``crop``.
     """
+    return _geometry(size, RotateZoomBend(**settings))
+
+
+def scanner_variety(size: int, **settings: Any) -> Compose:
+    """Return the reference of ``augment.ScannerVariety``.
+
+    Args:
+        size: side of the images in pixels.
+        settings: of ``augment.ScannerVariety``, except ``crop``.
+    """
+    wanted = ScannerVariety(**settings)
+    share = wanted.intensity_probability
+    return Compose(
+        [
+            _geometry(size, wanted),
+            RandAdjustContrastd(IMAGE, prob=share, gamma=wanted.gamma),
+            RandShiftIntensityd(IMAGE, offsets=wanted.shift, prob=share),
+            RandGaussianSmoothd(IMAGE, prob=share, sigma_x=wanted.blur, sigma_y=wanted.blur),
+            RandGaussianNoised(IMAGE, prob=share, std=wanted.noise),
+        ]
+    )
+
+
+def _geometry(size: int, wanted: RotateZoomBend) -> Compose:
+    if wanted.crop is not None:
+        raise InputError("augment.crop", "null: MONAI's augmentation takes whole slices", wanted.crop)
+    lowest, highest = wanted.bend_magnitude
     return Compose(
         Rand2DElasticd(
             keys=(IMAGE, LABEL),
-            spacing=bend_spacing * size,
-            magnitude_range=(bend_magnitude[0] * size, bend_magnitude[1] * size),
-            prob=probability,
-            rotate_range=float(np.deg2rad(rotate)),
-            scale_range=(zoom, zoom),  # one number would zoom the rows alone
+            spacing=wanted.bend_spacing * size,
+            magnitude_range=(lowest * size, highest * size),
+            prob=wanted.probability,
+            rotate_range=float(np.deg2rad(wanted.rotate)),
+            scale_range=(wanted.zoom, wanted.zoom),  # a single number would zoom the rows alone
             # Nearest for labels: the transform's default would blend them into values that do not exist.
             mode=("bilinear", "nearest"),
             padding_mode="zeros",
         )
-    )
-
-
-def scanner_variety(
-    size: int,
-    gamma: tuple[float, float] = (0.6, 1.6),
-    shift: float = 0.1,
-    noise: float = 0.2,
-    blur: tuple[float, float] = (0.3, 1.0),
-    probability: float = 0.4,
-    **geometry: Any,
-) -> Compose:
-    """``rotate_zoom_bend``, then what differs between scanners: contrast, offset, sharpness, noise.
-
-    Args:
-        size: side of the images in pixels.
-        gamma: range of the contrast's exponent.
-        shift: largest offset of the grey values, of [0, 1].
-        noise: largest standard deviation of the added noise, of [0, 1]; equalization amplifies a scan's own.
-        blur: range of the Gaussian's sigma in pixels.
-        probability: share of the samples that each of the four changes.
-        geometry: for ``rotate_zoom_bend``.
-    """
-    return Compose(
-        [
-            rotate_zoom_bend(size, **geometry),
-            RandAdjustContrastd(IMAGE, prob=probability, gamma=gamma),
-            RandShiftIntensityd(IMAGE, offsets=shift, prob=probability),
-            RandGaussianSmoothd(IMAGE, prob=probability, sigma_x=blur, sigma_y=blur),
-            RandGaussianNoised(IMAGE, prob=probability, std=noise),
-        ]
     )

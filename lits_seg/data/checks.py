@@ -1,7 +1,7 @@
-"""What a person should know about a case before trusting it. What makes a case unusable, reading it refuses."""
+"""Warn about suspicious cases; unreadable ones are rejected by ``volumes``."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,32 +12,68 @@ from lits_seg.data.grid import Grid
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import Volume
 
-# Beyond these, liver is not what the labels mark, or the numbers are not HU (fat: -100, contrasted liver: 60 to 200).
+# Outside these ranges the labels do not mark the liver, or the numbers are not HU (fat: -100, contrasted liver: 60 to
+# 200).
 LIVER_HU = (-20, 250)
 SPACING_MM = (0.3, 10.0)
 
 
-def check_case(case: Case, image: Volume, label: Volume) -> dict[str, Any]:
-    """Facts and warnings of a case that was read, for JSON.
+@dataclass(frozen=True)
+class CaseCheck:
+    """Facts and warnings of a case that was read.
 
-    Returns ``orientation`` (of the image's file), ``hu`` (lowest, highest), ``liver_hu`` (median, of every eighth
-    voxel), ``voxels`` (background, liver, lesion), ``lesion_outside`` (share of the lesion's voxels in pieces that
-    touch no liver) and ``warnings``, each of which names its file.
+    Args:
+        orientation: axes of the image's file, such as ``LPS``.
+        hu: lowest and highest HU.
+        liver_hu: median of the liver in HU, of every eighth voxel; None if there is no liver.
+        voxels: number of background, liver and lesion voxels.
+        lesion_outside: share of the lesion's voxels in pieces that touch no liver.
+        warnings: sentences that name their file.
+    """
+
+    orientation: str
+    hu: list[float]
+    liver_hu: float | None
+    voxels: list[int]
+    lesion_outside: float
+    warnings: list[str]
+
+
+def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
+    """Collect facts and warnings of a case.
+
+    Args:
+        case: its files, which warnings name.
+        image: the CT.
+        label: its labels.
     """
     counts = [int(np.count_nonzero(label.slices == value)) for value in (1, 2)]
     liver = image.slices[::2, ::2, ::2][label.slices[::2, ::2, ::2] == 1]
-    facts = {
-        "orientation": "".join(nib.aff2axcodes(image.affine)),
-        "hu": [float(image.slices.min()), float(image.slices.max())],
-        "liver_hu": float(np.median(liver)) if liver.size else None,
-        "voxels": [label.slices.size - sum(counts), *counts],
-        "lesion_outside": _outside(label.slices) / counts[1] if counts[1] else 0.0,
-    }
-    return {**facts, "warnings": [*_header_warnings(case, image, label), *_voxel_warnings(case, facts)]}
+    lowest, highest = float(image.slices.min()), float(image.slices.max())
+    median = float(np.median(liver)) if liver.size else None
+    outside = _outside(label.slices) / counts[1] if counts[1] else 0.0
+    return CaseCheck(
+        orientation="".join(nib.aff2axcodes(image.affine)),
+        hu=[lowest, highest],
+        liver_hu=median,
+        voxels=[label.slices.size - sum(counts), *counts],
+        lesion_outside=outside,
+        warnings=[
+            *grid_warnings(case.image, image),
+            *_label_grid_warnings(case, image, label),
+            *hu_warnings(case.image, lowest, highest),
+            *_label_warnings(case, median, outside),
+        ],
+    )
 
 
 def grid_warnings(path: Path, grid: Grid) -> list[str]:
-    """Where a CT's header does not tell its voxels' size and place, or tells an unlikely one."""
+    """Warn if a CT's header lacks its voxels' size and place, or gives an unlikely size.
+
+    Args:
+        path: the CT that a warning names.
+        grid: of its header.
+    """
     if np.array_equal(grid.affine, np.eye(4)):
         return [f"{path}: identity affine; orientation and spacing are unknown (mm and mL mean nothing)"]
     if np.allclose(grid.spacing, 1, rtol=0, atol=1e-6):
@@ -49,7 +85,13 @@ def grid_warnings(path: Path, grid: Grid) -> list[str]:
 
 
 def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
-    """Where the voxels' range is not a CT's."""
+    """Warn if the range of the voxels is not a CT's.
+
+    Args:
+        path: the CT that a warning names.
+        lowest: HU.
+        highest: HU.
+    """
     if lowest >= 0 and highest > 255:
         return [f"{path}: HU from {lowest:g}: an offset of 1024 was probably not applied"]
     if lowest > -200:
@@ -57,33 +99,31 @@ def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
     return []
 
 
-def _header_warnings(case: Case, image: Volume, label: Volume) -> list[str]:
-    found = grid_warnings(case.image, image)
-    if label.told is not None:
-        found.append(
-            f"{case.label}: affine differs from the image's (image {_short(image.affine)}, labels "
-            f"{_short(label.told.affine)}); the labels are taken on the image's grid"
-        )
-    return found
+def _label_grid_warnings(case: Case, image: Volume, label: Volume) -> list[str]:
+    if label.header_grid is None:
+        return []
+    return [
+        f"{case.label}: affine differs from the image's (image {_short(image.affine)}, labels "
+        f"{_short(label.header_grid.affine)}); the image's grid is used for the labels"
+    ]
 
 
-def _voxel_warnings(case: Case, facts: dict[str, Any]) -> list[str]:
-    found = hu_warnings(case.image, *facts["hu"])
-    median = facts["liver_hu"]
-    if median is None:
+def _label_warnings(case: Case, liver_hu: float | None, lesion_outside: float) -> list[str]:
+    found = []
+    if liver_hu is None:
         found.append(f"{case.label}: no liver")
-    elif not LIVER_HU[0] <= median <= LIVER_HU[1]:
+    elif not LIVER_HU[0] <= liver_hu <= LIVER_HU[1]:
         found.append(
-            f"{case.image}: the liver's median is {median:g} HU, expected {LIVER_HU[0]} to {LIVER_HU[1]}: an offset, "
+            f"{case.image}: the liver's median is {liver_hu:g} HU, expected {LIVER_HU[0]} to {LIVER_HU[1]}: an offset, "
             "or labels that do not lie on the liver"
         )
-    if facts["lesion_outside"] > 0:
-        found.append(f"{case.label}: {facts['lesion_outside']:.2%} of the lesion's voxels lie apart from the liver")
+    if lesion_outside > 0:
+        found.append(f"{case.label}: {lesion_outside:.2%} of the lesion's voxels lie apart from the liver")
     return found
 
 
 def _outside(label: np.ndarray) -> int:
-    """Lesion voxels in connected pieces without a liver voxel beside them."""
+    """Count the lesion voxels in connected pieces without an adjacent liver voxel."""
     lesion_box = scipy.ndimage.find_objects(label, max_label=2)[1:]
     if not lesion_box or lesion_box[0] is None:
         return 0

@@ -1,4 +1,4 @@
-"""Streams slices from the store to the trainer."""
+"""Stream slices from the store to the trainer."""
 
 import logging
 from collections.abc import Callable
@@ -28,27 +28,27 @@ class SliceDataModule(pl.LightningDataModule):
     """Slices for training, whole patients, slice by slice, for validation and test.
 
     Batches reach the network with ``image`` ``(B, context, size, size)`` float32 in [0, 1] and ``label``
-    ``(B, size, size)``, 0/1/2. Those for validation and test hold slices of one patient and add ``truth``
-    ``(B, H, W)`` uint8, the labels at the volume's own resolution, ``case`` and ``slice`` ``(B,)``. The loaders
-    themselves give 8-bit images, which become floating numbers, and batches be augmented, on the device.
+    ``(B, size, size)``, 0/1/2. Batches for validation and test hold slices of one patient and add ``truth``
+    ``(B, H, W)`` uint8, the labels at the volume's own resolution, ``case`` and ``slice`` ``(B,)``. The loaders return
+    8-bit images; the device converts them to float and augments them.
 
     Args:
         root: folder with volumes, in LiTS or MSD layout.
-        store: folder for pre-processed slices; made and kept up to date by itself.
+        store: folder for pre-processed slices; the module writes and updates it.
         preprocess: from HU to the network's images.
-        augment: of training slices: one by one in the loader (``augment``), by batches on the device
-            (``augment_batch``), or None.
-        generate: called with ``root`` before anything else; makes the phantom. None for data from elsewhere.
+        augment: changes training slices: by batches on the device (``augment``), one by one in the loader
+            (``augment_monai``), or None.
+        generate: called with ``root`` before anything else; writes the phantom. None: ``root`` has its volumes.
         test_root: test on the volumes of this folder instead of the held-out fold.
         folds, fold, val_share, split_seed: see ``split_patients``.
         slices: which training slices are used: all, those with liver, or those with lesion.
-        lesion_share: share of slices with lesion in every training batch; None: as they come.
-        context: 1, 3 or 5 neighbouring slices as the image's channels (2.5-D), for networks that take them.
-        device_resident: keep the training slices on the device, for GPUs that outrun any loader.
-        slices_per_epoch: training slices in an epoch; None: as many as there are.
+        lesion_share: share of slices with lesion in every training batch; None: not controlled.
+        context: 1, 3 or 5 neighbouring slices as the image's channels (2.5-D).
+        device_resident: keep the training slices on the device, for GPUs that are faster than any loader.
+        slices_per_epoch: training slices in an epoch; None: all slices.
         batch_size, eval_batch_size: slices in a batch, on each device.
         workers: loader processes; also threads that fill the store.
-        on_error: what an unusable case does: ``stop`` the run, or ``skip`` the case, with a warning.
+        on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
         seed: of the order and the augmentation.
     """
 
@@ -105,7 +105,7 @@ class SliceDataModule(pl.LightningDataModule):
         self._resident: ResidentSlices | None = None
 
     def prepare_data(self) -> None:
-        """Makes the phantom if asked to, and fills the store; on one process a machine."""
+        """Write the phantom if requested, and fill the store; runs in one process per machine."""
         if self.generate is not None:
             self.generate(self.root)
         for root in (self.root, self.test_root):
@@ -114,7 +114,7 @@ class SliceDataModule(pl.LightningDataModule):
                     log.warning("left out: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
-        """Splits the patients. For a test on ``test_root`` alone, ``root`` is not asked for."""
+        """Split the patients. A test on ``test_root`` does not read ``root``."""
         if self.test_root:
             self.split["test"] = self.stored(self.test_root)[0]
         if "train" in self.split or (stage == "test" and self.test_root):
@@ -129,7 +129,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.split = {**split, **self.split}
 
     def stored(self, root: Path) -> tuple[list[StoredCase], list[InputError]]:
-        """The cases below ``root``, brought into the store, and what is wrong with those that are skipped."""
+        """Bring the cases below ``root`` into the store; return them, and the errors of skipped cases."""
         errors: list[InputError] | None = [] if self.on_error == "skip" else None
         stored = store_cases(find_cases(root, errors), self.preprocess, self.store, self.workers, errors)
         if not stored:
@@ -142,14 +142,14 @@ class SliceDataModule(pl.LightningDataModule):
         return is_phantom(self.test_root or self.root)
 
     def label_counts(self) -> list[int]:
-        """Pixels of background, liver and lesion in the training patients' slices."""
+        """Count the pixels of background, liver and lesion in the training patients' slices."""
         train = self.split["train"]
         lesion = sum(sum(case.lesion_pixels) for case in train)
         liver = sum(sum(case.liver_pixels) for case in train) - lesion
         return [sum(len(case) for case in train) * self.preprocess.size**2 - liver - lesion, liver, lesion]
 
     def train_dataloader(self) -> DataLoader:
-        """Augmented slices of the training patients, in an order drawn anew each epoch."""
+        """Load augmented slices of the training patients, in a new order each epoch."""
         one_by_one = self.augment if isinstance(self.augment, Compose) else None
         slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
         if not len(slices):
@@ -165,19 +165,19 @@ class SliceDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        """All slices of the validation patients."""
+        """Load all slices of the validation patients."""
         return self._evaluation("val")
 
     def test_dataloader(self) -> DataLoader:
-        """All slices of the test patients."""
+        """Load all slices of the test patients."""
         return self._evaluation("test")
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Keeps the seed of a training batch, its first slice's, off the device: reading it there would wait."""
+        """Keep the seed of a training batch (its first slice's) in main memory: reading the device would wait."""
         return {**batch, "seed": int(batch["seed"][0])} if "seed" in batch else batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Brings resident slices, makes images of 8-bit ones, and augments training batches, all on the device."""
+        """Look up resident slices, convert 8-bit images to float and augment training batches, all on the device."""
         if "place" in batch:
             if self._resident is None:
                 self._resident = ResidentSlices(self.split["train"], self.context, batch["place"].device)
@@ -194,7 +194,7 @@ class SliceDataModule(pl.LightningDataModule):
     def _evaluation(self, part: str) -> DataLoader:
         slices = EvaluationSlices(self.split[part], self.context)
         rank, world = self._rank()
-        # Every rank needs a batch; none is repeated, since a repeated slice would count twice.
+        # Every rank needs a batch. No batch is repeated, since a repeated slice would count twice.
         size = min(self.eval_batch_size, max(1, len(slices) // world))
         batches = slices.batches(size)[rank::world]
         return DataLoader(slices, batch_sampler=batches, **self._loading())

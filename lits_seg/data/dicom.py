@@ -1,34 +1,49 @@
-"""A folder with one DICOM series of CT slices as a volume in HU."""
+"""Read a folder with one DICOM series of CT slices as a volume in HU."""
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.grid import Grid, require_volume
 
 TILT_DEGREES = 0.5
 GAP_SHARE = 0.1
 
 
+@dataclass(frozen=True)
+class Series(Grid):
+    """One DICOM series of CT slices. ``paths``: the files in the order of the last axis."""
+
+    paths: tuple[Path, ...]
+
+    def slices(self) -> Iterator[np.ndarray]:
+        """Read the slices one by one, ``(Y, X)`` in HU. Raises ``InputError`` if pixels cannot be decoded."""
+        return map(read_slice, self.paths)
+
+
 def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """HU ``(X, Y, Z)``, int16 where they are whole numbers, else float32, and the NIfTI affine (RAS+, mm).
+    """Read a series as HU ``(X, Y, Z)`` with its NIfTI affine (RAS+, mm).
 
-    Raises ``InputError`` for what ``find_series`` refuses, and for pixels that cannot be decoded.
+    HU are int16 if all of them are whole numbers, else float32.
+    Raises ``InputError`` for the reasons of ``find_series``, and if pixels cannot be decoded.
     """
-    paths, affine = find_series(folder)
-    slices = np.stack([read_slice(path) for path in paths], axis=-1)
-    return slices.transpose(1, 0, 2), affine
+    series = find_series(folder)
+    slices = np.stack(list(series.slices()), axis=-1)
+    return slices.transpose(1, 0, 2), series.affine
 
 
-def find_series(folder: str | Path) -> tuple[list[Path], np.ndarray]:
-    """The files of a folder's one series, in the order of their place, and the NIfTI affine of its voxels (X, Y, Z).
+def find_series(folder: str | Path) -> Series:
+    """Find the one series in a folder; no pixels are read.
 
     Slices are sorted by their position along the normal (DICOM PS3.3 C.7.6.2), whatever the files' names.
 
-    Raises ``InputError`` where the slices are no single stack of CT images: several series or shapes, a slice
-    missing or twice, a tilted gantry, or several frames in a file.
+    Raises ``InputError`` if the slices are no single stack of CT images: several series or shapes, a missing or
+    repeated slice, a tilted gantry, or several frames in a file.
     """
     folder = Path(folder)
     headers = _headers(folder)
@@ -44,7 +59,11 @@ def find_series(folder: str | Path) -> tuple[list[Path], np.ndarray]:
         if len(values) > 1 or (name == "Modality" and "CT" not in values):
             found = ", ".join(f"{name} {value or 'empty'} in {count} files" for value, count in values.items())
             raise InputError(folder, expected, found)
-    return _stack(folder, headers)
+    paths, affine = _stack(folder, headers)
+    first = headers[paths[0]]
+    shape = (int(first.Columns), int(first.Rows), len(paths))
+    require_volume(folder, shape, np.dtype(np.float32), affine)
+    return Series(affine, shape, tuple(paths))
 
 
 def _headers(folder: Path) -> dict[Path, Any]:
@@ -73,7 +92,7 @@ def _headers(folder: Path) -> dict[Path, Any]:
 
 
 def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
-    """Paths in the order of their place, and the affine of ``(column, row, slice)``."""
+    """Return paths in the order of their place, and the NIfTI affine of ``(column, row, slice)``."""
     first = next(iter(headers.values()))
     along_row, along_column = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
     normal = np.cross(along_row, along_column)
@@ -108,14 +127,14 @@ def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarr
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """One slice ``(H, W)`` in HU, by its own slope and intercept (DICOM PS3.3 C.11.1)."""
+    """Read one slice ``(H, W)`` in HU, by its own slope and intercept (DICOM PS3.3 C.11.1)."""
     import pydicom
 
     dataset = pydicom.dcmread(path)
     try:
         stored = dataset.pixel_array
     except Exception as error:
-        # Decoders fail in types of their own; without one for the syntax, pydicom tells which to install.
+        # Decoders raise types of their own. If none fits the syntax, pydicom's message names the package to install.
         raise InputError(path, "pixels that can be decoded", f"{type(error).__name__}: {error}") from error
     slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
     hu = stored.astype(np.float32) * slope + intercept

@@ -1,11 +1,12 @@
-"""Where voxels are: the file's grid, and the one orientation that all axial slices have here.
+"""Place voxels: a file's grid, and the one orientation that all axial slices have here.
 
 Slices ``(S, H, W)``: the first is the lowest, row 0 is anterior, column 0 is the patient's right (as a radiologist
-sees it), to the nearest axis where the file's axes are oblique.
+sees it). If the file's axes are oblique, the nearest axis counts.
 """
 
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -18,14 +19,14 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from lits_seg.metrics.lesions import voxel_ml
+from lits_seg.common.errors import InputError
 
 SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a file's voxels are: its affine (RAS+, mm) and its shape."""
+    """The place of a file's voxels: its affine (RAS+, mm) and its shape."""
 
     affine: np.ndarray
     shape: tuple[int, ...]
@@ -38,17 +39,17 @@ class Grid:
 
     @property
     def voxel_ml(self) -> float:
-        """A voxel's volume in mL."""
-        return voxel_ml(self.affine)
+        """Volume of a voxel in mL."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     @property
     def slices_affine(self) -> np.ndarray:
-        """Brings ``(column, row, slice)`` to mm, as the affine brings the file's own voxels."""
+        """Affine from ``(column, row, slice)`` to mm (RAS+)."""
         return self.affine @ inv_ornt_aff(reorientation(self.affine), self.shape)
 
     @property
     def corners(self) -> np.ndarray:
-        """The places of the eight corner voxels in mm, in the order of the slices' axes."""
+        """Places of the eight corner voxels in mm, ``(8, 3)``, in the order of the slices' axes."""
         width, height, depth = (self.shape[axis] for axis in reorientation(self.affine)[:, 0].argsort())
         ends = np.array(list(product((0, width - 1), (0, height - 1), (0, depth - 1))))
         return apply_affine(self.slices_affine, ends)
@@ -61,26 +62,46 @@ class Grid:
 
 
 def same_place(one: Grid, other: Grid) -> bool:
-    """Whether both headers put the corners of the slices at the same places, to a tenth of a voxel."""
+    """Return whether both headers put the corners of the slices at the same places, to a tenth of a voxel."""
     return np.allclose(one.corners, other.corners, rtol=0, atol=0.1 * min(one.spacing))
 
 
+def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> None:
+    """Check that a header describes a 3-D volume of real numbers.
+
+    Args:
+        path: the file or folder that an error names.
+        shape: of the voxels.
+        dtype: of the voxels.
+        affine: voxel to mm.
+
+    Raises:
+        InputError: if it does not, or if the affine leaves the order of the axes open.
+    """
+    if len(shape) != 3:
+        raise InputError(path, "a 3-D volume", f"{len(shape)} dimensions, shape {shape}")
+    if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
+        raise InputError(path, "an affine with three distinct axes", f"{affine.tolist()}")
+    if dtype.kind not in "iuf" or 0 in shape:
+        raise InputError(path, "voxels with one real number each", f"type {dtype}, shape {shape}")
+
+
 def to_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """A file's array ``(X, Y, Z)`` as axial slices ``(S, H, W)``: axes swapped and flipped, never resampled."""
+    """Return a file's array ``(X, Y, Z)`` as axial slices ``(S, H, W)``: axes swapped and flipped, never resampled."""
     return np.ascontiguousarray(view_slices(array, affine))
 
 
 def view_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """``to_slices`` without a copy: what is written into the slices is written into the array."""
+    """Return ``to_slices`` without a copy: writing into the slices writes into the array."""
     return apply_orientation(array, reorientation(affine)).transpose(2, 1, 0)
 
 
 def from_slices(slices: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """The inverse of ``to_slices``: axial slices ``(S, H, W)`` back on the file's own grid, voxel for voxel."""
+    """Invert ``to_slices``: return axial slices ``(S, H, W)`` on the file's own grid ``(X, Y, Z)``."""
     back = ornt_transform(SLICES_ORIENTATION, io_orientation(affine))
     return np.ascontiguousarray(apply_orientation(slices.transpose(2, 1, 0), back))
 
 
 def reorientation(affine: np.ndarray) -> np.ndarray:
-    """From the file's axes to those of the slices, ``(x, y, z)``, as nibabel's orientations tell it."""
+    """Return nibabel's orientation ``(3, 2)`` from the file's axes to those of the slices, ``(x, y, z)``."""
     return ornt_transform(io_orientation(affine), SLICES_ORIENTATION)

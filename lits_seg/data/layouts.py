@@ -1,16 +1,16 @@
-"""What is in a folder: pairs of CT and labels, in every layout that LiTS comes in, and masks."""
+"""Discover what is in a folder: pairs of CT and labels in every layout of LiTS, masks, and CTs to predict."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
 
-PHANTOM = "phantom.json"  # lies beside synthetic volumes, and tells their settings
+PHANTOM = "phantom.json"  # next to synthetic volumes: the generator's settings
 
-_LITS = re.compile(r"(volume|segmentation)-(\w+?)(\.nii(\.gz)?)?")
-_MSD_IMAGE = re.compile(r"((?!\.).+?)\.nii(\.gz)?")
+# LiTS's names, without .nii or .nii.gz. The challenge's test volumes begin with test-.
+_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<number>\w+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -23,28 +23,32 @@ class Case:
 
 
 def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> list[Case]:
-    """All pairs below ``root``, in the order of their numbers.
+    """Find all pairs of CT and labels below a folder, in the order of their numbers.
 
-    Reads LiTS (``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with
-    ``segmentation-N.nii[.gz]``; in one folder or spread over the split folders of mirrors) and MSD Task03_Liver
-    (``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``).
+    Two layouts are known. LiTS: ``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with
+    ``segmentation-N.nii[.gz]``, in one folder or spread over the split folders of mirrors. MSD Task03_Liver:
+    ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``.
 
-    Raises ``InputError`` for a missing or empty folder, a name twice, or a file without its counterpart; the last
-    is added to ``unpaired``, where a list is given, and the other cases are found.
+    Args:
+        root: the folder.
+        unpaired: collects an error for each file without its counterpart; None: the first one is raised.
+
+    Raises:
+        InputError: if the folder is missing or holds no pair, or if a name is there twice.
     """
     root = Path(root)
     if not root.is_dir():
         raise InputError(root, "a folder with CT volumes (data.root or references)", "no such folder")
     if (root / "imagesTr").is_dir():
-        images = _by_name((root / "imagesTr").iterdir(), _MSD_IMAGE, group=1)
+        images = _by_name(filter(_has_nifti_name, (root / "imagesTr").iterdir()), stem)
         labels_folder = root / "labelsTr"
-        labels = _by_name(labels_folder.iterdir() if labels_folder.is_dir() else (), _MSD_IMAGE, group=1)
+        labels = _by_name(filter(_has_nifti_name, labels_folder.iterdir() if labels_folder.is_dir() else ()), stem)
     else:
-        images = _by_name(filter(_is_volume, root.rglob("volume-*")), _LITS, group=2)
-        labels = _by_name(filter(Path.is_file, root.rglob("segmentation-*.nii*")), _LITS, group=2)
+        images = _by_name(filter(_is_volume, root.rglob("volume-*")), _lits_number)
+        labels = _by_name(filter(Path.is_file, root.rglob("segmentation-*.nii*")), _lits_number)
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
         present, missing = (images, "segmentation") if name in images else (labels, "volume")
-        error = InputError(present[name], f"a {missing} of the same name beside it", "none")
+        error = InputError(present[name], f"a {missing} of the same name", "none")
         if unpaired is None:
             raise error
         unpaired.append(error)
@@ -52,19 +56,19 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         raise InputError(
             root,
             "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD)",
-            f"{sum(1 for _ in root.iterdir())} entries, none of them such a pair",
+            f"{sum(1 for _ in root.iterdir())} entries without such a pair",
         )
     names = sorted(images.keys() & labels.keys(), key=natural)
     return [Case(name, images[name], labels[name]) for name in names]
 
 
 def find_masks(folder: str | Path) -> dict[str, Path]:
-    """The masks in a folder by file name without ending, or a single file's.
+    """Find the masks in a folder, or a single mask file, by file name without ending.
 
-    ``segmentation-*`` (LiTS) anywhere below the folder where there are such, else those in ``labelsTr/`` (MSD), else
-    every NIfTI file in the folder itself.
+    The first of these kinds that is there counts: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/``
+    (MSD), NIfTI files in the folder itself.
 
-    Raises ``InputError`` where there is none, or a name twice.
+    Raises ``InputError`` if there is no mask, or a name is there twice.
     """
     folder = Path(folder)
     if folder.is_file():
@@ -85,20 +89,61 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     return found
 
 
+def find_cts(path: str | Path) -> dict[str, Path]:
+    """Find the CTs in a file or folder by the name of their mask: LiTS's ``volume-N`` gives ``segmentation-N``.
+
+    If the folder has MSD's ``imagesTr/``, its files are the CTs. Otherwise these are: LiTS's ``volume-*`` at any depth,
+    every other NIfTI file in the folder except ``segmentation-*``, a DICOM series, and folders with a series each.
+
+    Raises ``InputError`` if there is no CT, or two with the same name of their mask.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
+    found: dict[str, Path] = {}
+    for ct in [path] if path.is_file() else sorted(_cts(path)):
+        name = ct.name if ct.is_dir() else stem(ct)
+        lits = _LITS.fullmatch(name)
+        if lits and lits["kind"] == "volume":
+            name = f"{lits['test'] or ''}segmentation-{lits['number']}"
+        if name in found:
+            raise InputError(ct, "CTs of different names", f"also {found[name]}, and {name} can be one mask only")
+        found[name] = ct
+    if not found:
+        raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", "none")
+    return found
+
+
+def _cts(folder: Path) -> set[Path]:
+    if (folder / "imagesTr").is_dir():
+        return set(filter(is_nifti, (folder / "imagesTr").iterdir()))
+    named = {path for path in folder.rglob("*volume-*") if path.name.startswith(("volume-", "test-volume-"))}
+    inside = {path for path in folder.iterdir() if path.is_dir() or not path.name.startswith("segmentation-")}
+    return {path for path in {folder, *named, *inside} if is_nifti(path) or (path.is_dir() and _has_dicom(path))}
+
+
+def _has_dicom(folder: Path) -> bool:
+    return any(path.is_file() and path.name != "DICOMDIR" and is_dicom(path) for path in folder.iterdir())
+
+
 def _is_volume(path: Path) -> bool:
     if path.is_file():
         return path.name.endswith((".nii", ".nii.gz"))
-    # A folder of the mirrors that merely begins so (volume_pt1 has no hyphen) holds volumes, not a series.
+    # A folder of the mirrors may have such a name (volume_pt1 has no hyphen) but holds volumes, not a series.
     return not any(path.glob("*.nii*"))
 
 
-def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str, Path]:
+def _lits_number(path: Path) -> str | None:
+    match = _LITS.fullmatch(stem(path))
+    return match["number"] if match else None
+
+
+def _by_name(paths: Iterable[Path], name_of: Callable[[Path], str | None]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(paths):
-        match = pattern.fullmatch(path.name)
-        if not match:
+        name = name_of(path)
+        if name is None:
             continue
-        name = match.group(group)
         if name in found:
             raise InputError(path, "each case once", f"it is also {found[name]}")
         found[name] = path
@@ -106,23 +151,33 @@ def _by_name(paths: Iterable[Path], pattern: re.Pattern, group: int) -> dict[str
 
 
 def is_phantom(root: str | Path) -> bool:
-    """Whether a folder's volumes are synthetic ones of ``phantom.write_phantom``."""
+    """Return whether a folder's volumes are synthetic, written by ``phantom.write_phantom``."""
     return (Path(root) / PHANTOM).exists()
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a path is a NIfTI file by its name, and not a hidden one."""
-    return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+    """Return whether a path is a file with a NIfTI name, and not a hidden one."""
+    return _has_nifti_name(path) and path.is_file()
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM, by its ending or its preamble."""
+    with path.open("rb") as file:
+        return path.suffix.lower() in (".dcm", ".ima") or file.read(132)[128:] == b"DICM"
 
 
 def stem(path: Path) -> str:
-    """A file's name without ``.nii`` or ``.nii.gz``."""
+    """Return a path's name without ``.nii`` or ``.nii.gz``."""
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def natural(name: str) -> list:
-    """A sorting key that counts: ``case-9`` before ``case-10``."""
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a sorting key that compares numbers by value: ``case-9`` comes before ``case-10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _has_nifti_name(path: Path) -> bool:
+    return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".")
 
 
 def _is_mask(path: Path) -> bool:

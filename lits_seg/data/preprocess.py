@@ -1,6 +1,7 @@
-"""From HU to what the network sees: window, resize, equalize (paper, III.A and III.B).
+"""Turn HU into the network's images: window, resize, equalize (paper, III.A and III.B).
 
-One definition for training, validation and prediction, and its inverse for logits.
+This is the one definition for training, validation and prediction, with its inverse for logits. Only the exported
+graph repeats it, in operations of its runtimes (``exporters.graph``).
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from torch.nn import functional
 from lits_seg.common.errors import InputError
 
 BLOCK = 16
-# Added before rounding down to a grey level. Halves, which integer HU often give, go up however a program orders its
-# sums: the images are the same in PyTorch and in the exported graph (lits_seg.exporters.graph).
+# Added before rounding down to a grey level. Integer HU often give halves; with the small excess, halves are rounded up
+# whatever the order of sums. So PyTorch and the exported graph give the same images.
 HALF = 0.5 + 2**-10
 
 
@@ -22,8 +23,8 @@ HALF = 0.5 + 2**-10
 class Preprocess:
     """HU slices to 8-bit images of a fixed size.
 
-    Slices that are not square are first padded below and at the right with the window's lower end (air), so
-    that nothing is distorted; ``restore`` cuts the padding off again.
+    Slices that are not square are first padded below and at the right with the window's lower end (air), so that the
+    anatomy is not distorted; ``restore`` removes the padding.
 
     Args:
         window: lower and upper HU; values outside are clipped. The paper: -100 to 200.
@@ -50,12 +51,12 @@ class Preprocess:
             raise InputError("preprocess.size", "a whole number of pixels, at least 16", self.size)
 
     def images(self, slices: np.ndarray) -> np.ndarray:
-        """HU slices ``(S, H, W)`` to images ``(S, size, size)``, uint8."""
-        # In blocks: torch shares out a block's slices among its threads, and the memory stays small.
+        """Return HU slices ``(S, H, W)`` as images ``(S, size, size)``, uint8."""
+        # In blocks: torch distributes a block's slices over its threads, and the memory stays small.
         return np.concatenate([self._images(slices[i : i + BLOCK]) for i in range(0, len(slices), BLOCK)])
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
-        """Labels ``(S, H, W)`` to ``(S, size, size)``, uint8, by nearest neighbour."""
+        """Resize labels ``(S, H, W)`` to ``(S, size, size)``, uint8, by nearest neighbour."""
         height, width = labels.shape[1:]
         side = max(height, width)
         nearest = ((np.arange(self.size) + 0.5) * (side / self.size)).astype(int)
@@ -65,7 +66,16 @@ class Preprocess:
         return out
 
     def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
-        """Logits ``(B, K, size, size)`` to the slices' own grid, ``(B, K, height, width)``, bilinear."""
+        """Resize logits to the slices' own grid, bilinear.
+
+        Args:
+            logits: ``(B, K, size, size)``.
+            height: rows of the slices, in pixels.
+            width: columns of the slices, in pixels.
+
+        Returns:
+            Logits ``(B, K, height, width)``.
+        """
         side = max(height, width)
         full = functional.interpolate(logits, side, mode="bilinear", align_corners=False)
         return full[..., :height, :width]
@@ -81,7 +91,7 @@ class Preprocess:
         return grey if self.equalize_first else self._equalize(grey)
 
     def _grey(self, hu: Tensor) -> np.ndarray:
-        """The window as 8 bits."""
+        """Return the window as 8 bits."""
         lower, upper = self.window
         return ((hu - lower) * (255 / (upper - lower)) + HALF).floor_().clamp_(0, 255).byte().numpy()
 
@@ -90,15 +100,15 @@ class Preprocess:
         return torch.from_numpy(grey) * ((upper - lower) / 255) + lower
 
     def _equalize(self, slices: np.ndarray) -> np.ndarray:
-        """Each 8-bit slice of ``(S, H, W)`` by its own histogram."""
+        """Equalize each 8-bit slice of ``(S, H, W)`` by its own histogram."""
         return np.stack([self._spread(grey) for grey in slices]) if self.equalize else slices
 
     def _spread(self, grey: np.ndarray) -> np.ndarray:
-        """Histogram equalization of one 8-bit slice by a look-up table.
+        """Equalize the histogram of one 8-bit slice by a look-up table.
 
-        The lowest level present stays 0, and the rest is spread by the cumulative histogram without it, so
-        that the amount of air around the patient does not change the tissue's grey values. A slice of one
-        level has nothing to spread and stays as it is. In whole numbers, halves up.
+        The lowest level present becomes 0. The other levels are spread by the cumulative histogram without the lowest
+        level, so that the amount of air around the patient does not change the tissue's grey values. A slice with a
+        single level stays unchanged. Computed in whole numbers; halves are rounded up.
         """
         level = np.arange(256) * self.bins // 256
         counts = np.bincount(level, np.bincount(grey.ravel(), minlength=256), minlength=self.bins).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the loaders draw from: which slices, in which order, with which seed."""
+"""Choose the slices that loaders draw: which slices, in which order, with which seed."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -14,18 +14,18 @@ from lits_seg.data.store import StoredCase
 
 
 class SeededSampler(Sampler[tuple[int, int]]):
-    """Deals out ``(index, seed)``: which slice, and the seed of its augmentation.
+    """A sampler of ``(index, seed)``: a slice, and the seed of its augmentation.
 
-    Both follow from the run's seed, the epoch and the place in the epoch alone. So they are the same whatever
-    the number of workers and after a resume, and differ between epochs and ranks.
+    Both depend only on the run's seed, the epoch and the place in the epoch. Therefore they do not change with the
+    number of workers or a resume, and they differ between epochs and ranks.
 
     Args:
-        has_lesion: of each slice.
-        count: slices in an epoch, over all ranks; None: as many as there are.
-        lesion_share: share of slices with lesion in every batch (to the next whole slice); None: as they come.
+        has_lesion: for each slice.
+        count: slices in an epoch, over all ranks; None: all slices.
+        lesion_share: share of slices with lesion in every batch (to the next whole slice); None: not controlled.
         seed: of the run.
-        rank: which process this is,
-        world: of how many.
+        rank: index of this process.
+        world: number of processes.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
             raise InputError("data.lesion_share", "training slices with and without lesion", found)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
+        """Set the epoch; the trainer calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
         if self.lesion_share is None:
             indices = _deal(torch.arange(len(self.lesion)), self.count, generator)
         else:
-            # Every rank meets the two kinds in the same, even rhythm, so that each of its batches holds the share.
+            # The two kinds alternate evenly on every rank, so that each batch holds the share.
             turn = torch.arange(self.count, dtype=torch.double) // self.world
             share = self.lesion_share
             lesion = ((turn + 1) * share + 1e-6).floor() > (turn * share + 1e-6).floor()
@@ -73,14 +73,14 @@ class SeededSampler(Sampler[tuple[int, int]]):
 
 
 class TrainingSlices(Dataset):
-    """Slices of the training patients with a part of the anatomy; indexed by ``(index, seed)``.
+    """Slices of the training patients, selected by anatomy and indexed by ``(index, seed)``.
 
     Args:
         cases: the patients.
-        slices: ``all``, ``liver`` or ``lesion``: which of their slices.
-        augment: of single samples, or None.
-        context: slices in an image, the labelled one in the middle; beyond the ends the last one is repeated.
-        resident: give places instead of images, for ``ResidentSlices``.
+        slices: ``all`` slices, those with ``liver``, or those with ``lesion``.
+        augment: changes single samples; None: no change.
+        context: slices in an image, centred on the labelled slice; beyond the ends the end slice is repeated.
+        resident: return places instead of images, for ``ResidentSlices``.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class TrainingSlices(Dataset):
 
 
 class ResidentSlices:
-    """All slices of some patients on one device, uint8: 131 KB a slice of 256² with its labels."""
+    """All slices of some patients on one device, uint8: 131 KB per slice of 256² with its labels."""
 
     def __init__(self, cases: Sequence[StoredCase], context: int, device: torch.device) -> None:
-        # Case by case: the store is never in the main memory as a whole.
+        # Case by case, so that the main memory never holds the whole store.
         self.images, self.labels = (
             torch.cat([torch.from_numpy(np.array(part(case))).to(device) for case in cases])
             for part in (lambda case: case.images, lambda case: case.labels)
@@ -140,20 +140,20 @@ class ResidentSlices:
         self.offsets = torch.arange(context, device=device) - context // 2
 
     def __call__(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Places ``(B,)`` to images ``(B, context, size, size)`` and labels ``(B, size, size)``, uint8."""
+        """Return images ``(B, context, size, size)`` and labels ``(B, size, size)``, uint8, of places ``(B,)``."""
         around = (places[:, None] + self.offsets).maximum(self.first[places, None])
         return self.images[around.minimum(self.last[places, None])], self.labels[places]
 
 
 class EvaluationSlices(Dataset):
-    """Every slice of the given patients, as it is. ``context``: see ``TrainingSlices``."""
+    """Every slice of the given patients, unchanged. ``context``: see ``TrainingSlices``."""
 
     def __init__(self, cases: Sequence[StoredCase], context: int = 1) -> None:
         self.cases, self.context = cases, context
         self.starts = list(accumulate((len(case) for case in cases), initial=0))
 
     def batches(self, size: int) -> list[list[int]]:
-        """Indices in batches that hold slices of one patient, since patients differ in their slices' shape."""
+        """Return indices in batches of one patient each, since patients differ in the shape of their slices."""
         return [
             list(range(i, min(i + size, stop)))
             for start, stop in zip(self.starts, self.starts[1:], strict=False)
@@ -176,7 +176,7 @@ class EvaluationSlices(Dataset):
 
 
 def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` of the indices, shuffled anew each time all were dealt."""
+    """Draw ``count`` indices without replacement; start again, newly shuffled, after all were drawn."""
     rounds = -(-count // len(indices))
     return torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])[:count]
 

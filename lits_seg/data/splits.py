@@ -1,4 +1,4 @@
-"""Splits by patient, always."""
+"""Split patients into folds; the slices of a patient always stay together."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,24 @@ Split = dict[str, list[StoredCase]]
 
 
 def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float, seed: int) -> Split:
-    """Patients for training, validation and test: ``{"train": [...], "val": [...], "test": [...]}``.
+    """Select the patients for training, validation and test.
 
-    Fold ``fold`` of ``folds`` is the test set; every patient is in exactly one fold. Patients with and without
-    lesions are dealt out separately, so that each fold has its part of both. ``val_share`` of the other
-    patients, at least one, choose the best checkpoint. With ``val_share=0`` the test patients do that as well,
-    as in the paper ("the best results on the validation set"): then the score is optimistic.
+    Every patient is in exactly one fold. Patients with and without lesions are distributed separately, so that each
+    fold has its part of both.
 
-    Raises ``InputError`` for a fold that does not exist or too few patients.
+    Args:
+        cases: the patients.
+        folds: number of folds.
+        fold: the fold that is the test set.
+        val_share: share of the other patients, at least one, that choose the best checkpoint. With 0, the test patients
+            choose it, as in the paper ("the best results on the validation set"): then the score is optimistic.
+        seed: of the distribution.
+
+    Returns:
+        ``{"train": [...], "val": [...], "test": [...]}``.
+
+    Raises:
+        InputError: if the fold does not exist, or if there are too few patients.
     """
     if folds < 2:
         raise InputError("data.folds", "at least 2", folds)
@@ -26,7 +36,7 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
         raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
     if not 0 <= val_share < 1:
         raise InputError("data.val_share", "0 or more, less than 1", val_share)
-    # Three patients in two folds would leave one to train, and none to choose.
+    # Three patients in two folds would leave one patient to train and none to validate.
     needed = folds if val_share == 0 else max(folds + 1, 4)
     if len(cases) < needed:
         raise InputError("data.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
@@ -39,8 +49,8 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
     if val_share == 0:
         return {"train": rest, "val": test, "test": test}
     count = min(max(1, round(val_share * len(rest))), len(rest) - 1)
-    # Evenly spaced over the deal, patients with lesions first: the validation set mirrors the mix, and its
-    # first patient has a lesion, without which no Dice could choose between checkpoints.
+    # Evenly spaced over patients with lesions first, then those without: the validation set mirrors the mix. Its first
+    # patient has a lesion; without any lesion, Dice could not choose between checkpoints.
     picked = {int(i * len(rest) / count) for i in range(count)}
     val = [case for i, case in enumerate(rest) if i in picked]
     return {"train": [case for i, case in enumerate(rest) if i not in picked], "val": val, "test": test}

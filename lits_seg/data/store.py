@@ -1,13 +1,13 @@
-"""The slice store: pre-processed axial slices on disk, read at random through memory maps.
+"""Keep pre-processed axial slices on disk, the slice store, and read them at random through memory maps.
 
-One folder a case, named by the case and a fingerprint of its source files, below a folder named by a
+Each case has a folder, named by the case and a fingerprint of its source files, below a folder named by a
 fingerprint of the pre-processing: a changed setting or file can never meet stale slices. A case is written
-under a temporary name and renamed when it is whole.
+under a temporary name and renamed when it is complete.
 
-    STORE/<pre-processing>/<case>-<sources>/image.npy   (S, size, size) uint8, what the network sees
+    STORE/<pre-processing>/<case>-<sources>/image.npy   (S, size, size) uint8, the network's input
                                             label.npy   (S, size, size) uint8, 0/1/2
                                             truth.npy   (2, S, H, W/8) bits: liver-or-lesion, lesion, own grid
-                                            case.json   name, shape, spacing, pixel counts, what the check found
+                                            case.json   name, shape, spacing, voxel volume, pixel counts, check
 """
 
 import errno
@@ -27,41 +27,53 @@ import numpy as np
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.checks import check_case
+from lits_seg.data.checks import CaseCheck, check_case
 from lits_seg.data.layouts import Case
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.volumes import read_case
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 
 
 @dataclass(frozen=True)
 class StoredCase:
-    """A case of the store. Arrays are opened on first use, in whichever process uses them."""
+    """A case of the store. Each process opens the arrays when it uses them first.
+
+    Args:
+        folder: of the case in the store.
+        name: of the case.
+        shape: of the slices ``(S, H, W)``.
+        spacing: voxel size in mm along W, H and S.
+        voxel_ml: volume of a voxel in mL.
+        liver_pixels: per slice, of the network's images: liver or lesion.
+        lesion_pixels: per slice, of the network's images.
+        check: facts and warnings.
+    """
 
     folder: Path
     name: str
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    voxel_ml: float
     liver_pixels: tuple[int, ...]
     lesion_pixels: tuple[int, ...]
-    check: dict[str, Any]
+    check: CaseCheck
 
     @classmethod
     def open(cls, folder: Path) -> "StoredCase":
-        """Reads ``case.json``; no array is touched."""
+        """Read ``case.json``; no array is touched."""
         description = json.loads((folder / "case.json").read_text())
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
-        return cls(folder=folder, **fields)
+        return cls(folder=folder, **{**fields, "check": CaseCheck(**description["check"])})
 
     @cached_property
     def images(self) -> np.ndarray:
-        """``(S, size, size)`` uint8."""
+        """Images ``(S, size, size)`` uint8."""
         return np.load(self.folder / "image.npy", mmap_mode="r")
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """``(S, size, size)`` uint8, 0/1/2."""
+        """Labels ``(S, size, size)`` uint8, 0/1/2."""
         return np.load(self.folder / "label.npy", mmap_mode="r")
 
     @cached_property
@@ -69,7 +81,7 @@ class StoredCase:
         return np.load(self.folder / "truth.npy", mmap_mode="r")
 
     def truth(self, index: int) -> np.ndarray:
-        """The labels of one slice at the case's own resolution, ``(H, W)`` uint8, 0/1/2."""
+        """Read the labels of one slice at the case's own resolution, ``(H, W)`` uint8, 0/1/2."""
         planes = np.unpackbits(self._truth[:, index], axis=-1, count=self.shape[2])
         return planes[0] + planes[1]
 
@@ -77,7 +89,7 @@ class StoredCase:
         return self.shape[0]
 
     def __getstate__(self) -> dict:
-        # Workers map the files themselves; a pickled memory map would travel as its whole content.
+        # Workers map the files themselves; a pickled memory map would be copied with its whole content.
         return {key: self.__dict__[key] for key in self.__dataclass_fields__}
 
 
@@ -88,12 +100,19 @@ def store_cases(
     workers: int = 2,
     errors: list[InputError] | None = None,
 ) -> list[StoredCase]:
-    """Writes the cases that the store lacks, and opens them all, in the order given.
+    """Write the cases that the store lacks, and open all cases in the given order.
 
-    A case takes about 1.5 times the memory of its unpacked files while it is written; ``workers`` are at once.
+    A case takes about 1.5 times the memory of its unpacked files while it is written.
 
-    Raises ``InputError`` for the first case that cannot be used, and when the disk is full; those written before
-    stay. Where a list ``errors`` is given, unusable cases are added to it and left out.
+    Args:
+        cases: the files.
+        preprocess: from HU to images.
+        store: the folder.
+        workers: cases written at the same time.
+        errors: collects an error for each unusable case, which is left out; None: the first error is raised.
+
+    Raises:
+        InputError: if a case is unusable, or if the disk is full; cases written before stay.
     """
     settings = json.dumps({"version": STORE_VERSION, **asdict(preprocess)}, sort_keys=True)
     root = Path(store) / _fingerprint(settings)
@@ -111,16 +130,16 @@ def store_cases(
 
 
 def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int) -> Iterator[InputError]:
-    """Writes cases side by side, with a progress bar by bytes; yields what was wrong with those that cannot be."""
+    """Write cases in parallel, with a progress bar by bytes; yield the errors of unusable cases."""
     sizes = {case: sum(path.stat().st_size for path in _files(case)) for case in missing}
     with (
-        # For each case a second thread, which makes images of slices while the next are being decompressed. Shared,
-        # since each new thread would keep some of its memory.
-        ThreadPoolExecutor(max(1, workers)) as beside,
+        # A second thread per case makes images of slices while the next slices are being decompressed. These threads
+        # are shared, since each new thread would keep some of its memory.
+        ThreadPoolExecutor(max(1, workers)) as image_threads,
         ThreadPoolExecutor(max(1, workers)) as pool,
         tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices") as bar,
     ):
-        written = pool.map(lambda case: _write_case(case, missing[case], preprocess, beside), missing)
+        written = pool.map(lambda case: _write_case(case, missing[case], preprocess, image_threads), missing)
         for number, (case, error) in enumerate(zip(missing, written, strict=True), start=1):
             bar.set_postfix_str(f"{number} of {len(missing)} cases", refresh=False)
             bar.update(sizes[case])
@@ -128,27 +147,39 @@ def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int
                 yield error
 
 
-def _write_case(case: Case, folder: Path, preprocess: Preprocess, beside: Executor) -> InputError | None:
+def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads: Executor) -> InputError | None:
     blocks: dict[int, Future[np.ndarray]] = {}
+
+    def watch(first: int, hu: np.ndarray) -> None:
+        blocks[first] = image_threads.submit(preprocess.images, hu)
+
     try:
-        image, label = read_case(case, lambda first, hu: blocks.update({first: beside.submit(preprocess.images, hu)}))
+        image, label = read_case(case, watch)
     except InputError as error:
         for block in blocks.values():
             block.cancel()
         return error
-    check = check_case(case, image, label)
     labels = preprocess.labels(label.slices)
-    truth = np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)])
-    images = np.concatenate([blocks[first].result() for first in sorted(blocks)])
-    arrays = {"image": images, "label": labels, "truth": truth}
     description = {
         "name": case.name,
         "shape": label.slices.shape,
         "spacing": image.spacing,
+        "voxel_ml": image.voxel_ml,
         "liver_pixels": np.count_nonzero(labels, axis=(1, 2)).tolist(),
         "lesion_pixels": np.count_nonzero(labels > 1, axis=(1, 2)).tolist(),
-        "check": check,
+        "check": asdict(check_case(case, image, label)),
     }
+    arrays = {
+        "image": np.concatenate([blocks[first].result() for first in sorted(blocks)]),
+        "label": labels,
+        "truth": np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)]),
+    }
+    _save(case, folder, arrays, description)
+    return None
+
+
+def _save(case: Case, folder: Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    """Write a case's folder completely or not at all."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for name, array in arrays.items():
@@ -158,7 +189,7 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, beside: Execut
         if not folder.is_dir():  # else another process was faster
             temporary.rename(folder)
     except OSError as error:
-        # numpy, where it could not write all, gives no number.
+        # NumPy gives no error number if it could not write everything.
         if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         size = sum(array.nbytes for array in arrays.values())
@@ -166,11 +197,10 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, beside: Execut
         raise InputError(folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", found) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return None
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Half-written cases of processes that were killed; younger ones may be another process's work."""
+    """Remove incomplete cases of killed processes; folders younger than an hour may be another process's work."""
     for folder in root.glob(".*"):
         if time.time() - folder.stat().st_mtime > 3600:
             shutil.rmtree(folder, ignore_errors=True)

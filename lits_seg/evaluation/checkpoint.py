@@ -1,7 +1,6 @@
 """Scores of a checkpoint, on its own test patients or on other volumes, without masks in files."""
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,16 +16,18 @@ from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
 from lits_seg.runs.folder import CONFIG, SPLIT
 from lits_seg.runs.provenance import provenance
+from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import load_segmenter, network_facts
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.messages import hide_chatter
+from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
     """Score a checkpoint on whole volumes, draw overlays, and return the text to print."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    hide_chatter()
     segmenter = load_segmenter(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
@@ -47,7 +48,7 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
 
 
-def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceDataModule:
+def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataModule:
     """Return the volumes in ``cfg.references``, or the test patients of the run of ``cfg.ckpt``.
 
     Args:
@@ -70,10 +71,10 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> SliceData
     config = _run_file(cfg, CONFIG)
     if not config.exists():
         raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
-    return instantiate(OmegaConf.load(config).data)
+    return instantiate(with_new_names(OmegaConf.to_container(OmegaConf.load(config).data)))
 
 
-def _result(segmenter: LesionSegmenter, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
+def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
     facts = network_facts(segmenter)
     return NetworkResult(
         **vars(facts),

@@ -1,4 +1,4 @@
-"""The table of exported files beside the checkpoint that they are from."""
+"""Compare exported files with their checkpoint in a table."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,23 @@ from statistics import fmean
 from lits_seg.common.tables import markdown, number
 from lits_seg.exporters.parity import Parity
 
-MOST_LOST, LEAST_GAIN = 0.005, 1.05  # lesion Dice; times as fast as 32 bits, which is beyond what timings scatter
+MOST_LOST = 0.005  # lesion Dice
+LEAST_GAIN = 1.05  # times as fast as fp32; less is within the scatter of timings
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file. ``ms``: of a slice, HU to labels; ``dice``: of each test patient, empty where not measured."""
+    """One file.
+
+    Args:
+        format: of the file.
+        precision: of the file.
+        file: its name.
+        size: in bytes.
+        parity: agreement with PyTorch; None for the checkpoint itself.
+        ms: milliseconds per slice, from HU to labels.
+        dice: lesion Dice of each test patient; empty if it was not measured.
+    """
 
     format: str
     precision: str
@@ -25,7 +36,13 @@ class Row:
 
 
 def verdict(row: Row, fp32: Row, checkpoint: Row) -> str:
-    """Whether a file is worth it: it may lose 0.005 of lesion Dice, and must be faster than its format's 32 bits."""
+    """Judge a file: worth it if it loses at most 0.005 lesion Dice and is faster than its format's fp32 file.
+
+    Args:
+        row: the file.
+        fp32: the fp32 file of the same format.
+        checkpoint: PyTorch.
+    """
     if row.precision != "fp32" and fp32.ms / row.ms < LEAST_GAIN:
         return "not worth it: no faster than fp32"
     if not row.dice:
@@ -35,7 +52,12 @@ def verdict(row: Row, fp32: Row, checkpoint: Row) -> str:
 
 
 def table(checkpoint: Row, rows: Sequence[Row]) -> str:
-    """Markdown: size, parity, time and lesion Dice of each file, the checkpoint first."""
+    """Return a Markdown table of size, parity, time and lesion Dice.
+
+    Args:
+        checkpoint: its first row.
+        rows: the exported files.
+    """
     header = ["file", "MB", "equal labels", "Dice of both lesion masks", "largest logit difference"]
     header += ["ms a slice", "to PyTorch", "lesion Dice", "worth it"]
     fp32 = {row.format: row for row in rows if row.precision == "fp32"}

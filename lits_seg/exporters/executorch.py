@@ -1,9 +1,7 @@
-"""The graph as an ExecuTorch program, for apps on phones: XNNPACK's kernels, 32 bits, slices of one size."""
+"""Write and run the graph as an ExecuTorch program, for apps on phones: XNNPACK's kernels, fp32, slices of one size."""
 
-import json
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,37 +11,42 @@ from executorch.runtime import Runtime
 
 from lits_seg.common.errors import InputError
 from lits_seg.exporters.graph import Contract
-from lits_seg.inference.exported import METADATA
-from lits_seg.inference.segmenter import Segmenter
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.inference.contract import METADATA, ExportMetadata, read_metadata
+from lits_seg.inference.exported import ExportedSegmenter
+from lits_seg.training.module import LesionModule
 
 
-def write_executorch(segmenter: LesionSegmenter, path: Path, metadata: dict[str, Any]) -> None:
-    """A program for one slice of ``metadata["plane"]`` pixels at a time, and what it is as its method ``lits_seg``.
+def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata) -> None:
+    """Write a program for one slice of ``metadata.plane`` pixels at a time; its method ``lits_seg`` gives the metadata.
 
     ExecuTorch plans memory ahead and has no kernels for sizes that are computed from other sizes, as the weights of
-    resizing are: the slice's height and width are fixed.
+    resizing are. Therefore the slice's height and width are fixed.
+
+    Args:
+        module: the trained network, on the CPU.
+        path: the file to write.
+        metadata: the facts that the file holds about itself.
     """
-    # Some of its kernels want the memory order that the shape tells; the order does not change the function.
-    network = deepcopy(segmenter.network).to(memory_format=torch.contiguous_format)
-    contract = Contract(network, segmenter.preprocess, segmenter.classes).eval()
-    hu = torch.zeros(1, segmenter.context, *metadata["plane"])
+    # Some kernels need the memory order of the shape; the order does not change the function.
+    network = deepcopy(module.network).to(memory_format=torch.contiguous_format)
+    contract = Contract(network, module.preprocess, module.classes).eval()
+    hu = torch.zeros(1, module.context, *_plane(metadata))
     program = to_edge_transform_and_lower(
         torch.export.export(contract, (hu,)),
         partitioner=[XnnpackPartitioner()],
-        constant_methods={METADATA: json.dumps(metadata)},
+        constant_methods={METADATA: metadata.to_json()},
     ).to_executorch()
     path.write_bytes(program.buffer)
 
 
-class ExecuTorchProgram(Segmenter):
+class ExecuTorchProgram(ExportedSegmenter):
     """A file of ``write_executorch``, run by ExecuTorch's own runtime, slice by slice."""
 
     def __init__(self, path: Path) -> None:
         program = Runtime.get().load_program(path)
-        self.metadata = json.loads(program.load_method(METADATA).execute([])[0])
+        text = program.load_method(METADATA).execute([])[0]
+        super().__init__(path, read_metadata(text, path), "ExecuTorch")
         self.method = program.load_method("forward")
-        self.classes, self.context = self.metadata["classes"], self.metadata["context"]
 
     def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
@@ -51,18 +54,21 @@ class ExecuTorchProgram(Segmenter):
         return labels, np.rint(255 * probability).astype(np.uint8)
 
     def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As ``Exported.logits``."""
+        """See ``ExportedSegmenter``."""
         labels, _, logits = self._run(hu)
         return labels, logits
 
-    def describe(self) -> dict[str, Any]:
-        """See ``Segmenter``."""
-        return {"model": self.metadata, "settings": {"precision": "fp32", "device": "cpu, ExecuTorch"}}
-
     def _run(self, hu: np.ndarray) -> list[np.ndarray]:
-        if list(hu.shape[2:]) != self.metadata["plane"]:
-            raise InputError("plane", f"slices of {self.metadata['plane']} pixels", list(hu.shape[2:]))
+        plane = _plane(self.metadata)
+        if list(hu.shape[2:]) != plane:
+            raise InputError("plane", f"slices of {plane} pixels", list(hu.shape[2:]))
         slices = torch.from_numpy(np.ascontiguousarray(hu, np.float32)).split(1)
-        # Copied: the tensors that come out lie where the next slice's will.
-        outputs = [[output.clone().numpy() for output in self.method.execute([one])] for one in slices]
+        # Copied, since the next slice's outputs overwrite these tensors.
+        outputs = [[output.clone().numpy() for output in self.method.execute([part])] for part in slices]
         return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
+def _plane(metadata: ExportMetadata) -> list[int]:
+    if metadata.plane is None:
+        raise InputError(METADATA, "plane: height and width of the slices", "none")
+    return metadata.plane

@@ -1,21 +1,21 @@
-"""Files of each format and precision, from the same parts."""
+"""Write and open the exported files of every format and precision."""
 
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.exporters.onnx import Parts, join, save, with_weights_in_fp16
+from lits_seg.exporters.onnx import Parts, export_network, join, save, with_weights_in_fp16
 from lits_seg.exporters.openvino import write_openvino
 from lits_seg.exporters.quantize import quantize
-from lits_seg.inference.exported import Exported
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.inference.contract import ExportMetadata
+from lits_seg.inference.exported import ExportedModel, ExportedSegmenter
+from lits_seg.training.module import LesionModule
 
-# What each runtime computes, or at least stores, on a CPU.
+# The precisions that each runtime computes in, or at least stores, on a CPU.
 PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "bf16", "int8"),
@@ -24,37 +24,56 @@ PRECISIONS = {
 ENDINGS = {"onnx": ".onnx", "openvino": ".openvino.zip", "executorch": ".pte"}
 
 
-def write_file(
-    segmenter: LesionSegmenter, parts: Parts, images: np.ndarray, path: Path, metadata: dict[str, Any]
-) -> None:
-    """One file of the format and precision that ``metadata`` tells; int8 is calibrated on ``images``.
+def write_file(module: LesionModule, parts: Parts, images: np.ndarray, path: Path, metadata: ExportMetadata) -> None:
+    """Write one file of the format and precision that its metadata names.
 
-    ``images``: ``(N, context, size, size)`` uint8, as the network sees them.
+    Args:
+        module: the trained network, on the CPU.
+        parts: its graph, by ``export_parts``.
+        images: ``(N, context, size, size)`` uint8, as the network sees them, to calibrate int8 on.
+        path: the file to write.
+        metadata: the facts that the file holds about itself.
     """
-    if metadata["format"] == "executorch":
-        _executorch().write_executorch(segmenter, path, metadata)
+    if metadata.format == "executorch":
+        _executorch().write_executorch(module, path, metadata)
         return
-    if metadata["precision"] == "int8":
-        quantized = parts.logits.with_name("logits_int8.onnx")
-        if not quantized.exists():
-            quantize(parts.whole, images, quantized)
-        parts = replace(parts, logits=quantized)
-    if metadata["format"] == "openvino":
+    if metadata.precision == "int8":
+        parts = replace(parts, logits=_int8(module, parts, images))
+    if metadata.format == "openvino":
         write_openvino(parts, path, metadata)
         return
     model = join(parts.prepare, parts.logits, parts.restore)
-    save(with_weights_in_fp16(model) if metadata["precision"] == "fp16" else model, path, metadata)
+    save(with_weights_in_fp16(model) if metadata.precision == "fp16" else model, path, metadata)
 
 
-def open_file(path: Path, threads: int | None) -> Any:
-    """A file as a ``Segmenter`` that has ``logits``, too."""
+def _int8(module: LesionModule, parts: Parts, images: np.ndarray) -> Path:
+    """Return the network in 8 bits; the first call writes it.
+
+    The network is exported as it was trained, its decoder not split: the split decoder sums two convolutions, and
+    8-bit sums would lose too much.
+    """
+    quantized = parts.logits.with_name("logits_int8.onnx")
+    if not quantized.exists():
+        whole = parts.logits.with_name("whole.onnx")
+        export_network(module.network, module.context, module.preprocess.size, whole)
+        quantize(whole, images, quantized)
+    return quantized
+
+
+def open_file(path: Path, threads: int | None) -> ExportedSegmenter:
+    """Open an exported file of any format.
+
+    Args:
+        path: the file.
+        threads: of the CPU; None: one per core.
+    """
     if path.name.endswith(ENDINGS["executorch"]):
         return _executorch().ExecuTorchProgram(path)
-    return Exported(path, threads)
+    return ExportedModel(path, threads)
 
 
 def _executorch() -> ModuleType:
-    """Imported where it is wanted: few have it, and it brings much along."""
+    """Import ExecuTorch only if it is used: it is large, and few users install it."""
     try:
         return import_module("lits_seg.exporters.executorch")
     except ModuleNotFoundError as error:
@@ -63,9 +82,14 @@ def _executorch() -> ModuleType:
 
 
 def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
-    """The wanted pairs of format and precision; ``all``: all that there are. With each format's fp32, the yardstick.
+    """Return the pairs of format and precision to export, with each format's fp32 as the reference.
 
-    Raises ``InputError``, listing those that work, for one that does not.
+    Args:
+        formats: names of formats; ``["all"]``: all formats.
+        precisions: names of precisions; ``["all"]``: all precisions of each format.
+
+    Raises:
+        InputError: if a pair does not exist or is repeated; lists the pairs that exist.
     """
     works = "; ".join(f"format={name} precision={', '.join(PRECISIONS[name])}" for name in PRECISIONS)
     formats = list(PRECISIONS) if formats == ["all"] else formats
@@ -78,7 +102,7 @@ def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
         if precision not in PRECISIONS.get(name, ()):
             raise InputError("format and precision", f"one of: {works}", f"format={name} precision={precision}")
     if "executorch" in formats:
-        _executorch()  # before the work that it would be the end of
+        _executorch()  # if it is missing, fail before the work
     if not wanted or len(set(wanted)) < len(wanted):
         raise InputError("format and precision", f"some of: {works}; each once", wanted or "none")
     return [(name, "fp32") for name in dict.fromkeys(formats) if (name, "fp32") not in wanted] + wanted

@@ -1,8 +1,8 @@
-"""What the exported graph does before and after the network: the operations of ``Preprocess``, for any runtime.
+"""Define the exported graph: the operations of ``Preprocess`` and ``LesionModule.labels`` for any runtime.
 
-``Preprocess`` makes a histogram by NumPy and resizes by PyTorch's own kernel. Neither can go into a graph, so they are
-written here once more in operations that every runtime has: resizing as two products of matrices, whose entries are
-the triangle filter's weights, and the histogram as a sum that is scattered. Tested to give the same images.
+``Preprocess`` makes a histogram by NumPy and resizes by PyTorch's own kernel. Neither can go into a graph. Therefore
+this module repeats them in operations that every runtime has: resizing as two products of matrices, whose entries are
+the weights of the triangle filter, and the histogram as a scattered sum. Tests compare the images.
 """
 
 import torch
@@ -31,18 +31,18 @@ class Prepare(nn.Module):
         return (grey if self.preprocess.equalize_first else self._equalize(grey)).to(torch.uint8)
 
     def _resize(self, above: Tensor) -> Tensor:
-        """To ``size``, antialiased, as if padded to a square: with HU above the window's lower end, padding is 0."""
+        """Resize to ``size``, antialiased, as if padded to a square: padding is 0 above the window's end."""
         height, width = above.shape[-2:]
         weights = antialias(torch.sym_max(height, width), self.preprocess.size, above.device)
         return weights[:, :height] @ (above @ weights[:, :width].T)
 
     def _grey(self, above: Tensor) -> Tensor:
-        """The window as whole numbers from 0 to 255, int64."""
+        """Return the window as whole numbers from 0 to 255, int64."""
         lower, upper = self.preprocess.window
         return (above * (255 / (upper - lower)) + HALF).floor().clamp(0, 255).long()
 
     def _equalize(self, grey: Tensor) -> Tensor:
-        """Each slice by its own histogram, as ``Preprocess`` defines it."""
+        """Equalize each slice by its own histogram, as ``Preprocess`` defines it."""
         if not self.preprocess.equalize:
             return grey
         pixels = grey.shape[-2] * grey.shape[-1]
@@ -59,8 +59,8 @@ class Prepare(nn.Module):
 class Restore(nn.Module):
     """Logits ``(B, K, size, size)`` to LiTS labels and lesion probability, ``(B, H, W)``, on the slices' own grid.
 
-    Only how far each class is above the background is enlarged, and compared: a channel less, and no argmax, which
-    would take engines as long as the network.
+    Equals ``LesionModule.labels`` in another form: the graph enlarges and compares each class's distance to the
+    background. This saves a channel and the ``argmax``, which takes runtimes as long as the network.
     """
 
     def __init__(self, classes: int) -> None:
@@ -68,7 +68,12 @@ class Restore(nn.Module):
         self.classes = classes
 
     def forward(self, logits: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels uint8, probability float32; ``like`` has the slices' shape, ``(B, context, H, W)``."""
+        """Return labels uint8 and probability float32.
+
+        Args:
+            logits: ``(B, K, size, size)``.
+            like: any tensor of the slices' shape, ``(B, context, H, W)``.
+        """
         height, width = like.shape[-2:]
         weights = bilinear(logits.shape[-1], torch.sym_max(height, width), logits.device)
         above = weights[:height] @ ((logits[:, 1:] - logits[:, :1]) @ weights[:width].T)
@@ -93,7 +98,7 @@ class Logits(nn.Module):
 
 
 class Contract(nn.Module):
-    """HU in, labels out: all that a trained network needs. Outputs: labels, probability, logits."""
+    """The whole graph, from HU to labels, probability and logits."""
 
     def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int) -> None:
         super().__init__()
@@ -101,22 +106,35 @@ class Contract(nn.Module):
         self.restore = Restore(classes)
 
     def forward(self, hu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``(B, context, H, W)`` to ``(B, H, W)`` twice and ``(B, K, size, size)``."""
+        """``(B, context, H, W)`` -> ``(B, H, W)`` twice and ``(B, K, size, size)``."""
         logits = self.logits(self.prepare(hu))
         return (*self.restore(logits, hu), logits)
 
 
-def antialias(side: int, size: int, device: torch.device | None = None) -> Tensor:
-    """Weights ``(size, side)`` of antialiased bilinear resizing: a triangle as wide as what it shrinks by."""
+def antialias(side: int | torch.SymInt, size: int, device: torch.device | None = None) -> Tensor:
+    """Return the weights ``(size, side)`` of antialiased bilinear resizing: triangles as wide as the scale.
+
+    Args:
+        side: pixels before; symbolic while the graph is exported.
+        size: pixels after.
+        device: of the weights.
+    """
     scale = side / size
     width = torch.sym_max(scale, 1.0)
     centre = (torch.arange(size, device=device) + 0.5) * scale
-    place = torch.arange(side, device=device) + 0.5
+    place = torch.arange(side, device=device) + 0.5  # type: ignore[arg-type]  # takes symbolic sizes
     weights = (1 - (place - centre[:, None]).abs() / width).clamp(min=0)
     return weights / weights.sum(1, keepdim=True)
 
 
-def bilinear(size: int, side: int, device: torch.device | None = None) -> Tensor:
-    """Weights ``(side, size)`` of plain bilinear resizing, whose edges repeat (``align_corners=False``)."""
-    place = ((torch.arange(side, device=device) + 0.5) * (size / side) - 0.5).clamp(0, size - 1)
+def bilinear(size: int, side: int | torch.SymInt, device: torch.device | None = None) -> Tensor:
+    """Return the weights ``(side, size)`` of plain bilinear resizing with repeated edges (``align_corners=False``).
+
+    Args:
+        size: pixels before.
+        side: pixels after; symbolic while the graph is exported.
+        device: of the weights.
+    """
+    pixels = torch.arange(side, device=device)  # type: ignore[arg-type]  # takes symbolic sizes
+    place = ((pixels + 0.5) * (size / side) - 0.5).clamp(0, size - 1)
     return (1 - (place[:, None] - torch.arange(size, device=device)).abs()).clamp(min=0)

@@ -1,40 +1,37 @@
-"""What an exported file tells of itself, whoever finds it."""
+"""Describe an export: fill the metadata that its file holds."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from lits_seg import __version__
-from lits_seg.common.files import sha256
 from lits_seg.data.volumes import LABELS
-from lits_seg.inference.exported import CONTRACT
-from lits_seg.inference.findings import NO_DEVICE
-from lits_seg.runs.provenance import versions
+from lits_seg.inference.contract import CONTRACT, ExportMetadata
+from lits_seg.runs.provenance import provenance
 from lits_seg.training.checkpoints import describe_network
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 
-def provenance(ckpt: str | Path) -> dict[str, Any]:
-    """What code and which checkpoint an export is from, and what it is for."""
-    return {
-        "research_use_only": NO_DEVICE,
-        "lits_seg": __version__,
-        "git_commit": versions()["git_commit"],
-        "checkpoint": {"path": str(ckpt), "sha256": sha256(ckpt)},
-    }
+def describe_export(ckpt: str | Path, module: LesionModule, format: str, precision: str) -> ExportMetadata:
+    """Return the metadata of one exported file.
 
-
-def describe_export(ckpt: str | Path, segmenter: LesionSegmenter, format: str, precision: str) -> dict[str, Any]:
-    """Its contract, use, version, classes, pre-processing, network, and the checkpoint that it is from."""
-    return {
-        "contract": CONTRACT,
-        **provenance(ckpt),
-        "format": format,
-        "precision": precision,
-        "classes": segmenter.classes,
-        "context": segmenter.context,
-        "labels": LABELS,
-        "window_hu": list(segmenter.preprocess.window),
-        "preprocess": asdict(segmenter.preprocess),
-        **describe_network(segmenter),
-    }
+    Args:
+        ckpt: the checkpoint of ``module``.
+        module: the trained network.
+        format: ``onnx``, ``openvino`` or ``executorch``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+    """
+    made_by = provenance(ckpt)
+    return ExportMetadata(
+        research_use_only=made_by.research_use_only,
+        lits_seg=made_by.lits_seg,
+        git_commit=made_by.git_commit,
+        checkpoint=made_by.checkpoint,
+        contract=CONTRACT,
+        format=format,
+        precision=precision,
+        classes=module.classes,
+        context=module.context,
+        labels=LABELS,
+        window_hu=list(module.preprocess.window),
+        preprocess=asdict(module.preprocess),
+        **describe_network(module),
+    )

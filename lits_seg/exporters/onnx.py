@@ -1,15 +1,13 @@
-"""The graph as ONNX: exported in three parts, of which the network can be changed alone, then joined."""
+"""Export the graph as ONNX: in three parts, so that the network can be changed alone, which are then joined."""
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,52 +17,69 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lits_seg.exporters.graph import Logits, Prepare, Restore
-from lits_seg.inference.exported import HU, METADATA, OUTPUTS
+from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, OUTPUTS, PROBABILITY, ExportMetadata
 from lits_seg.models.unet import split_decoder
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 OPSET = 18
-LIKE = "like"  # the slices once more, for their shape: two inputs of graphs that are joined may not have one name
+IMAGE = "image"  # between the parts
+BATCH = Dim("batch", max=1024)
+LIKE = "like"  # the slices again, for their shape: joined graphs may not have two inputs of the same name
 
 
 @dataclass(frozen=True)
 class Parts:
-    """ONNX files: HU to image, image to logits (the network), logits to labels and probability.
-
-    ``whole``: the network as it was trained, its decoder not split. Of the split one, 8-bit sums of two convolutions
-    would lose too much.
-    """
+    """ONNX files: from HU to image, from image to logits (the network), from logits to labels and probability."""
 
     prepare: Path
     logits: Path
     restore: Path
-    whole: Path
 
 
-def export_parts(segmenter: LesionSegmenter, folder: Path) -> Parts:
-    """Writes the parts of a network, in eval mode on the CPU, into ``folder``."""
-    preprocess, context = segmenter.preprocess, segmenter.context
-    size, classes = preprocess.size, segmenter.classes
-    parts = Parts(*(folder / f"{name}.onnx" for name in ("prepare", "logits", "restore", "whole")))
-    slices = {0: Dim("batch", max=1024), 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
-    batch = {0: slices[0]}
-    # Of a shape that nothing else has, so that no size is taken for another one.
+def export_parts(module: LesionModule, folder: Path) -> Parts:
+    """Write the parts of a trained network.
+
+    Args:
+        module: in eval mode, on the CPU.
+        folder: the folder to write into.
+    """
+    preprocess, context = module.preprocess, module.context
+    parts = Parts(*(folder / f"{name}.onnx" for name in ("prepare", "logits", "restore")))
+    slices = {0: BATCH, 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
+    # A shape without equal sizes, so that the exporter does not take one size for another.
     hu = torch.zeros(2, context, 48, 40)
-    image = torch.zeros(2, context, size, size, dtype=torch.uint8)
-    logits = torch.zeros(2, classes, size, size)
-    export_onnx(Prepare(preprocess), {HU: hu}, ["image"], parts.prepare, {HU: slices})
-    for network, path in ((split_decoder(segmenter.network), parts.logits), (segmenter.network, parts.whole)):
-        export_onnx(Logits(network), {"image": image}, ["logits"], path, {"image": batch})
-    restore = {"logits": logits, LIKE: hu}
-    export_onnx(Restore(classes), restore, list(OUTPUTS[:2]), parts.restore, {"logits": batch, LIKE: slices})
+    export_onnx(Prepare(preprocess), {HU: hu}, [IMAGE], parts.prepare, {HU: slices})
+    export_network(split_decoder(module.network), context, preprocess.size, parts.logits)
+    restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu}
+    outputs = [LABELS, PROBABILITY]
+    export_onnx(Restore(module.classes), restore, outputs, parts.restore, {LOGITS: {0: BATCH}, LIKE: slices})
     return parts
 
 
+def export_network(network: nn.Module, context: int, size: int, path: Path) -> None:
+    """Write a network from images to logits.
+
+    Args:
+        network: in eval mode, on the CPU.
+        context: channels of the images.
+        size: side of the images in pixels.
+        path: the file to write.
+    """
+    image = torch.zeros(2, context, size, size, dtype=torch.uint8)
+    export_onnx(Logits(network), {IMAGE: image}, [LOGITS], path, {IMAGE: {0: BATCH}})
+
+
 def join(prepare: Path | None, logits: Path, restore: Path) -> onnx.ModelProto:
-    """The parts as one graph; without ``prepare`` one that takes ``image``, and ``hu`` for its shape."""
-    joined = _merge(onnx.load(logits), onnx.load(restore), "logits", keep=["logits"])
+    """Join the parts to one graph.
+
+    Args:
+        prepare: makes images; None: the graph takes ``image``, and ``hu`` for its shape.
+        logits: the network.
+        restore: makes labels and probability.
+    """
+    joined = _merge(onnx.load(logits), onnx.load(restore), LOGITS, keep=[LOGITS])
     if prepare is not None:
-        joined = _merge(onnx.load(prepare), joined, "image", keep=[])
+        joined = _merge(onnx.load(prepare), joined, IMAGE, keep=[])
         joined.graph.input.remove(next(value for value in joined.graph.input if value.name == LIKE))
     for value in joined.graph.input:
         value.name = HU if value.name == LIKE else value.name
@@ -78,9 +93,9 @@ def join(prepare: Path | None, logits: Path, restore: Path) -> onnx.ModelProto:
 
 
 def with_weights_in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with its weights stored as 16-bit floats: half the size. It still computes in 32 bits.
+    """Return the graph with its weights stored as 16-bit floats: half the size. It still computes in 32 bits.
 
-    No CPU kernel of ONNX Runtime computes in 16 bits; it turns the weights into 32 bits once, when the file is loaded.
+    No CPU kernel of ONNX Runtime computes in 16 bits; it converts the weights to 32 bits once, when a file is loaded.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
@@ -97,18 +112,32 @@ def with_weights_in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return half
 
 
-def save(model: onnx.ModelProto, path: Path, metadata: dict[str, Any]) -> None:
-    """One file, with the weights inside."""
-    helper.set_model_props(model, {METADATA: json.dumps(metadata)})
-    model.doc_string = metadata["research_use_only"]
-    model.producer_name, model.producer_version = "lits_seg", metadata["lits_seg"]
+def save(model: onnx.ModelProto, path: Path, metadata: ExportMetadata) -> None:
+    """Write a graph as one file, with the weights inside.
+
+    Args:
+        model: the graph.
+        path: the file to write.
+        metadata: the facts that the file holds about itself.
+    """
+    helper.set_model_props(model, {METADATA: metadata.to_json()})
+    model.doc_string = metadata.research_use_only
+    model.producer_name, model.producer_version = "lits_seg", metadata.lits_seg
     onnx.save(model, path)
 
 
 def export_onnx(
     module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, shapes: dict | None = None
 ) -> None:
-    """A module as one ONNX file. ``shapes``: by input, the dimensions that may differ; None: none."""
+    """Export a module as one ONNX file.
+
+    Args:
+        module: the module.
+        inputs: an example of each input, by name.
+        outputs: names of the outputs.
+        path: the file to write.
+        shapes: the dimensions that may vary, by input; None: none.
+    """
     with _quiet():
         torch.onnx.export(
             module.eval(),
@@ -126,7 +155,7 @@ def export_onnx(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter tells of its own workings."""
+    """Silence the exporter's messages about its own work."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
@@ -136,7 +165,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _merge(first: onnx.ModelProto, second: onnx.ModelProto, joint: str, keep: Sequence[str]) -> onnx.ModelProto:
-    """``first``'s output ``joint`` becomes the input of ``second``; of ``first``'s outputs, ``keep`` stay."""
+    """Feed the output ``joint`` of ``first`` into ``second``; keep the outputs ``keep`` of ``first``."""
     second = compose.add_prefix(second, f"after_{joint}/", rename_inputs=False, rename_outputs=False)
     outputs = [*keep, *(value.name for value in second.graph.output)]
     return compose.merge_models(first, second, [(joint, joint)], outputs=outputs)

@@ -1,4 +1,4 @@
-"""Whether an exported file does what the checkpoint does, how fast, and how well it finds lesions."""
+"""Compare an exported file with its checkpoint: labels and logits, time, and lesion Dice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,25 @@ from lits_seg.common.timing import fastest_in_turns
 from lits_seg.data.ct import open_ct
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import read_case
+from lits_seg.inference.exported import ExportedSegmenter
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.metrics import case_scores
 from lits_seg.metrics.counts import VolumeOverlap
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
-# By precision: the least share of equal labels, and the largest difference of logits as a share of the largest logit.
+# By precision: lowest share of equal labels, and largest difference of logits as a share of the largest logit.
 BARS = {"fp32": (0.9999, 0.05), "fp16": (0.999, 0.05), "bf16": (0.99, 0.25), "int8": (0.98, 1.0)}
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What a file gives beside PyTorch in 32 bits, on some slices.
+    """The agreement of a file with PyTorch in fp32, on some slices.
 
-    ``labels``: share of equal labels; ``lesion``: Dice of both lesion masks, None where neither has any;
-    ``logits``: the largest difference, ``largest``: PyTorch's largest logit, by amount.
+    Args:
+        labels: share of equal labels.
+        lesion: Dice of both lesion masks; None if both are empty.
+        logits: largest absolute difference of logits.
+        largest: PyTorch's largest absolute logit.
     """
 
     labels: float
@@ -36,7 +40,15 @@ class Parity:
     largest: float
 
     def require(self, file: str, precision: str) -> None:
-        """Raises ``InputError`` where it is below the bar of the precision."""
+        """Check the agreement.
+
+        Args:
+            file: the name that an error gives.
+            precision: of the file, which sets the limits (``BARS``).
+
+        Raises:
+            InputError: if the agreement is below the limits.
+        """
         labels, logits = BARS[precision]
         if self.labels < labels or not self.logits <= logits * self.largest:
             raise InputError(
@@ -46,31 +58,44 @@ class Parity:
             )
 
 
-def parity(segmenter: LesionSegmenter, found: tuple[np.ndarray, np.ndarray], hu: np.ndarray) -> Parity:
-    """``found``: labels ``(B, H, W)`` and logits ``(B, K, size, size)`` of slices ``(B, context, H, W)`` in HU."""
+def parity(module: LesionModule, exported: ExportedSegmenter, hu: np.ndarray) -> Parity:
+    """Compare an exported file with its checkpoint.
+
+    Args:
+        module: the checkpoint's network, on the CPU.
+        exported: the file.
+        hu: slices ``(B, context, H, W)`` in HU.
+    """
+    found_labels, found_logits = exported.logits(hu)
     with torch.inference_mode():
-        logits = segmenter(torch.from_numpy(network_images(segmenter, hu)).float() / 255)
-        labels = segmenter.to_lits(segmenter.preprocess.restore(logits, *hu.shape[2:]).argmax(dim=1)).numpy()
-    lesions = (labels == 2), (found[0] == 2)
+        logits = module(torch.from_numpy(network_images(module, hu)).float() / 255)
+        labels = module.labels(logits, *hu.shape[2:])[0].numpy()
+    lesions = (labels == 2), (found_labels == 2)
     together = sum(int(mask.sum()) for mask in lesions)
     return Parity(
-        labels=float((labels == found[0]).mean()),
+        labels=float((labels == found_labels).mean()),
         lesion=2 * int((lesions[0] & lesions[1]).sum()) / together if together else None,
-        logits=float(np.abs(logits.numpy() - found[1]).max()),
+        logits=float(np.abs(logits.numpy() - found_logits).max()),
         largest=float(logits.abs().max()),
     )
 
 
-def network_images(segmenter: LesionSegmenter, hu: np.ndarray) -> np.ndarray:
-    """Slices ``(B, context, H, W)`` in HU as the network's images ``(B, context, size, size)`` uint8."""
-    images = segmenter.preprocess.images(hu.reshape(-1, *hu.shape[2:]))
+def network_images(module: LesionModule, hu: np.ndarray) -> np.ndarray:
+    """Return slices ``(B, context, H, W)`` in HU as the network's images ``(B, context, size, size)`` uint8."""
+    images = module.preprocess.images(hu.reshape(-1, *hu.shape[2:]))
     return images.reshape(*hu.shape[:2], *images.shape[1:])
 
 
 def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
-    """Slices ``(count, context, H, W)`` in HU with their neighbours, evenly from the middle half of each case.
+    """Read slices with their neighbours, evenly spread over the middle half of each case.
 
-    Cases of other sizes than the first's are left out. Fewer where there are not so many.
+    Args:
+        cases: the volumes; those of another slice size than the first are left out.
+        count: number of slices.
+        context: slices that the network takes for one slice.
+
+    Returns:
+        HU ``(count, context, H, W)``; fewer if there are not enough slices.
     """
     found: list[np.ndarray] = []
     each = -(-count // max(1, len(cases)))
@@ -85,7 +110,13 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
 
 
 def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
-    """Lesion Dice of each case, whole volumes on their own grid."""
+    """Return the lesion Dice of each case, of whole volumes on their own grid.
+
+    Args:
+        segmenter: finds the lesions.
+        cases: volumes with labels.
+        batch_size: slices at a time.
+    """
     if not cases:
         return []
     counts = VolumeOverlap(len(cases))

@@ -1,4 +1,4 @@
-"""The volumes that an exported file is calibrated and checked on."""
+"""Find the volumes that an exported file is calibrated and checked on."""
 
 import json
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 from lits_seg.data.layouts import Case, find_cases
 from lits_seg.evaluation.checkpoint import checkpoint_volumes
 from lits_seg.runs.folder import SPLIT
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """``train``: for calibration; ``test``: for parity, time and Dice. ``root``: where they are."""
+    """Volumes of a folder ``root``. ``train``: for calibration; ``test``: for parity, time and Dice."""
 
     train: list[Case]
     test: list[Case]
@@ -22,12 +22,17 @@ class Volumes:
     synthetic: bool
 
 
-def find_volumes(cfg: DictConfig, segmenter: LesionSegmenter) -> Volumes:
-    """Those in ``cfg.references``, for both, or the training and test patients of the checkpoint's own run.
+def find_volumes(cfg: DictConfig, module: LesionModule) -> Volumes:
+    """Find the volumes in ``cfg.references``, or else the training and test patients of the checkpoint's own run.
 
-    Raises ``InputError`` where there are none.
+    Args:
+        cfg: with ``references`` and ``ckpt``.
+        module: the checkpoint's network.
+
+    Raises:
+        InputError: if there are no volumes.
     """
-    datamodule = checkpoint_volumes(cfg, segmenter)
+    datamodule = checkpoint_volumes(cfg, module)
     root = datamodule.test_root or datamodule.root
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)

@@ -1,9 +1,8 @@
-"""Trained networks on whole CTs, a few slices at a time: several checkpoints, several views, one answer."""
+"""Run trained networks on whole CTs, a few slices at a time: several checkpoints, several views, one mask."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +10,11 @@ from torch import Tensor
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
-from lits_seg.inference.segmenter import Segmenter
+from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
+from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.training.checkpoints import describe_network, load_segmenter
 from lits_seg.training.memory import keep_freed_memory
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 # Quarter turns, and whether the image is mirrored first. On square images all of them are exact.
 VIEWS = {
@@ -29,14 +29,15 @@ class Ensemble(Segmenter):
     """One or several checkpoints as one segmentation of axial slices.
 
     Args:
-        checkpoints: of the same classes and pre-processing, such as the folds of a cross-validation; the probabilities
-            that they give are averaged.
+        checkpoints: of the same classes and pre-processing, such as the folds of a cross-validation; their
+            probabilities are averaged.
         tta: test-time augmentation: ``none``, ``flips``, ``rotations`` (quarter turns) or ``all`` (both: 8 views).
         device: ``cpu``, ``cuda``, or ``auto``.
         precision: ``32`` or ``bf16``.
-        threads: of the CPU, in this process; None: as PyTorch has it.
+        threads: of the CPU, in this process; None: PyTorch's own choice.
 
-    Raises ``InputError`` for checkpoints that are not ours or do not belong together.
+    Raises:
+        InputError: if a setting is invalid, or if a checkpoint was not written by lits_seg or does not fit the others.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Ensemble(Segmenter):
         if str(precision) not in ("32", "bf16"):
             raise InputError("precision", "32 or bf16", precision)
         if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-            raise InputError("device", "auto, cpu, or cuda where there is one", device)
+            raise InputError("device", "auto, cpu, or cuda if the machine has one", device)
         if threads is not None:
             torch.set_num_threads(threads)
         self.checkpoints, self.tta = [str(path) for path in checkpoints], tta
@@ -74,38 +75,44 @@ class Ensemble(Segmenter):
         images = torch.from_numpy(self.first.preprocess.images(hu))
         return self.labels(images[torch.from_numpy(around)], *hu.shape[1:])
 
-    def describe(self) -> dict[str, Any]:
+    def model(self) -> ModelFacts:
         """See ``Segmenter``."""
-        return {
-            "model": {
-                **describe_network(self.first),
-                "classes": self.classes,
-                "checkpoints": [{"path": path, "sha256": sha256(path)} for path in self.checkpoints],
-                "preprocess": asdict(self.first.preprocess),
-            },
-            "settings": {
-                "tta": self.tta,
-                "precision": "bf16" if self.bf16 else "32",
-                "device": self.device.type,
-            },
-        }
+        return ModelFacts(
+            **describe_network(self.first),
+            classes=self.classes,
+            preprocess=asdict(self.first.preprocess),
+            checkpoints=[CheckpointFile(path, sha256(path)) for path in self.checkpoints],
+        )
+
+    def settings(self) -> RunSettings:
+        """See ``Segmenter``."""
+        return RunSettings(self.tta, "bf16" if self.bf16 else "32", self.device.type)
 
     @torch.inference_mode()
     def labels(self, images: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images ``(B, context, size, size)`` uint8 to labels and lesion probability ``(B, height, width)`` uint8."""
+        """Segment images by the mean of all members' and views' probabilities.
+
+        Args:
+            images: ``(B, context, size, size)`` uint8.
+            height: rows of the slices, in pixels.
+            width: columns of the slices, in pixels.
+
+        Returns:
+            LiTS labels and the lesion's probability (255 for 1), both ``(B, height, width)`` uint8.
+        """
         batch = images.to(self.device).float() / 255
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             scores = [self._view(member, batch, *view).float() for member in self.members for view in self.views]
         # Log-probabilities differ from logits by a number per pixel, which changes neither label nor probability.
-        mean = torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) if scores[1:] else scores[0]
-        restored = self.first.preprocess.restore(mean, height, width)
-        labels = self.first.to_lits(restored.argmax(dim=1))
-        lesion = restored.softmax(dim=1)[:, -1]
-        return labels.byte().cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
+        mean = scores[0]
+        if len(scores) > 1:
+            mean = torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0)
+        labels, lesion = self.first.labels(mean, height, width)
+        return labels.cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
 
     @staticmethod
-    def _view(member: LesionSegmenter, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
-        """Logits ``(B, K, size, size)`` of the images as seen from another side, brought back."""
+    def _view(member: LesionModule, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
+        """Return logits ``(B, K, size, size)`` of the turned or mirrored images, turned back."""
         seen = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
         logits = torch.rot90(member(seen), -turns, (-2, -1))
         return logits.flip(-1) if mirrored else logits

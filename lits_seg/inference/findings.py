@@ -1,68 +1,194 @@
-"""What a mask says in numbers: the report beside it."""
+"""Measure a mask: the report that is written next to it."""
 
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from lits_seg import RESEARCH_USE
+from lits_seg.common.records import as_plain
 from lits_seg.data.checks import grid_warnings, hu_warnings
 from lits_seg.data.ct import Ct
 from lits_seg.data.layouts import is_phantom
+from lits_seg.inference.rules import Rules
+from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.metrics.lesions import measure
+from lits_seg.runs.provenance import NO_DEVICE, provenance
 
 DEFINITIONS = (
     "lesions: pieces that connect by faces; diameter: the largest distance, in 3-D, between two points of the "
     "surface; liver: with its lesions; tumour burden: lesion / liver; centre: RAS+; slices: from 0, the lowest"
 )
-NO_DEVICE = f"{RESEARCH_USE} Not a medical device: nothing here may guide the care of a patient."
 
 
-def findings(ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: bool) -> dict[str, Any]:
-    """Lesions with volume (mL), largest diameter (mm) and place, the 1,000 largest; liver and burden where known.
+@dataclass(frozen=True)
+class PredictionSettings(RunSettings):
+    """Settings of inference, the rules on the mask, and the liver mask's path, if one was given."""
 
-    ``labels``: LiTS's, ``(S, H, W)`` on the CT's slices; ``hu``: the CT's lowest and highest value.
+    rules: Rules
+    liver: str | None
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """The code, the network and the settings that made a mask."""
+
+    lits_seg: str
+    git_commit: str | None
+    model: ModelFacts
+    settings: PredictionSettings
+
+
+@dataclass(frozen=True)
+class LesionRow:
+    """One lesion of a report.
+
+    Args:
+        number: 1 for the largest.
+        volume_ml: volume in mL.
+        diameter_mm: largest diameter in mm.
+        slices: first and last slice with the lesion, from 0, the lowest.
+        largest_in_slice: the slice with the most voxels of the lesion.
+        centre_mm: centre in mm (RAS+).
     """
-    count, lesions = measure(labels, ct.slices_affine)
+
+    number: int
+    volume_ml: float
+    diameter_mm: float
+    slices: tuple[int, int]
+    largest_in_slice: int
+    centre_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class CtReport:
+    """The findings in one CT, as its JSON file holds them.
+
+    Args:
+        research_use_only: the permitted use.
+        ct: path of the CT.
+        synthetic: True for a phantom; None: not known.
+        shape: of the CT's voxels.
+        spacing_mm: along the slices' columns, rows and normal.
+        axes: orientation of the CT's file, such as ``LPS``.
+        hu: lowest and highest HU.
+        warnings: doubts about the CT's header or values.
+        lesion_count: number of lesions, which may be more than ``lesions`` lists.
+        lesion_ml: volume of all lesions in mL.
+        liver_ml: volume of the liver with its lesions in mL; None if the liver is not known.
+        tumour_burden: lesion / liver; None if the liver is not known or empty.
+        largest_diameter_mm: in mm; None if there is no lesion.
+        lesions: the largest lesions, at most 1,000.
+        definitions: the meaning of the numbers.
+        mask: file name of the mask.
+        lits_seg: version of the package.
+        git_commit: commit of the code; None if the package is not a checkout.
+        model: the network.
+        settings: of inference.
+    """
+
+    research_use_only: str
+    ct: str
+    synthetic: bool | None
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
+    axes: str
+    hu: tuple[float, float]
+    warnings: list[str]
+    lesion_count: int
+    lesion_ml: float
+    liver_ml: float | None
+    tumour_burden: float | None
+    largest_diameter_mm: float | None
+    lesions: list[LesionRow]
+    definitions: str
+    mask: str
+    lits_seg: str
+    git_commit: str | None
+    model: ModelFacts
+    settings: PredictionSettings
+
+    def plain(self) -> dict[str, Any]:
+        """Return the report as dicts and lists; ``exported`` only if an exported file was run."""
+        plain = as_plain(self)
+        if self.model.exported is None:
+            del plain["model"]["exported"]
+        return plain
+
+
+def made_by(segmenter: Segmenter, rules: Rules, liver: str | Path | None) -> MadeBy:
+    """Return the facts about what makes masks now.
+
+    Args:
+        segmenter: finds the lesions.
+        rules: applied to its mask.
+        liver: a liver mask or a folder with liver masks; None: the network finds the liver, if it can.
+    """
+    code = provenance()
+    settings = PredictionSettings(
+        **asdict(segmenter.settings()), rules=rules, liver=None if liver is None else str(liver)
+    )
+    return MadeBy(code.lits_seg, code.git_commit, segmenter.model(), settings)
+
+
+def ct_report(
+    ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: bool, mask: str, made_by: MadeBy
+) -> CtReport:
+    """Measure the lesions of a mask: volume (mL), largest diameter (mm) and place.
+
+    Args:
+        ct: the CT.
+        labels: LiTS labels ``(S, H, W)`` on the CT's slices.
+        hu: lowest and highest HU of the CT.
+        liver_known: whether label 1 is the liver; otherwise the mask has no liver.
+        mask: file name of the mask.
+        made_by: what made the mask.
+    """
+    count, lesions = measure(labels, ct.slices_affine, ct.voxel_ml)
     lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * ct.voxel_ml
     liver_ml = sum(int(np.count_nonzero(part)) for part in labels) * ct.voxel_ml if liver_known else None
-    return {
-        "research_use_only": NO_DEVICE,
-        "ct": str(ct.path),
-        "synthetic": is_phantom(ct.path.parent) or None,  # None: not known
-        "shape": list(ct.shape),
-        "spacing_mm": list(ct.spacing),
-        "axes": "".join(nib.aff2axcodes(ct.affine)),
-        "hu": list(hu),
-        "warnings": [*grid_warnings(ct.path, ct), *hu_warnings(ct.path, *hu)],
-        "lesion_count": count,
-        "lesion_ml": lesion_ml,
-        "liver_ml": liver_ml,
-        "tumour_burden": lesion_ml / liver_ml if liver_ml else None,
-        "largest_diameter_mm": max((lesion.diameter_mm for lesion in lesions), default=None),
-        "lesions": [
-            {
-                "number": number,
-                "volume_ml": lesion.volume_ml,
-                "diameter_mm": lesion.diameter_mm,
-                "slices": list(lesion.slices),
-                "largest_in_slice": lesion.largest,
-                "centre_mm": list(lesion.centre_mm),
-            }
-            for number, lesion in enumerate(lesions, start=1)
+    return CtReport(
+        research_use_only=NO_DEVICE,
+        ct=str(ct.path),
+        synthetic=is_phantom(ct.path.parent) or None,
+        shape=tuple(ct.shape),
+        spacing_mm=ct.spacing,
+        axes="".join(nib.aff2axcodes(ct.affine)),
+        hu=hu,
+        warnings=[*grid_warnings(ct.path, ct), *hu_warnings(ct.path, *hu)],
+        lesion_count=count,
+        lesion_ml=lesion_ml,
+        liver_ml=liver_ml,
+        tumour_burden=lesion_ml / liver_ml if liver_ml else None,
+        largest_diameter_mm=max((lesion.diameter_mm for lesion in lesions), default=None),
+        lesions=[
+            LesionRow(number, found.volume_ml, found.diameter_mm, found.slices, found.largest, found.centre_mm)
+            for number, found in enumerate(lesions, start=1)
         ],
-        "definitions": DEFINITIONS,
-    }
+        definitions=DEFINITIONS,
+        mask=mask,
+        lits_seg=made_by.lits_seg,
+        git_commit=made_by.git_commit,
+        model=made_by.model,
+        settings=made_by.settings,
+    )
 
 
-def one_line(name: str, report: dict[str, Any]) -> str:
-    """The report for a terminal."""
-    count = report["lesion_count"]
-    parts = [f"{count} lesion{'s' * (count != 1)}, {report['lesion_ml']:.1f} mL"]
-    if count:
-        parts.append(f"largest {report['largest_diameter_mm']:.0f} mm")
-    if report["liver_ml"] is not None:
-        parts.append(f"liver {report['liver_ml']:.0f} mL")
-    if report["tumour_burden"] is not None:
-        parts.append(f"burden {report['tumour_burden']:.1%}")
-    return f"{name}{' (synthetic CT)' * bool(report['synthetic'])}: {', '.join(parts)}"
+def one_line(name: str, report: CtReport) -> str:
+    """Summarise a report for a terminal.
+
+    Args:
+        name: of the mask.
+        report: of the CT.
+    """
+    lesions = "1 lesion" if report.lesion_count == 1 else f"{report.lesion_count} lesions"
+    parts = [f"{lesions}, {report.lesion_ml:.1f} mL"]
+    if report.largest_diameter_mm is not None:
+        parts.append(f"largest {report.largest_diameter_mm:.0f} mm")
+    if report.liver_ml is not None:
+        parts.append(f"liver {report.liver_ml:.0f} mL")
+    if report.tumour_burden is not None:
+        parts.append(f"burden {report.tumour_burden:.1%}")
+    synthetic = " (synthetic CT)" if report.synthetic else ""
+    return f"{name}{synthetic}: {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""Masks to disk: NIfTI on the CT's own grid, and DICOM-SEG beside a DICOM series."""
+"""Write masks: NIfTI on the CT's own grid, and DICOM-SEG for a DICOM series."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from lits_seg.data.ct import Ct
 
 DESCRIPTION = b"lits_seg; research use only"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-# What a segmentation takes over from its CT, empty or not.
+# Attributes that a segmentation copies from its CT, empty or not.
 PATIENT_AND_STUDY = (
     "PatientID",
     "PatientName",
@@ -28,9 +28,15 @@ PATIENT_AND_STUDY = (
 
 
 def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> None:
-    """An array ``(X, Y, Z)`` uint8 on the CT's grid as ``.nii.gz``; its values mean stored x ``slope``.
+    """Write an array on the CT's grid as ``.nii.gz``.
 
-    The affine is the CT's own, bit by bit: the header's transforms are taken over, not computed anew.
+    The affine is the CT's own, bit by bit: the header's transforms are copied, not computed again.
+
+    Args:
+        path: the file to write.
+        array: ``(X, Y, Z)`` uint8, in the order of the CT's file.
+        ct: the CT.
+        slope: a voxel's value is the stored value x ``slope``.
     """
     if ct.header is None:
         image = nib.Nifti1Image(array, ct.affine)
@@ -38,7 +44,7 @@ def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> No
     else:
         header = ct.header.copy()
         header.set_data_dtype(np.uint8)
-        header.extensions.clear()  # whatever they hold belongs to the CT
+        header.extensions.clear()  # they belong to the CT
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         image = kind(array, None, header)
     image.header["descrip"] = DESCRIPTION
@@ -49,11 +55,17 @@ def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> No
 
 
 def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
-    """A mask ``(X, Y, Z)`` of a DICOM series as DICOM-SEG: a binary segment for each label that the mask holds.
+    """Write a mask of a DICOM series as DICOM-SEG: a binary segment for each label in the mask.
 
-    Segments do not overlap: *Liver* is label 1, the liver without its lesions, *Lesion* is label 2.
+    Segments do not overlap: *Liver* is label 1, the liver without its lesions; *Lesion* is label 2.
 
-    Raises ``InputError`` where the series lacks what a segmentation has to refer to.
+    Args:
+        path: the file to write.
+        mask: LiTS labels ``(X, Y, Z)``, in the order of the series.
+        ct: the series.
+
+    Raises:
+        InputError: if the series lacks attributes that a segmentation has to refer to.
     """
     try:
         import highdicom as hd
@@ -111,10 +123,10 @@ def _lesion_codes(codes: Any) -> tuple[Any, Any]:
 
 
 def _source(path: Path, gap: float) -> Any:
-    """A slice's header, ``gap`` mm from the next.
+    """Read a slice's header; the next slice is ``gap`` mm away.
 
-    What a careless anonymiser emptied is taken from the file's preamble, or made up: identifiers from the series',
-    so that they are the same for all its slices, and each time.
+    If an anonymiser emptied required attributes, they are taken from the file's preamble or generated: identifiers from
+    the series' identifier, so that they are the same for all its slices and in every call.
     """
     import pydicom
 
@@ -125,8 +137,8 @@ def _source(path: Path, gap: float) -> Any:
         raise InputError(path, "a SOPInstanceUID, which a DICOM-SEG refers to", "none")
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         if not header.get(name):
-            made_up = pydicom.uid.generate_uid(entropy_srcs=[name, str(header.get("SeriesInstanceUID", ""))])
-            setattr(header, name, made_up)
+            generated = pydicom.uid.generate_uid(entropy_srcs=[name, str(header.get("SeriesInstanceUID", ""))])
+            setattr(header, name, generated)
     header.SliceThickness = header.get("SliceThickness") or gap
     for name in PATIENT_AND_STUDY:
         if name not in header:

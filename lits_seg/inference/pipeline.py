@@ -1,11 +1,10 @@
-"""One CT from file to files: mask, report, page, and on request a probability map."""
+"""Predict one CT, from file to files: mask, report, page, and on request a probability map."""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from lits_seg.common.tables import json_text
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import same_place, view_slices
 from lits_seg.data.volumes import read_labels
-from lits_seg.inference.findings import findings
+from lits_seg.inference.findings import CtReport, MadeBy, ct_report
 from lits_seg.inference.outputs import write_dicom_seg, write_nifti
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter
@@ -26,38 +25,38 @@ PROBABILITY = "probability"
 
 @dataclass(frozen=True)
 class Prediction:
-    """How CTs are predicted.
+    """The way in which CTs are predicted.
 
     Args:
-        segmenter: what finds the lesions.
-        rules: what may stay of the mask.
+        segmenter: finds the lesions.
+        rules: applied to the mask.
+        made_by: the facts for the report.
         batch_size: slices at a time.
-        probability: write a map of the lesion's probability, too, into ``probability/``.
-        page: write a page to look at.
-        about: what made the mask, for the report.
+        probability: also write a map of the lesion's probability into ``probability/``.
+        page: also write a page with the slices and the mask.
     """
 
     segmenter: Segmenter
     rules: Rules
+    made_by: MadeBy
     batch_size: int = 4
     probability: bool = False
     page: bool = True
-    about: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise InputError("batch_size", "a number of slices, at least 1", self.batch_size)
-        for name in ("probability", "page"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(name, "true or false", getattr(self, name))
+    def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> CtReport:
+        """Write ``name.nii.gz``, ``.json``, ``.html`` and, for a DICOM series, ``.dcm``: all files or none.
 
-    def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> dict[str, Any]:
-        """Writes ``name.nii.gz``, ``.json``, ``.html`` and, of a DICOM series, ``.dcm`` into ``output``; all or none.
+        Args:
+            name: of the mask.
+            path: the CT.
+            output: the folder to write into.
+            liver: a mask; its voxels are the liver then, and lesions are kept within it.
 
-        ``liver``: a mask; what it holds is the liver then, and lesions are kept within it.
+        Returns:
+            The report.
 
-        Returns the report. Raises ``InputError`` for a CT or liver that cannot be used, or a mask of somebody else's
-        in the place of ours.
+        Raises:
+            InputError: if the CT or the liver is unusable, or if a file that predict did not write has the mask's name.
         """
         mask_path = output / f"{name}.nii.gz"
         if mask_path.exists() and not (output / f"{name}.json").exists():
@@ -69,9 +68,9 @@ class Prediction:
             labels = mask.slices()
             self.rules(labels, ct.voxel_ml)
             known = liver is not None or self.segmenter.classes == 3
-            report = {**findings(ct, labels, hu, known), "mask": mask_path.name, **self.about}
+            report = ct_report(ct, labels, hu, known, mask_path.name, self.made_by)
             with _all_or_none(name, output, work / "done") as done:
-                (done / f"{name}.json").write_text(json_text(report))
+                (done / f"{name}.json").write_text(json_text(report.plain()))
                 write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
                 if ct.series:
                     write_dicom_seg(done / f"{name}.dcm", mask.array(), ct)
@@ -85,7 +84,7 @@ class Prediction:
     def _segment(
         self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Path | None
     ) -> tuple[Pictures, tuple[float, float]]:
-        """Fills mask and probability; gives the slices' pictures, and the lowest and highest HU."""
+        """Fill mask and probability; return the slices' pictures, and the lowest and highest HU."""
         inside = None if liver is None else _liver(liver, ct)
         pictures, lowest, highest = Pictures(), np.inf, -np.inf
         with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
@@ -115,7 +114,7 @@ def _liver(path: Path, ct: Ct) -> np.ndarray:
 
 
 class _OnDisk:
-    """A byte for each of a CT's voxels, in a file that is mapped anew for each use, so that no memory stays taken."""
+    """A byte for each of a CT's voxels, in a file that is mapped anew for each use, so that memory is freed."""
 
     def __init__(self, path: Path, ct: Ct) -> None:
         self.path, self.shape, self.affine = path, ct.shape, ct.affine
@@ -123,22 +122,22 @@ class _OnDisk:
             file.truncate(int(np.prod(ct.shape)))
 
     def array(self) -> np.ndarray:
-        """``(X, Y, Z)``, as the CT's file has it."""
+        """Map the voxels ``(X, Y, Z)`` in the order of the CT's file."""
         return np.memmap(self.path, np.uint8, "r+", shape=self.shape, order="F")
 
     def slices(self) -> np.ndarray:
-        """``(S, H, W)``, to be written into."""
+        """Map the voxels as writable slices ``(S, H, W)``."""
         return view_slices(self.array(), self.affine)
 
 
 @contextmanager
 def _all_or_none(name: str, output: Path, done: Path) -> Iterator[Path]:
-    """A folder whose files go to ``output`` once all of them are written, in place of an earlier prediction's."""
+    """Yield a folder whose files replace an earlier prediction's in ``output`` once all of them are written."""
     done.mkdir()
     yield done
     for earlier in (f"{name}.html", f"{name}.dcm", f"{PROBABILITY}/{name}.nii.gz"):
         if (output / f"{name}.json").exists() and not (done / earlier).exists():
-            (output / earlier).unlink(missing_ok=True)  # it would belong to another mask
+            (output / earlier).unlink(missing_ok=True)  # it belongs to the earlier mask
     for file in sorted(path for path in done.rglob("*") if path.is_file()):
         target = output / file.relative_to(done)
         target.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Rules on a finished mask: what may stay of what the network found."""
+"""Apply rules to a finished mask: which pieces of liver and lesion stay."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from lits_seg.metrics.lesions import components, label_box
 
 @dataclass(frozen=True)
 class Rules:
-    """Applied in this order. A lesion that is dropped becomes liver where it touches liver, else background.
+    """Rules in the order in which they are applied.
+
+    A dropped lesion becomes liver if it touches liver, else background.
 
     Args:
         largest_liver: keep only the largest connected piece of liver with the lesions in it.
@@ -26,15 +28,16 @@ class Rules:
     largest_lesion: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("largest_liver", "largest_lesion"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"rules.{name}", "true or false", getattr(self, name))
-        volume = self.min_lesion_ml
-        if isinstance(volume, bool) or not isinstance(volume, (int, float)) or not 0 <= volume < np.inf:
-            raise InputError("rules.min_lesion_ml", "a volume in mL, 0 or more", volume)
+        if not 0 <= self.min_lesion_ml < np.inf:
+            raise InputError("rules.min_lesion_ml", "a volume in mL, 0 or more", self.min_lesion_ml)
 
     def __call__(self, labels: np.ndarray, voxel_ml: float) -> None:
-        """Changes LiTS labels ``(S, H, W)`` in place; their voxels are of ``voxel_ml`` mL."""
+        """Change a mask in place.
+
+        Args:
+            labels: LiTS labels ``(S, H, W)``.
+            voxel_ml: volume of a voxel in mL.
+        """
         if self.largest_liver:
             for part, mask, size, largest in _pieces(labels, 1):
                 if size < largest:
@@ -50,7 +53,7 @@ class Rules:
 
 
 def _pieces(labels: np.ndarray, lowest: int) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
-    """Each connected piece of at least ``lowest``: the labels around it, its mask there, its size, the largest's."""
+    """Yield for each connected piece of labels >= ``lowest``: labels around it, mask, size, and the largest size."""
     box = label_box(labels, lowest)
     if box is None:
         return
@@ -64,10 +67,10 @@ def _pieces(labels: np.ndarray, lowest: int) -> Iterator[tuple[np.ndarray, np.nd
 
 
 def _wider(box: tuple[slice, ...]) -> tuple[slice, ...]:
-    """A box with the voxels beside it."""
+    """Return a box with its adjacent voxels."""
     return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
 
 
 def _drop(part: np.ndarray, lesion: np.ndarray) -> None:
-    beside_liver = (scipy.ndimage.binary_dilation(lesion) & (part == 1)).any()
-    part[lesion] = 1 if beside_liver else 0
+    touches_liver = (scipy.ndimage.binary_dilation(lesion) & (part == 1)).any()
+    part[lesion] = 1 if touches_liver else 0

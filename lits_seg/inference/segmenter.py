@@ -1,19 +1,62 @@
-"""What takes CT slices to labels: checkpoints (``inference``) or an exported model (``exported``), by one door."""
+"""Define the interface from CT slices to labels: ``ensemble`` runs checkpoints, ``exported`` runs exported files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lits_seg.data.ct import Ct
+from lits_seg.runs.provenance import CheckpointFile
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """An exported file: its path, its SHA-256 and its format (``onnx``, ``openvino``, ``executorch``)."""
+
+    path: str
+    sha256: str
+    format: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The network that segments.
+
+    Args:
+        network: its class.
+        decoder: upsampling of each level.
+        parameters: number of its weights.
+        classes: 2 or 3, see ``Segmenter``.
+        preprocess: the arguments of ``Preprocess``.
+        checkpoints: the trained weights; several for an ensemble.
+        exported: the exported file; None if the checkpoints themselves are run.
+    """
+
+    network: str
+    decoder: str
+    parameters: int
+    classes: int
+    preprocess: dict[str, Any]
+    checkpoints: list[CheckpointFile]
+    exported: ExportedFile | None = None
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of inference: test-time augmentation, numerical precision, device."""
+
+    tta: str
+    precision: str
+    device: str
 
 
 class Segmenter(ABC):
     """A segmentation of axial slices.
 
-    ``classes``: 2 (lesion or not) or 3 (background, liver, lesion). ``context``: slices that one slice's labels are
-    found from, itself in the middle.
+    ``classes``: 2 (lesion or not) or 3 (background, liver, lesion). ``context``: number of slices that one slice's
+    labels depend on, centred on that slice.
     """
 
     classes: int
@@ -21,23 +64,33 @@ class Segmenter(ABC):
 
     @abstractmethod
     def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and lesion probability of some slices.
+        """Segment some slices.
 
         Args:
             hu: slices ``(S, H, W)`` in HU.
-            around: the numbers of the ``context`` slices around each of the ``B`` wanted ones, ``(B, context)``.
+            around: indices into ``hu`` of the ``context`` slices around each of ``B`` slices, ``(B, context)``.
 
-        Returns LiTS labels and the probability, 255 for 1, both ``(B, H, W)`` uint8.
+        Returns:
+            LiTS labels and the lesion's probability (255 for 1), both ``(B, H, W)`` uint8.
         """
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """What it is, for the report: the ``model``, and the ``settings`` that it runs with."""
+    def model(self) -> ModelFacts:
+        """Return the facts about the network, for the report."""
+
+    @abstractmethod
+    def settings(self) -> RunSettings:
+        """Return the settings of inference, for the report."""
 
     def segment(self, ct: Ct, batch_size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Slice by slice from below: number of a block's first slice, and its HU, labels and lesion probability.
+        """Segment a CT in blocks of slices, from below.
 
-        All ``(B, H, W)``, on the CT's own axial slices.
+        Args:
+            ct: the CT.
+            batch_size: slices in a block.
+
+        Yields:
+            Index of a block's first slice; its HU, labels and lesion probability, all ``(B, H, W)``.
         """
         side = self.context // 2
         for start in range(0, len(ct), batch_size):

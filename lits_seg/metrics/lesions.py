@@ -1,4 +1,4 @@
-"""Lesions: the connected pieces of a mask, their volumes and diameters."""
+"""Measure lesions: the connected pieces of a mask, their volumes and diameters."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-import scipy  # imports its parts when they are first used: no help text waits for them
+import scipy  # imports its parts on first use, so that no help text waits for them
 from nibabel.affines import apply_affine
 
 Box = tuple[slice, ...]
@@ -19,12 +19,7 @@ FACES = 0.5 * np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1),
 class Lesion:
     """One connected piece of a mask.
 
-    Args:
-        volume_ml: volume of its voxels in mL.
-        diameter_mm: largest distance within it, see ``measure``.
-        slices: first and last axial slice that show it.
-        largest: axial slice that shows most of it.
-        centre_mm: its centroid in mm, RAS+.
+    ``slices``: first and last slice with the lesion; ``largest``: the slice with the most voxels of the lesion.
     """
 
     volume_ml: float
@@ -35,14 +30,22 @@ class Lesion:
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the pieces of a mask ``(S, H, W)`` that connect by faces, numbered from 1, and their count."""
+    """Number the pieces of a mask ``(S, H, W)`` that connect by faces (6-neighbourhood), from 1; return their count."""
     return cc3d.connected_components(mask, connectivity=6, return_N=True, binary_image=True)
 
 
 def label_box(labels: np.ndarray, lowest: int) -> Box | None:
-    """Return the smallest box around the voxels ``(S, H, W)`` of at least ``lowest``; None if there are none."""
+    """Return the smallest box around the voxels of at least ``lowest``.
+
+    Args:
+        labels: ``(S, H, W)``.
+        lowest: the lowest label that counts.
+
+    Returns:
+        A slice per axis; None if no voxel counts.
+    """
     inside = [np.zeros(size, bool) for size in labels.shape]
-    for number, labels_of_slice in enumerate(labels):  # slice by slice, since comparing a whole volume takes memory
+    for number, labels_of_slice in enumerate(labels):  # one by one, to save memory
         mask = labels_of_slice >= lowest
         rows = mask.any(axis=1)
         if rows.any():
@@ -60,31 +63,31 @@ def box_around(parts: Iterable[Box]) -> Box:
 
 
 def boxes(numbered: np.ndarray) -> Sequence[Box]:
-    """Return the box of each component, from component 1 on."""
+    """Return the box of each component, that of component 1 first."""
     return cc3d.statistics(numbered)["bounding_boxes"][1:]
 
 
-def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple[int, list[Lesion]]:
-    """Measure the lesions of a mask.
+def measure(labels: np.ndarray, affine: np.ndarray, voxel_ml: float, most: int = LISTED) -> tuple[int, list[Lesion]]:
+    """Count the lesions of LiTS labels and measure the largest of them.
 
-    Volumes count voxels. The diameter is the largest distance, in any direction, between two vertices of the surface
-    mesh, which are the centres of the outermost voxels' faces: the maximum 3D diameter of the Image Biomarker
-    Standardisation Initiative. A single voxel is as long as its longest edge.
+    A volume is the number of voxels times ``voxel_ml``. A diameter is the largest distance, in any direction, between
+    two vertices of the surface mesh, which lie on the faces of the outermost voxels (the maximum 3D diameter of the
+    Image Biomarker Standardisation Initiative). The diameter of one voxel is therefore its longest edge.
 
     Args:
         labels: LiTS labels ``(S, H, W)``.
-        affine: maps ``(column, row, slice)`` to mm.
-        most: largest number of lesions to return.
+        affine: from ``(column, row, slice)`` to mm.
+        voxel_ml: volume of a voxel in mL.
+        most: how many lesions to measure.
 
     Returns:
-        The number of all lesions, and the largest ones, in the order of their size.
+        The number of lesions, and at most ``most`` of them, the largest first.
     """
     around = label_box(labels, 2)
     if around is None:
         return 0, []
     numbered, count = components(labels[around] == 2)
     facts = cc3d.statistics(numbered)
-    volume = voxel_ml(affine)
     corner = np.array([side.start for side in around])
     found = []
     largest = 1 + np.argsort(-facts["voxel_counts"][1:].astype(np.int64), kind="stable")[:most]
@@ -95,7 +98,7 @@ def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple
         centre = (corner + facts["centroids"][number])[::-1]
         found.append(
             Lesion(
-                volume_ml=int(facts["voxel_counts"][number]) * volume,
+                volume_ml=int(facts["voxel_counts"][number]) * voxel_ml,
                 diameter_mm=diameter(lesion, affine),
                 slices=(first, first + len(lesion) - 1),
                 largest=first + int(np.argmax([np.count_nonzero(part) for part in lesion])),
@@ -105,14 +108,9 @@ def measure(labels: np.ndarray, affine: np.ndarray, most: int = LISTED) -> tuple
     return count, found
 
 
-def voxel_ml(affine: np.ndarray) -> float:
-    """Return the volume of a voxel in mL from the affine to mm, whose axes need not be perpendicular."""
-    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-
-
 def diameter(lesion: np.ndarray, affine: np.ndarray) -> float:
-    """Return the largest distance in mm within one lesion ``(S, H, W)``: see ``measure``."""
-    # Only the ends of each row of voxels can be corners of the hull.
+    """Return the largest distance in mm within one lesion ``(S, H, W)``; see ``measure``."""
+    # Only the ends of a row of voxels can be corners of the hull.
     ends = np.zeros_like(lesion)
     slices, rows = np.nonzero(lesion.any(axis=2))
     lines = lesion[slices, rows]

@@ -1,14 +1,15 @@
-"""The phantom's lesions: how many, how large, how they look."""
+"""Paint the phantom's lesions: their number, sizes and looks."""
 
 import numpy as np
 
-from lits_seg.phantom.anatomy import Patient, rotation
+from lits_seg.phantom.axes import rotation
+from lits_seg.phantom.patient import Patient
 
-LABEL_FROM = 0.5  # share of the lesion in a voxel from which it is labelled
+LABEL_FROM = 0.5  # a voxel is labelled if the lesion's share in it is larger
 
 
 def paint_lesions(p: Patient) -> np.ndarray:
-    """Paints lesions into a patient's liver and returns their mask ``(X, Y, Z)``.
+    """Paint lesions into a patient's liver and return their mask ``(X, Y, Z)``.
 
     One patient in ten has none. Counts have a heavy tail (median about 4, at most 75). Diameters are log-normal:
     medians of 12 to 30 mm by patient, smaller where there are many, 6 to 95 mm in all, one of 15 mm or more; so
@@ -27,14 +28,16 @@ def paint_lesions(p: Patient) -> np.ndarray:
     kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.76, 0.04, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)
     for number, centre in enumerate(centres):
-        # The first is one that a reader would not overlook.
+        # The first lesion is large enough that no reader would overlook it.
         diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 6 if number else 15, 95))
-        middle = np.array([axis[i] for axis, i in zip((p.grid.x, p.grid.y, p.grid.z), centre, strict=True)])
-        pieces = 1 + (rng.random() < 0.35) * int(rng.integers(1, 4))  # lobulated: several overlapping blobs
+        middle = np.array([axis[i] for axis, i in zip((p.axes.x, p.axes.y, p.axes.z), centre, strict=True)])
+        lobulated, more = rng.random() < 0.35, int(rng.integers(1, 4))  # several overlapping blobs
+        pieces = 1 + more if lobulated else 1
         for piece in range(pieces):
-            shift = rng.normal(0, 0.3 * diameter, 3) * (piece > 0)
-            scale = 1.0 if piece == 0 else rng.uniform(0.4, 0.8)
-            lesions |= _lesion(p, liver, texture, middle + shift, diameter * scale / 2, contrast, kind)
+            shift = rng.normal(0, 0.3 * diameter, 3)  # drawn for each piece, but the first stays in place
+            scale = rng.uniform(0.4, 0.8) if piece else 1.0
+            place = middle + shift if piece else middle
+            lesions |= _lesion(p, liver, texture, place, diameter * scale / 2, contrast, kind)
     return lesions
 
 
@@ -42,10 +45,10 @@ def _lesion(
     p: Patient, liver: np.ndarray, texture: np.ndarray, centre: np.ndarray, radius: float, contrast: float, kind: str
 ) -> np.ndarray:
     rng, mask = p.rng, np.zeros(p.liver.shape, bool)
-    box = p.grid.box(centre, 1.6 * radius + 2, bent=False)
+    box = p.axes.box(centre, 1.6 * radius + 2, bent=False)
     if min(s.stop - s.start for s in box) < 1:
         return mask
-    offsets = np.stack([a - m for a, m in zip(p.grid.points(box, bent=False), centre, strict=True)], axis=-1)
+    offsets = np.stack([a - m for a, m in zip(p.axes.points(box, bent=False), centre, strict=True)], axis=-1)
     stretched = (offsets @ rotation(rng.normal(0, 1, 3))) / rng.uniform(0.75, 1.3, 3)
     bumps = _sample(texture, offsets / (1.1 * radius) * 6 + rng.uniform(0, 64, 3))
     distance = np.linalg.norm(stretched, axis=-1) / radius + rng.uniform(0.03, 0.16) * bumps
@@ -72,7 +75,7 @@ def _lesion(
 
 
 def _texture(rng: np.random.Generator) -> np.ndarray:
-    """Periodic noise of standard deviation 1 that varies over some 6 of its 64 nodes."""
+    """Draw periodic noise ``(64, 64, 64)`` of standard deviation 1 that varies over about 6 nodes."""
     spectrum = np.fft.fftn(rng.standard_normal((64, 64, 64)))
     k = np.fft.fftfreq(64)
     squared = k[:, None, None] ** 2 + k[None, :, None] ** 2 + k[None, None, :] ** 2
@@ -81,7 +84,7 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def _sample(texture: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Values of the periodic texture at nodes ``(..., 3)``, trilinear."""
+    """Interpolate the periodic texture at nodes ``(..., 3)``, trilinear."""
     low = np.floor(nodes).astype(int)
     part = nodes - low
     value = np.zeros(nodes.shape[:-1])

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.runs.provenance import versions
+from lits_seg.runs.renamed import with_new_names
 
 CONFIG, VERSIONS, SPLIT, RESULT = "config.yaml", "versions.json", "split.json", "result.json"
 FAILED, PICTURES = "failed.txt", "overlays"
@@ -75,7 +76,7 @@ def differences(before: Any, after: Any) -> list[str]:
 
 
 def _essence(config: Any) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in FREE}
+    return {key: with_new_names(value) for key, value in config.items() if key not in FREE}
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[str]:

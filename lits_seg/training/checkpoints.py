@@ -16,8 +16,9 @@ from lits_seg.common.records import as_plain
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.models.cost import count_parameters
 from lits_seg.runs.naming import decoder_levels, decoder_name
+from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkFacts
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 # A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
 # classes of these kinds, from these packages.
@@ -30,11 +31,11 @@ PACKAGES = (
     "torch.nn.",
     "torch.optim.",
 )
-SETTINGS = frozenset(inspect.signature(LesionSegmenter.__init__).parameters) - {"self"}
+SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A Lightning checkpoint of a ``LesionSegmenter``, on the CPU.
+    """A Lightning checkpoint of a ``LesionModule``, on the CPU.
 
     Raises ``InputError`` for a file that is missing, damaged, not ours, or names what it may not name.
     """
@@ -57,16 +58,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         or not isinstance(checkpoint.get("state_dict"), dict)
     ):
         raise InputError(path, "a checkpoint of lits_seg", "one of another program or version")
-    for key, value in _texts(settings):
+    checkpoint["hyper_parameters"] = with_new_names(settings)
+    for key, value in _texts(checkpoint["hyper_parameters"]):
         if "${" in value or (key == "_target_" and not _trusted(value)):
             raise InputError(path, f"networks, losses and optimizers from {', '.join(PACKAGES)}", value)
     return checkpoint
 
 
-def load_segmenter(path: str | Path) -> LesionSegmenter:
+def load_segmenter(path: str | Path) -> LesionModule:
     """The network of a checkpoint with all that belongs to it, in eval mode, on the CPU."""
     checkpoint = read_checkpoint(path)
-    segmenter = LesionSegmenter(**checkpoint["hyper_parameters"])
+    segmenter = LesionModule(**checkpoint["hyper_parameters"])
     try:
         segmenter.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -74,7 +76,7 @@ def load_segmenter(path: str | Path) -> LesionSegmenter:
     return segmenter.eval()
 
 
-def network_facts(segmenter: LesionSegmenter) -> NetworkFacts:
+def network_facts(segmenter: LesionModule) -> NetworkFacts:
     """Return what the network is: its class, its decoder, and the number of its parameters."""
     model = segmenter.hparams["model"]
     return NetworkFacts(
@@ -85,7 +87,7 @@ def network_facts(segmenter: LesionSegmenter) -> NetworkFacts:
     )
 
 
-def describe_network(segmenter: LesionSegmenter) -> dict[str, Any]:
+def describe_network(segmenter: LesionModule) -> dict[str, Any]:
     """Return ``network_facts`` as a dict for JSON."""
     return as_plain(network_facts(segmenter))
 

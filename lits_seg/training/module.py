@@ -16,7 +16,7 @@ from lits_seg.training.memory import keep_freed_memory
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
 
-class LesionSegmenter(pl.LightningModule):
+class LesionModule(pl.LightningModule):
     """Trains a network on slices and scores it on volumes.
 
     All arguments are plain containers, as in ``conf/``, where each names its class by ``_target_``: so a
@@ -60,8 +60,22 @@ class LesionSegmenter(pl.LightningModule):
         """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
-    def _labels(self, logits: Tensor, height: int, width: int) -> Tensor:
-        return self.to_lits(self.preprocess.restore(logits, height, width).argmax(dim=1)).byte()
+    def labels(self, logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return LiTS labels and the lesion's probability on the slices' own grid.
+
+        Validation, test, prediction and the check of exported files all call this method. Only the exported graph has
+        its own form (``exporters.graph.Restore``): it must fit runtimes without an ``argmax`` that is fast.
+
+        Args:
+            logits: ``(B, K, size, size)``, or log-probabilities, which differ from logits by a number per pixel.
+            height: rows of the slices, in pixels.
+            width: columns of the slices, in pixels.
+
+        Returns:
+            Labels uint8 and probability in [0, 1], both ``(B, height, width)``.
+        """
+        restored = self.preprocess.restore(logits, height, width)
+        return self.to_lits(restored.argmax(dim=1)).byte(), restored.softmax(dim=1)[:, -1]
 
     def to_lits(self, classes: Tensor) -> Tensor:
         """The network's classes as LiTS labels."""
@@ -130,7 +144,7 @@ class LesionSegmenter(pl.LightningModule):
         if part == "val":
             loss = self.loss(logits, self._target(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
-        predicted = self._labels(logits, *batch["truth"].shape[-2:])
+        predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
         self.overlap.update(predicted, batch["truth"], batch["case"])
         return predicted
 

@@ -1,7 +1,13 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from monai.transforms import Compose
+from omegaconf import OmegaConf
 from scipy import stats
 
 from lits_seg.common.errors import InputError
@@ -139,3 +145,23 @@ def test_a_piece_larger_than_the_slice_is_refused() -> None:
     images, labels = torch.rand(2, 1, SIZE, SIZE), torch.zeros(2, SIZE, SIZE)
     with pytest.raises(InputError, match=r"augment.crop: expected at most the images' side, 64 px; found 80"):
         augment.RotateZoomBend(crop=80)(images, labels, torch.Generator().manual_seed(0))
+
+
+def test_the_configurations_of_both_ways_share_their_values() -> None:
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        for name, reference in (("paper", "paper_one_by_one"), ("scanner", "scanner_one_by_one")):
+            ours, monai = (
+                OmegaConf.to_container(compose("train", [f"augment={part}"]).augment, resolve=False)
+                for part in (name, reference)
+            )
+            changed = {key: value for key, value in monai.items() if ours.get(key) != value}
+            assert set(changed) == {"_target_", "size"}
+            assert ours.keys() | {"size"} == monai.keys()
+    with pytest.raises(InputError, match=r"augment\.crop"):
+        augment_monai.scanner_variety(SIZE, crop=32)
+
+
+def test_the_configuration_of_the_paper_holds_the_defaults() -> None:
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        wanted = instantiate(compose("train", ["augment=paper"]).augment, _convert_="all")
+    assert replace(wanted, bend_magnitude=tuple(wanted.bend_magnitude)) == augment.RotateZoomBend()

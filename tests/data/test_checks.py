@@ -6,17 +6,17 @@ import pytest
 from helpers.volumes import AFFINES, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from lits_seg.data.checks import check_case
+from lits_seg.data.checks import CaseCheck, check_case
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.volumes import read_case
 
 
-def check(root: Path, hu: np.ndarray, labels: np.ndarray, affine: np.ndarray | None = None) -> dict:
+def check(root: Path, hu: np.ndarray, labels: np.ndarray, affine: np.ndarray | None = None) -> CaseCheck:
     write_case(root, "0", hu, labels, affine)
     return check_again(root)
 
 
-def check_again(root: Path) -> dict:
+def check_again(root: Path) -> CaseCheck:
     case = find_cases(root)[0]
     return check_case(case, *read_case(case))
 
@@ -25,12 +25,12 @@ def check_again(root: Path) -> dict:
 def test_a_sound_case_has_no_warnings_in_any_orientation(name: str, tmp_path: Path) -> None:
     hu, labels = anatomy(0)
     found = check(tmp_path, hu, labels, AFFINES[name])
-    assert found["warnings"] == []
-    assert found["orientation"] == "".join(nib.aff2axcodes(AFFINES[name]))
-    assert found["hu"] == [hu.min(), hu.max()]
-    assert found["voxels"] == np.bincount(labels.ravel()).tolist()
-    assert found["liver_hu"] == pytest.approx(110, abs=3)
-    assert found["lesion_outside"] == 0
+    assert found.warnings == []
+    assert found.orientation == "".join(nib.aff2axcodes(AFFINES[name]))
+    assert found.hu == [hu.min(), hu.max()]
+    assert found.voxels == np.bincount(labels.ravel()).tolist()
+    assert found.liver_hu == pytest.approx(110, abs=3)
+    assert found.lesion_outside == 0
 
 
 def test_headers_that_disagree_are_told_and_voxels_are_kept_together(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_headers_that_disagree_are_told_and_voxels_are_kept_together(tmp_path: P
     image, label = read_case(find_cases(tmp_path)[0])
     assert image.slices[label.slices == 2].mean() == pytest.approx(60, abs=3)
     assert image.spacing == label.spacing == (1.5, 1.5, 3.0)
-    (warning,) = check_again(tmp_path)["warnings"]
+    (warning,) = check_again(tmp_path).warnings
     assert warning.startswith(str(tmp_path / "segmentation-0.nii.gz"))
     assert "1.5×1.5×3" in warning
     assert "RAS 1×1×1" in warning
@@ -51,7 +51,7 @@ def test_another_order_of_axes_for_the_same_place_is_no_disagreement(tmp_path: P
     order = np.array([[1, -1], [0, 1], [2, -1.0]])
     turned = nib.Nifti1Image(apply_orientation(labels, order), AFFINES["LPS"] @ inv_ornt_aff(order, labels.shape))
     nib.save(turned, tmp_path / "segmentation-0.nii.gz")
-    assert check_again(tmp_path)["warnings"] == []
+    assert check_again(tmp_path).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_another_order_of_axes_for_the_same_place_is_no_disagreement(tmp_path: P
     ],
 )
 def test_spacing_that_means_nothing_is_told(affine: np.ndarray, told: str, tmp_path: Path) -> None:
-    (warning,) = check(tmp_path, *anatomy(0), affine)["warnings"]
+    (warning,) = check(tmp_path, *anatomy(0), affine).warnings
     assert warning.startswith(f"{tmp_path / 'volume-0.nii.gz'}: ")
     assert told in warning
 
@@ -79,7 +79,7 @@ def test_spacing_that_means_nothing_is_told(affine: np.ndarray, told: str, tmp_p
 )
 def test_numbers_that_are_no_hu_are_told(change: object, told: list[str], tmp_path: Path) -> None:
     hu, labels = anatomy(0)
-    warnings = check(tmp_path, change(hu), labels)["warnings"]
+    warnings = check(tmp_path, change(hu), labels).warnings
     assert len(warnings) == len(told)
     assert all(part in warning for part, warning in zip(told, warnings, strict=True))
 
@@ -89,13 +89,13 @@ def test_lesion_apart_from_the_liver_is_told_with_its_share(tmp_path: Path) -> N
     inside = int((labels == 2).sum())
     labels[2:5, 2:5, 4] = 2
     found = check(tmp_path, hu, labels)
-    assert found["lesion_outside"] == pytest.approx(9 / (inside + 9))
-    (warning,) = found["warnings"]
+    assert found.lesion_outside == pytest.approx(9 / (inside + 9))
+    (warning,) = found.warnings
     assert "lie apart from the liver" in warning
 
 
 def test_no_liver_is_told_and_a_liver_without_lesion_is_not(tmp_path: Path) -> None:
     hu, labels = anatomy(0, lesion=False)
-    assert check(tmp_path / "without lesion", hu, labels)["warnings"] == []
-    (warning,) = check(tmp_path / "without liver", hu, labels * 0)["warnings"]
+    assert check(tmp_path / "without lesion", hu, labels).warnings == []
+    (warning,) = check(tmp_path / "without liver", hu, labels * 0).warnings
     assert warning.endswith("segmentation-0.nii.gz: no liver")

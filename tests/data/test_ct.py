@@ -10,7 +10,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.cli import explain
 from lits_seg.common.errors import InputError
-from lits_seg.data.ct import find_cts, open_ct
+from lits_seg.data.ct import open_ct
 from lits_seg.data.volumes import read_volume
 
 HU = anatomy(0)[0]
@@ -104,45 +104,3 @@ def test_a_full_disk_is_not_the_cts_fault(tmp_path: Path) -> None:
     assert not isinstance(error.value, InputError)
     assert explain(error.value) == "output: expected room to write; found: File too large"
     assert not list((tmp_path / "scratch").iterdir())
-
-
-def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
-    for name in (
-        "lits/a/volume-1.nii",
-        "lits/b/test-volume-2.nii.gz",
-        "lits/b/segmentation-1.nii",
-        "msd/imagesTr/l.nii.gz",
-        "msd/labelsTr/l.nii.gz",
-        "plain/ct.nii.gz",
-        "plain/segmentation-0.nii",
-        "plain/.hidden.nii",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    for name in ("lits/volume-3", "series", "several/one", "several/two"):
-        write_series(tmp_path / name, HU[:, :, :2])
-    assert find_cts(tmp_path / "lits") == {
-        "segmentation-1": tmp_path / "lits/a/volume-1.nii",
-        "test-segmentation-2": tmp_path / "lits/b/test-volume-2.nii.gz",
-        "segmentation-3": tmp_path / "lits/volume-3",
-    }
-    assert find_cts(tmp_path / "msd") == {"l": tmp_path / "msd/imagesTr/l.nii.gz"}
-    assert find_cts(tmp_path / "plain") == {"ct": tmp_path / "plain/ct.nii.gz"}
-    assert find_cts(tmp_path / "plain/ct.nii.gz") == {"ct": tmp_path / "plain/ct.nii.gz"}
-    for name in ("plain/volume-4.nii", "plain/patient"):  # many of either, together
-        (tmp_path / name).touch() if name.endswith(".nii") else write_series(tmp_path / name, HU[:, :, :2])
-    assert list(find_cts(tmp_path / "plain")) == ["ct", "patient", "segmentation-4"]
-    assert find_cts(tmp_path / "series") == {"series": tmp_path / "series"}
-    assert find_cts(tmp_path / "several") == {"one": tmp_path / "several/one", "two": tmp_path / "several/two"}
-
-
-@pytest.mark.parametrize(
-    ("files", "told"),
-    [([], "no such file or folder"), (["notes.txt"], "found none"), (["a.nii", "a.nii.gz"], "of different names")],
-)
-def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path) -> None:
-    for name in files:
-        (tmp_path / "cts").mkdir(exist_ok=True)
-        (tmp_path / "cts" / name).touch()
-    with pytest.raises(InputError, match=told):
-        find_cts(tmp_path / "cts")

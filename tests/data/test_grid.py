@@ -42,3 +42,10 @@ def test_a_tenth_of_a_voxel_is_the_same_place_and_a_fifth_is_not() -> None:
     stretched = affine @ np.diag([1, 1, 1.02, 1])  # a fiftieth of 3 mm, nine slices up
     assert not same_place(Grid(affine, SHAPE), Grid(stretched, SHAPE))
     assert not same_place(Grid(affine, SHAPE), Grid(affine, (*SHAPE[:2], SHAPE[2] + 1)))
+
+
+@pytest.mark.parametrize("order", ORDERS[::7], ids=str)
+def test_a_voxels_volume_is_its_parallelepipeds(order: np.ndarray) -> None:
+    sheared = np.diag([-0.5, 0.8, 2.5, 1.0])
+    sheared[1, 2] = 0.4  # a gantry tilt: the volume stays, the product of the spacings does not
+    assert Grid(sheared @ inv_ornt_aff(order, SHAPE), SHAPE).voxel_ml == pytest.approx(0.5 * 0.8 * 2.5 / 1000)

@@ -3,10 +3,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from helpers.dicom_series import write_series
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.layouts import Case, find_cases
+from lits_seg.data.layouts import Case, find_cases, find_cts
 
 
 def test_find_cases_lits_in_split_folders_in_order_of_numbers(tmp_path: Path) -> None:
@@ -64,3 +65,46 @@ def test_a_folder_with_a_series_is_a_volume_and_one_with_volumes_is_not(tmp_path
         tmp_path / "volume-batch1" / "volume-0.nii.gz",
         tmp_path / "volume-1",
     ]
+
+
+def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
+    hu = anatomy(0)[0][:, :, :2]
+    for name in (
+        "lits/a/volume-1.nii",
+        "lits/b/test-volume-2.nii.gz",
+        "lits/b/segmentation-1.nii",
+        "msd/imagesTr/l.nii.gz",
+        "msd/labelsTr/l.nii.gz",
+        "plain/ct.nii.gz",
+        "plain/segmentation-0.nii",
+        "plain/.hidden.nii",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("lits/volume-3", "series", "several/one", "several/two"):
+        write_series(tmp_path / name, hu)
+    assert find_cts(tmp_path / "lits") == {
+        "segmentation-1": tmp_path / "lits/a/volume-1.nii",
+        "test-segmentation-2": tmp_path / "lits/b/test-volume-2.nii.gz",
+        "segmentation-3": tmp_path / "lits/volume-3",
+    }
+    assert find_cts(tmp_path / "msd") == {"l": tmp_path / "msd/imagesTr/l.nii.gz"}
+    assert find_cts(tmp_path / "plain") == {"ct": tmp_path / "plain/ct.nii.gz"}
+    assert find_cts(tmp_path / "plain/ct.nii.gz") == {"ct": tmp_path / "plain/ct.nii.gz"}
+    for name in ("plain/volume-4.nii", "plain/patient"):  # many of either, together
+        (tmp_path / name).touch() if name.endswith(".nii") else write_series(tmp_path / name, hu)
+    assert list(find_cts(tmp_path / "plain")) == ["ct", "patient", "segmentation-4"]
+    assert find_cts(tmp_path / "series") == {"series": tmp_path / "series"}
+    assert find_cts(tmp_path / "several") == {"one": tmp_path / "several/one", "two": tmp_path / "several/two"}
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [([], "no such file or folder"), (["notes.txt"], "found none"), (["a.nii", "a.nii.gz"], "of different names")],
+)
+def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / "cts").mkdir(exist_ok=True)
+        (tmp_path / "cts" / name).touch()
+    with pytest.raises(InputError, match=told):
+        find_cts(tmp_path / "cts")

@@ -3,6 +3,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from helpers.real_data import real_data
 from helpers.volumes import AFFINES, ORDERS, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
@@ -10,8 +11,6 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.grid import to_slices
 from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.volumes import read_case, read_volume
-
-REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
@@ -66,9 +65,8 @@ def test_labels_stored_in_another_orientation_of_the_same_place_are_turned(tmp_p
 
 
 def test_real_ct_is_oriented_right() -> None:
-    if not (REAL / "volume-0.nii.gz").exists():
-        pytest.skip("the real CT is not here")
-    image, label = read_case(Case("0", REAL / "volume-0.nii.gz", REAL / "segmentation-0.nii.gz"))
+    real = real_data("volume-0.nii.gz", "segmentation-0.nii.gz")
+    image, label = read_case(Case("0", real / "volume-0.nii.gz", real / "segmentation-0.nii.gz"))
     assert image.slices[label.slices == 1].mean() == pytest.approx(45, abs=3)
     assert np.argwhere(label.slices == 1)[:, 2].mean() < image.slices.shape[2] / 2  # the patient's right
 
@@ -165,7 +163,7 @@ def damage(root: Path, what: str) -> Path:
         ("NaN", "finite HU", "1 NaN"),
         ("infinite", "finite HU", "2 NaN or infinite"),
         ("label 1.5", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 1.5, 2"),
-        ("no affine", "an affine that tells the axes apart", ""),
+        ("no affine", "an affine with three distinct axes", ""),
         ("shape", str(SHAPE), str((*SHAPE[:2], SHAPE[2] - 1))),
         ("label 7", "labels 0 (background), 1 (liver), 2 (lesion)", "0, 1, 2, 7"),
     ],

@@ -21,8 +21,8 @@ def test_a_program_is_the_checkpoint(classes: int, tmp_path: Path, lits: Path) -
     out = run_command("export", *arguments, cwd=tmp_path)
     assert "| lits_seg_fp32.pte " in out
     program = ExecuTorchProgram(tmp_path / "exported/lits_seg_fp32.pte")
-    assert json.dumps(program.metadata["labels"]) == '{"0": "background", "1": "liver", "2": "lesion"}'
-    hu = np.random.default_rng(0).normal(50, 80, (3, *program.metadata["plane"])).astype(np.int16)
+    assert json.dumps(program.metadata.labels) == '{"0": "background", "1": "liver", "2": "lesion"}'
+    hu = np.random.default_rng(0).normal(50, 80, (3, *program.metadata.plane)).astype(np.int16)
     around = np.arange(3)[:, None]
     labels, probability = Ensemble([tmp_path / "net.ckpt"], device="cpu")(hu, around)
     found = program(hu, around)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from experiments.shared.checkpoints import write_checkpoint
-from lits_seg.training.module import LesionSegmenter
+from lits_seg.training.module import LesionModule
 
 SETTINGS = {
     "model": {
@@ -24,10 +24,10 @@ SETTINGS = {
 }
 
 
-def save_checkpoint(path: Path, seed: int = 0, settings: dict = SETTINGS, **stored: object) -> LesionSegmenter:
+def save_checkpoint(path: Path, seed: int = 0, settings: dict = SETTINGS, **stored: object) -> LesionModule:
     """A network of these settings, drawn by ``seed``. ``stored``: what the file says instead, fitting or not."""
     torch.manual_seed(seed)
-    module = LesionSegmenter(**settings)
+    module = LesionModule(**settings)
     module.loss.set_counts([90, 10, 5][: module.classes])
     write_checkpoint(module, path, **stored)
     return module.eval()

@@ -1,11 +1,13 @@
-"""Runs the project's commands as a user does: in a process of their own, or, quicker, in this one."""
+"""Run the project's commands as a user does: in a process of their own, in a terminal, or, faster, in this process."""
 
 import contextlib
 import importlib
 import io
 import os
+import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
@@ -47,6 +49,29 @@ def run_process(command: str, *arguments: str, cwd: Path) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, f"{arguments}\n{out[-3000:]}\n{err[-6000:]}"
     return out
+
+
+def run_in_terminal(command: str, *arguments: str, cwd: Path, columns: int = 120) -> str:
+    """Run a command to its end in a terminal; return all that the terminal was sent."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, columns))
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"lits_seg.{command}", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, once nobody has the terminal open
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, shown.decode()[-6000:]
+    return shown.decode()
 
 
 def run_command(command: str, *arguments: str, cwd: Path, package: str = "lits_seg") -> str:

@@ -12,22 +12,31 @@ from PIL import Image
 
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
-from lits_seg.inference.findings import findings
+from lits_seg.inference.findings import MadeBy, PredictionSettings, ct_report
+from lits_seg.inference.rules import Rules
+from lits_seg.inference.segmenter import ModelFacts
 from lits_seg.inference.viewer import HU, LEVELS, Pictures, grey_levels, page
 
-MODEL = {"network": "</script><script>alert(1)</script>", "preprocess": {"window": [-100, 200]}}
+ATTACK = "</script><script>alert(1)</script>"
+SETTINGS = PredictionSettings("none", "32", "cpu", Rules(), None)
+MADE_BY = MadeBy("0.1.0", None, ModelFacts(ATTACK, "own", 1, 3, {"window": [-100, 200]}, []), SETTINGS)
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[str, dict, np.ndarray, np.ndarray]:
+    return make_page(tmp_path, "ct")
+
+
+def make_page(folder: Path, name: str) -> tuple[str, dict, np.ndarray, np.ndarray]:
     hu, labels = anatomy(0)
-    nib.save(nib.Nifti1Image(hu, AFFINES["flipped"]), tmp_path / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(hu, AFFINES["flipped"]), folder / "ct.nii.gz")
     slices, mask = to_slices(hu, AFFINES["flipped"]), to_slices(labels, AFFINES["flipped"])
     pictures = Pictures()
     for start in range(0, len(slices), 4):
         pictures.add(slices[start : start + 4])
-    with open_ct(tmp_path / "ct.nii.gz") as ct:
-        text = page("ct", {**findings(ct, mask, (-1000, 200), True), "model": MODEL}, pictures, mask, ct)
+    with open_ct(folder / "ct.nii.gz") as ct:
+        report = ct_report(ct, mask, (-1000, 200), True, "ct.nii.gz", MADE_BY)
+        text = page(name, report, pictures, mask, ct)
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert data
     return text, json.loads(data[1]), slices, mask
@@ -45,6 +54,14 @@ def test_it_asks_for_nothing_from_elsewhere(made: tuple) -> None:
     )
     assert "alert(1)</script>" not in text
     assert "{{" not in text
+
+
+@pytest.mark.parametrize("name", ["<!--<script>", "</script>", "a & b 'c' \"d\" \u2028"])
+def test_a_name_cannot_end_or_hide_the_data(name: str, tmp_path: Path) -> None:
+    text, data, _, _ = make_page(tmp_path, name)
+    assert data["name"] == name
+    assert text.count("<script") == text.count("</script>") == 2
+    assert "<!--" not in text
 
 
 def test_every_slice_is_there_with_its_mask(made: tuple) -> None:

@@ -11,6 +11,7 @@ from lits_seg.metrics.lesions import label_box, measure
 
 LABELS = arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 1, 2]))
 AFFINE = np.diag([0.7, 0.8, 2.5, 1.0])
+VOXEL_ML = 0.7 * 0.8 * 2.5 / 1000
 
 
 def farthest(piece: set[tuple[int, ...]], sizes: tuple[float, float, float]) -> float:
@@ -27,7 +28,7 @@ def farthest(piece: set[tuple[int, ...]], sizes: tuple[float, float, float]) -> 
 @settings(deadline=None, max_examples=60)
 def test_equals_plain_definitions(labels: np.ndarray) -> None:
     pieces = slow.pieces(labels == 2)
-    count, found = measure(labels, AFFINE)
+    count, found = measure(labels, AFFINE, VOXEL_ML)
     assert count == len(found) == len(pieces)
     assert [lesion.volume_ml for lesion in found] == pytest.approx(
         sorted((len(piece) * 0.7 * 0.8 * 2.5 / 1000 for piece in pieces), reverse=True)
@@ -45,7 +46,7 @@ def test_a_ball_in_an_oblique_volume() -> None:
     labels = (2 * (((x - 30) * 0.5) ** 2 + ((y - 30) * 0.5) ** 2 + (z - 20) ** 2 < 100)).astype(np.uint8)
     cos, sin = math.cos(0.3), math.sin(0.3)
     turn = np.array([[cos, -sin, 0, 7], [sin, cos, 0, 8], [0, 0, 1, 9], [0, 0, 0, 1]])
-    _, (lesion,) = measure(labels, turn @ np.diag([0.5, 0.5, 1, 1]))
+    _, (lesion,) = measure(labels, turn @ np.diag([0.5, 0.5, 1, 1]), 0.25 / 1000)
     assert lesion.volume_ml == pytest.approx(4 / 3 * math.pi, rel=0.02)
     assert lesion.diameter_mm == pytest.approx(20, abs=1)  # half a voxel at each end
     assert lesion.slices == (11, 29)
@@ -56,7 +57,7 @@ def test_a_ball_in_an_oblique_volume() -> None:
 def test_one_voxel_is_as_long_as_its_longest_edge() -> None:
     labels = np.zeros((3, 3, 3), np.uint8)
     labels[1, 1, 1] = 2
-    _, (lesion,) = measure(labels, AFFINE)
+    _, (lesion,) = measure(labels, AFFINE, VOXEL_ML)
     assert lesion.diameter_mm == pytest.approx(2.5)
 
 
@@ -64,13 +65,13 @@ def test_of_very_many_the_largest_are_measured() -> None:
     labels = np.zeros((1, 9, 9), np.uint8)
     labels[0, ::2, ::2] = 2
     labels[0, 4, 3] = labels[0, 8, 8] = labels[0, 8, 7] = 2
-    count, found = measure(labels, np.eye(4), most=2)
+    count, found = measure(labels, np.eye(4), 0.001, most=2)
     assert count == 23  # two of the 25 connect two others
     assert [lesion.volume_ml for lesion in found] == pytest.approx([0.003, 0.003])
 
 
 def test_no_lesion() -> None:
-    assert measure(np.ones((2, 3, 4), np.uint8), AFFINE) == (0, [])
+    assert measure(np.ones((2, 3, 4), np.uint8), AFFINE, VOXEL_ML) == (0, [])
 
 
 @given(LABELS, st.sampled_from([1, 2]))

@@ -131,9 +131,9 @@ def test_affines_are_of_several_kinds() -> None:
 
 def test_command(tmp_path: Path) -> None:
     root = tmp_path / "made"
-    run_process("phantom.write", str(root), "--cases", "2", "--size", "32", "--slices", "6", cwd=tmp_path)
+    run_process("phantom", str(root), "--cases", "2", "--size", "32", "--slices", "6", cwd=tmp_path)
     assert len(find_cases(root)) == 2
-    again = start_command("phantom.write", str(root), "--seed", "1", cwd=tmp_path)
+    again = start_command("phantom", str(root), "--seed", "1", cwd=tmp_path)
     _, err = again.communicate()
     assert again.returncode == 1
     assert "phantom.json: expected a phantom of" in err

@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from lits_seg.cli import CONF, explain
+from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.runs.folder import describe_run
@@ -47,10 +47,3 @@ def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         write_text(tmp_path / "a", "after")
     assert (tmp_path / "a").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_explain_tells_what_the_user_can_mend_and_no_more() -> None:
-    wrapped = RuntimeError("wrapped")
-    wrapped.__cause__ = InputError("file", "this", "that")
-    assert explain(wrapped) == "file: expected this; found that"
-    assert explain(ZeroDivisionError("a fault of ours")) is None

@@ -1,0 +1,133 @@
+"""Place the phantom's shapes: warped axes, smooth noise, rotations and ellipsoids.
+
+Coordinates are mm, x to the patient's left, y to posterior, z to superior, the origin in the liver's middle.
+Arrays are indexed ``[x, y, z]``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass
+class WarpedAxes:
+    """Voxel centres in mm, bent by a smooth random warp so that no organ is an exact ellipsoid.
+
+    Args:
+        x: of the voxels, ``(X,)``.
+        y: of the voxels, ``(Y,)``.
+        z: of the voxels, ``(Z,)``.
+        warp: displacement along x, y and z, each ``(X, Y, Z)`` in mm.
+        reach: largest displacement that boxes allow for, in mm.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    warp: tuple[np.ndarray, np.ndarray, np.ndarray]
+    reach: float
+
+    @property
+    def extent(self) -> np.ndarray:
+        """Distance between the first and the last voxel in mm, ``(3,)``."""
+        return np.array([np.ptp(self.x), np.ptp(self.y), np.ptp(self.z)])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels ``(X, Y, Z)``."""
+        return (len(self.x), len(self.y), len(self.z))
+
+    def box(self, centre: np.ndarray, radius: float, bent: bool = True) -> Box:
+        """Return the box of the voxels near a point.
+
+        Args:
+            centre: of the box, in mm.
+            radius: half its side, in mm.
+            bent: whether to add the warp's reach.
+        """
+        bounds = []
+        if bent:
+            radius += self.reach
+        for axis, middle in zip((self.x, self.y, self.z), centre, strict=True):
+            low, high = np.searchsorted(axis, (middle - radius, middle + radius))
+            bounds.append(slice(int(low), int(high)))
+        return tuple(bounds)  # type: ignore[return-value]
+
+    def points(self, box: Box, bent: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the x, y and z of a box's voxels in mm, three arrays ``(X, Y, Z)``.
+
+        Args:
+            box: of the voxels.
+            bent: whether to add the warp.
+        """
+        x, y, z = np.meshgrid(self.x[box[0]], self.y[box[1]], self.z[box[2]], indexing="ij", copy=False)
+        if not bent:
+            return x, y, z
+        return x + self.warp[0][box], y + self.warp[1][box], z + self.warp[2][box]
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], extent: np.ndarray, scale: float) -> np.ndarray:
+    """Draw a random field of standard deviation near 1.
+
+    Args:
+        rng: draws the numbers.
+        shape: of the field, ``(X, Y, Z)``.
+        extent: of the field in mm, ``(3,)``.
+        scale: distance in mm over which the field varies.
+    """
+    nodes = [max(2, int(np.ceil(length / scale)) + 1) for length in extent]
+    coarse = torch.from_numpy(rng.standard_normal(nodes).astype(np.float32))[None, None]
+    fine = [min(4 * n, size) for n, size in zip(nodes, shape, strict=True)]
+    for size in (fine, shape):  # twice linear is smooth enough, and fast
+        coarse = functional.interpolate(coarse, tuple(size), mode="trilinear", align_corners=True)
+    return coarse[0, 0].numpy() * 1.6
+
+
+def warped_axes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> WarpedAxes:
+    """Draw a warp for voxel centres: about 6 mm that vary over 60 mm, and 1.5 mm that vary over 18 mm.
+
+    Args:
+        rng: draws the warp.
+        x: of the voxels in mm, ``(X,)``.
+        y: of the voxels in mm, ``(Y,)``.
+        z: of the voxels in mm, ``(Z,)``.
+    """
+    shape, extent = (len(x), len(y), len(z)), np.array([np.ptp(x), np.ptp(y), np.ptp(z)])
+    fields = [
+        6.0 * smooth_noise(rng, shape, extent, 60.0) + 1.5 * smooth_noise(rng, shape, extent, 18.0) for _ in "xyz"
+    ]
+    return WarpedAxes(x, y, z, (fields[0], fields[1], fields[2]), reach=26.0)
+
+
+def rotation(angles: np.ndarray) -> np.ndarray:
+    """Return the rotation matrix ``(3, 3)`` of three angles in radians."""
+    turns = []
+    for angle, (i, j) in zip(angles, ((1, 2), (0, 2), (0, 1)), strict=True):
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        turns.append(turn)
+    return turns[0] @ turns[1] @ turns[2]
+
+
+def ellipsoid(
+    axes: WarpedAxes, centre: np.ndarray, radii: np.ndarray, angles: np.ndarray | None = None
+) -> tuple[Box, np.ndarray]:
+    """Return a box and the relative distance in it, which is below 1 inside the ellipsoid.
+
+    Args:
+        axes: of the voxels.
+        centre: in mm, ``(3,)``.
+        radii: in mm, ``(3,)``.
+        angles: of its rotation in radians, ``(3,)``; None: not rotated.
+    """
+    box = axes.box(centre, float(max(radii)))
+    points = [axis - middle for axis, middle in zip(axes.points(box), centre, strict=True)]
+    if angles is not None:
+        turn = rotation(angles).astype(np.float32)
+        points = [sum(turn[i, j] * points[j] for j in range(3)) for i in range(3)]
+    return box, np.sqrt(sum((axis / radius) ** 2 for axis, radius in zip(points, radii, strict=True)))

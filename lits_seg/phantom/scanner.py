@@ -1,0 +1,110 @@
+"""Scan the phantom: field of view, blur, noise, table, and the order of axes in the file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+from scipy import ndimage
+
+from lits_seg.phantom.axes import WarpedAxes, warped_axes
+
+ORIENTATIONS = (("RAS", 0.35), ("LPS", 0.3), ("LAS", 0.1), ("RPS", 0.05), ("LPI", 0.05), ("PSR", 0.05), ("SAL", 0.05))
+
+
+@dataclass(frozen=True)
+class PhantomVolume:
+    """A synthetic patient as a file holds it.
+
+    ``hu`` int16 and ``labels`` uint8 (0 background, 1 liver, 2 lesion), both ``(X, Y, Z)`` in the order of ``affine``
+    (voxel to RAS+ mm).
+    """
+
+    hu: np.ndarray
+    labels: np.ndarray
+    affine: np.ndarray
+
+
+def field_of_view(rng: np.random.Generator, size: int, slices: int, half_width: float) -> tuple[WarpedAxes, np.ndarray]:
+    """Draw the voxel centres and their spacing; three in ten volumes are crops around the liver.
+
+    Args:
+        rng: draws the field of view.
+        size: rows and columns of a slice.
+        slices: number of slices.
+        half_width: of the trunk in mm.
+
+    Returns:
+        The axes, and the voxel size in mm along x, y and z.
+    """
+    cropped = rng.random() < 0.3
+    field = rng.uniform(190, 300) if cropped else 2 * half_width * rng.uniform(1.02, 1.3)
+    centre = np.array([rng.uniform(-70, -35), rng.uniform(-10, 10)]) if cropped else rng.normal(0, 6, 2)
+    thick = rng.uniform(200, 270) / slices if rng.random() < 0.8 else rng.uniform(110, 180) / slices
+    middle = rng.normal(4, 8) if thick * slices > 190 else rng.uniform(-45, 45)
+    spacing = np.array([field / size, field / size, thick])
+    place = (np.arange(size) - (size - 1) / 2) * spacing[0]
+    z = (np.arange(slices) - (slices - 1) / 2) * thick + middle
+    x, y = ((place + offset).astype(np.float32) for offset in centre)
+    return warped_axes(rng, x, y, z.astype(np.float32)), spacing
+
+
+def scan(rng: np.random.Generator, hu: np.ndarray, axes: WarpedAxes, spacing: np.ndarray) -> np.ndarray:
+    """Add what a scanner adds: blur, noise with grain and streaks, table, padding outside of the circle.
+
+    Args:
+        rng: draws the scanner.
+        hu: of the patient, ``(X, Y, Z)``.
+        axes: of the voxels.
+        spacing: voxel size in mm.
+
+    Returns:
+        HU ``(X, Y, Z)``, int16.
+    """
+    pixel = spacing[0]
+    blur = rng.uniform(0.5, 1.1) / pixel
+    hu = ndimage.gaussian_filter(hu, (blur, blur, rng.uniform(0.2, 0.5)))
+    grain = rng.uniform(0.35, 1.1) / pixel * rng.choice([0.7, 1.0, 1.4])
+    noise = ndimage.gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), (grain, grain, 0.2))
+    noise *= rng.uniform(6, 25) / noise.std()
+    streaks = ndimage.gaussian_filter1d(rng.standard_normal(hu.shape, dtype=np.float32), 40 / pixel, axis=0)
+    noise += streaks * (rng.uniform(0, 6) / streaks.std())
+    x, y = axes.x[:, None, None], axes.y[None, :, None]
+    if rng.random() < 0.7:  # table
+        top = rng.uniform(125, 150)
+        shell = np.abs(y - top + 0.0012 * (x - rng.uniform(-10, 10)) ** 2) < 2.5
+        hu = np.where(shell & (hu < -500), rng.uniform(-500, 50), hu)
+    hu = hu + noise
+    if rng.random() < 0.4 and np.ptp(x) > 300:  # padding; a crop lies within the circle
+        outside = np.hypot(x - x.mean(), y - y.mean()) > 0.5 * np.ptp(x)
+        hu = np.where(outside, rng.choice([-1024, -2000, -3024]), np.maximum(hu, -1024))
+    return np.clip(np.rint(hu), -3024, 3071).astype(np.int16)
+
+
+def as_file(
+    rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray, axes: WarpedAxes, spacing: np.ndarray
+) -> PhantomVolume:
+    """Order the axes as some scanner would, with the affine of that order; one affine in twenty is the identity.
+
+    Args:
+        rng: draws the order.
+        hu: of the scan, ``(X, Y, Z)``.
+        labels: LiTS labels ``(X, Y, Z)``.
+        axes: of the voxels.
+        spacing: voxel size in mm.
+    """
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    affine[:3, 3] = [-axes.x[0], -axes.y[0], axes.z[0]]
+    if rng.random() < 0.05:
+        return PhantomVolume(hu, labels, np.eye(4))
+    codes, chances = zip(*ORIENTATIONS, strict=True)
+    code = codes[rng.choice(len(codes), p=np.array(chances) / sum(chances))]
+    turn = ornt_transform(axcodes2ornt("LPS"), axcodes2ornt(code))
+    affine = affine @ inv_ornt_aff(turn, hu.shape)
+    if rng.random() < 0.1:  # slightly oblique
+        angle = rng.uniform(-0.12, 0.12)
+        tilt = np.eye(4)
+        tilt[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        affine = tilt @ affine
+    return PhantomVolume(
+        np.ascontiguousarray(apply_orientation(hu, turn)), np.ascontiguousarray(apply_orientation(labels, turn)), affine
+    )

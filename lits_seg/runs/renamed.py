@@ -1,0 +1,37 @@
+"""Names of classes that moved since version 0.1.0: checkpoints and run folders keep the names of their time."""
+
+from typing import Any
+
+# A name that ends with a dot is a module: all that it holds has moved. The first entry that fits counts.
+RENAMED = {
+    "lits_seg.module.LesionSegmenter": "lits_seg.training.module.LesionModule",
+    "lits_seg.training.module.LesionSegmenter": "lits_seg.training.module.LesionModule",
+    "lits_seg.losses.": "lits_seg.training.losses.",
+    "lits_seg.callbacks.": "lits_seg.training.callbacks.",
+    "lits_seg.patients.": "lits_seg.training.patient_scores.",
+    "lits_seg.sweep.": "lits_seg.sweeps.jobs.",
+    "lits_seg.postprocess.": "lits_seg.inference.rules.",
+    "lits_seg.data.phantom.": "lits_seg.phantom.write.",
+    "lits_seg.data.augment.rotate_zoom_bend": "lits_seg.data.augment_monai.rotate_zoom_bend",
+    "lits_seg.data.augment.scanner_variety": "lits_seg.data.augment_monai.scanner_variety",
+    "lits_seg.data.augment_batch.": "lits_seg.data.augment.",
+}
+
+
+def with_new_names(settings: Any) -> Any:
+    """Return plain containers in which each ``_target_`` has today's name."""
+    if isinstance(settings, dict):
+        return {
+            key: _new_name(value) if key == "_target_" and isinstance(value, str) else with_new_names(value)
+            for key, value in settings.items()
+        }
+    if isinstance(settings, list):
+        return [with_new_names(value) for value in settings]
+    return settings
+
+
+def _new_name(name: str) -> str:
+    for old, new in RENAMED.items():
+        if name == old or (old.endswith(".") and name.startswith(old)):
+            return new + name.removeprefix(old)
+    return name

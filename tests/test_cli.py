@@ -1,0 +1,167 @@
+"""How commands start, take their settings and end."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.checkpoints import save_checkpoint
+from helpers.commands import ENVIRONMENT, SMOKE, failed_command, run_command, start_command
+
+from lits_seg.__main__ import COMMANDS, usage
+from lits_seg.cli import CONF, explain
+from lits_seg.common.errors import InputError
+from lits_seg.common.settings import keep_texts
+
+# A console script is a file that imports the function and calls it: no module is __main__.
+SCRIPT = "import sys; from lits_seg.__main__ import main; sys.argv[0] = 'lits-seg'; sys.exit(main())"
+DOORS = {"module": ("-m", "lits_seg"), "script": ("-c", SCRIPT)}
+
+
+def run(*arguments: str, door: str = "module", cwd: Path | None = None) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr."""
+    command = [sys.executable, *DOORS[door], *arguments]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_console_script_is_declared() -> None:
+    project = tomllib.loads((CONF.parent / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"lits-seg": "lits_seg.__main__:main"}
+
+
+@pytest.mark.parametrize(("door", "arguments"), [("module", ()), ("script", ("--help",))])
+def test_the_commands_are_listed(door: str, arguments: tuple[str, ...]) -> None:
+    status, out, err = run(*arguments, door=door)
+    assert (status, err) == (0, "")
+    assert out.strip() == usage()
+    for name in COMMANDS:
+        assert len(re.findall(rf"^  {name} +\w", out, flags=re.MULTILINE)) == 1
+    assert "Research use only." in out
+
+
+def test_every_command_of_the_package_is_listed() -> None:
+    package = CONF.parent / "lits_seg"
+    commands = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__", "cli"}
+    assert commands | {"phantom"} == set(COMMANDS)
+
+
+def test_an_unknown_command_is_one_error() -> None:
+    status, out, err = run("nonsense")
+    assert (status, out) == (2, "")
+    assert err == f"error: lits-seg: expected one of {', '.join(COMMANDS)}; found nonsense\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_the_command_and_shows_examples(command: str, tmp_path: Path) -> None:
+    if command == "dashboard":
+        pytest.importorskip("wandb")
+    status, out, err = run(command, "--help", cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert f"lits-seg {command}" in out
+    assert "python -m" not in out
+    assert "Research use only" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_does_the_same_through_either_name(tmp_path: Path) -> None:
+    through_list = run("report", "runs=nowhere", cwd=tmp_path)
+    process = start_command("report", "runs=nowhere", cwd=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert through_list == (process.returncode, out, err)
+    assert err.startswith("error: nowhere: expected a folder with finished runs")
+
+
+def test_ranks_of_the_console_script_are_started_as_its_command(tmp_path: Path) -> None:
+    ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
+    status, _, err = run("train", *SMOKE, *ranks, door="script", cwd=tmp_path)
+    assert status == 0, err
+    result = json.loads((tmp_path / "runs" / "ranks" / "result.json").read_text())
+    assert result["device"] == "2 x cpu"
+
+
+def test_explain_says_what_the_user_can_correct_and_no_more() -> None:
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = InputError("file", "this", "that")
+    assert explain(wrapped) == "file: expected this; found that"
+    assert explain(ZeroDivisionError("a fault of ours")) is None
+    assert explain(FileNotFoundError(2, "No such file", "inside")) is None
+    assert explain(ModuleNotFoundError("No module named 'nibabel'", name="nibabel")) is None
+    assert "pip install 'lits_seg[train]'" in str(explain(ModuleNotFoundError("No module", name="torch")))
+
+
+@pytest.mark.parametrize("output", ["a file", "a file/below", "/proc/nowhere/below"])
+def test_an_output_folder_that_cannot_be_made_is_one_error(output: str, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "CT").mkdir()
+    save_checkpoint(tmp_path / "net.ckpt")
+    (tmp_path / "CT.nii").write_bytes(b"is not read before there is a folder to write to")
+    told = failed_command("predict", "ckpt=net.ckpt", "input=CT.nii", f"output={output}", cwd=tmp_path)
+    assert re.match(r"error: .*: expected a place to write to; found: ", told)
+
+
+@pytest.mark.parametrize(
+    ("argument", "kind", "expected"),
+    [
+        ("input=117", str, "input='117'"),
+        ("input=2026_11_25", str, "input='2026_11_25'"),
+        ("input=1e3", str, "input='1e3'"),
+        ("input=true", str, "input='true'"),
+        ("input=null", str, "input='null'"),
+        ("input=null", str | None, "input=null"),
+        ("input=117", str | None, "input='117'"),
+        ("++input=117", str, "++input='117'"),
+        ("input=CT.nii.gz", str, "input=CT.nii.gz"),
+        ("input='my CT'", str, "input='my CT'"),
+        ("input=[a,b]", str, "input=[a,b]"),
+        ("input=${runs}", str, "input=${runs}"),
+        ("input=a b(1)", str, "input=a b(1)"),
+        ("input=117", int, "input=117"),
+        ("input=a.ckpt", list[str], "input=[a.ckpt]"),
+        ("input=117", list[str] | None, "input=['117']"),
+        ("input=[a,b]", list[str] | None, "input=[a,b]"),
+        ("input=null", list[str] | None, "input=null"),
+        ("other=117", str, "other=117"),
+        ("--help", str, "--help"),
+    ],
+)
+def test_texts_stay_as_typed(argument: str, kind: Any, expected: str) -> None:
+    assert keep_texts([argument], {"input": kind}) == [expected]
+
+
+@pytest.mark.parametrize("name", ["117", "2026_11_25", "1e3", "true", "null"])
+def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
+    assert f"error: {name}: expected a folder with finished" in failed_command("report", f"runs={name}", cwd=tmp_path)
+    told = failed_command("prepare", f"data.root={name}", cwd=tmp_path)
+    assert told.startswith(f"error: {name}: expected")
+    assert f"{name}: no checkpoint" not in run_command("train", "--cfg", "job", f"name={name}", cwd=tmp_path)
+    assert f"name: '{name}'" in run_command("train", "--cfg", "job", f"name={name}", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "told"),
+    [
+        ("predict", "page=maybe", "page: expected true or false; found maybe"),
+        ("predict", "threads=0", "threads: expected a whole number, at least 1, or null; found 0"),
+        ("predict", "batch_size=1.5", "batch_size: expected a whole number, at least 1; found 1.5"),
+        ("predict", "batch_size=null", "batch_size: expected a whole number, at least 1; found null"),
+        ("predict", "output=[a,b]", "output: expected one file or folder; found ['a', 'b']"),
+        ("predict", "rules.largest_lesion=1", "rules.largest_lesion: expected true or false; found 1"),
+        ("evaluate", "grid=any", "grid: expected affine or voxels; found any"),
+        ("evaluate", "workers=-1", "workers: expected a whole number, at least 0; found -1"),
+        ("prepare", "prepare.on_error=ask", "prepare.on_error: expected stop or skip; found ask"),
+        ("report", "margin=1", "margin: expected a number, at least 0, less than 1; found 1"),
+        ("report", "margin=true", "margin: expected a number, at least 0, less than 1; found true"),
+        ("export", "slices=few", "slices: expected a whole number, at least 1; found few"),
+        ("dashboard", "sweep=[a,b]", "sweep: expected one name on the W&B server, or null; found ['a', 'b']"),
+    ],
+)
+def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tmp_path: Path) -> None:
+    needed = {"predict": "input=x", "prepare": "data.root=x", "export": "ckpt=x", "dashboard": "entity=x"}
+    arguments = [argument, *([needed[command]] if command in needed else [])]
+    assert failed_command(command, *arguments, cwd=tmp_path) == f"error: {told}"
+    assert list(tmp_path.iterdir()) == []
