@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @entry("train")
 def main(cfg: DictConfig) -> float | None:
-    """Trains, tests and prints the table. Returns the validation Dice of the best checkpoint, for sweepers."""
+    """Train, test and print the table; return the validation Dice of the best checkpoint, for sweepers."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg)
     folder = Path(cfg.output_dir)
@@ -53,7 +53,7 @@ def main(cfg: DictConfig) -> float | None:
     with held(folder):
         describe_run(folder, cfg)
         if (folder / RESULT).exists():
-            print(f"{folder}: this run is finished; nothing is done again")
+            print(f"{folder}: this run is finished; nothing is repeated")
             result = json.loads((folder / RESULT).read_text())
         else:
             result = train(cfg, folder)
@@ -81,12 +81,12 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
         facts = _facts(cfg, module, datamodule)
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
-        # Lightning ends at the end of a step, and in Slurm's jobs goes on; it would call our handler after its own.
+        # Lightning ends at the end of a step, or requeues a job of Slurm; it would call our handler after its own.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
         return _test(cfg, folder, trainer, module, datamodule, facts)
     except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # by itself it ends as if all were well
+        sys.exit(128 + signal.SIGTERM)  # Lightning alone would end with status 0
     finally:
         _finish_wandb()
 
