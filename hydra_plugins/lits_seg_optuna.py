@@ -1,7 +1,7 @@
-"""``hydra/sweeper=optuna``: the jobs of a Hydra sweep are the trials of an Optuna search.
+"""``hydra/sweeper=optuna``: run the jobs of a Hydra sweep as the trials of an Optuna search.
 
-Hydra takes plugins from the namespace ``hydra_plugins`` alone, and imports all of them at every start: Optuna, and what
-needs it, waits for a search.
+Hydra takes plugins only from the namespace ``hydra_plugins``, and imports all of them at every start. Optuna is
+therefore imported only when a search starts.
 """
 
 import importlib.util
@@ -20,14 +20,23 @@ from lits_seg.common.files import write_text
 
 
 class OptunaSweeper(Sweeper):
-    """Asks Optuna for ``n_jobs`` trials, has the launcher run them, tells what they returned; until ``n_trials``.
+    """Ask Optuna for ``n_jobs`` trials, launch them and record their values, until there are ``n_trials``.
 
-    Arguments are Hydra's: intervals, ranges and choices are searched, anything else is the same in every job. A job
-    returns the value; one that raises, or returns None or NaN, is a failed trial. ``storage`` is Optuna's journal: the
-    same command goes on from it after a kill, to the same proposals (``sampler`` with a seed). The sweep's folder has
-    ``search.csv`` and ``best.yaml`` after each batch.
+    Intervals, ranges and choices among Hydra's overrides are searched; all other overrides are the same in every job.
+    A job that raises, or returns None or NaN, is a failed trial. The same command resumes a killed search from the
+    journal, with the same proposals if ``sampler`` has a seed. ``search.csv`` and ``best.yaml`` are written into the
+    sweep's folder after each batch.
 
-    Raises ``InputError`` for a search that is none, in a folder of another one, and without Optuna.
+    Args:
+        n_trials: trials in all.
+        n_jobs: trials that the launcher gets at the same time.
+        direction: ``maximize`` or ``minimize``.
+        study_name: the name of the search in the journal.
+        storage: Optuna's journal, a file.
+        sampler: the config of Optuna's sampler.
+
+    Raises:
+        InputError: if no parameter is searched, the folder belongs to another search, or Optuna is missing.
     """
 
     hydra_context: HydraContext
@@ -45,7 +54,7 @@ class OptunaSweeper(Sweeper):
         self.sampler = sampler
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's: called before ``sweep``."""
+        """Keep what Hydra passes before ``sweep``."""
         self.hydra_context = hydra_context
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -53,7 +62,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Runs the search, or what is left of it."""
+        """Run the search, or the rest of an interrupted search."""
         _require_optuna()
         from lits_seg.sweeps import search
         from lits_seg.sweeps import space as search_space
@@ -61,7 +70,7 @@ class OptunaSweeper(Sweeper):
         search.require_settings(self.n_trials, self.n_jobs, self.direction, self.sampler)
         overrides = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
         space = search_space.distributions(overrides)
-        # A wrong key or choice is an error of the command, not of twenty trials.
+        # A wrong key or choice is one error of the command, not one of each trial.
         self.validate_batch_is_legal([search_space.job(overrides, values) for values in search_space.examples(space)])
 
         folder = Path(self.config.hydra.sweep.dir)
@@ -73,7 +82,7 @@ class OptunaSweeper(Sweeper):
                 batch = range(done, min(done + self.n_jobs, self.n_trials))
                 trials = [search.ask(study, space, self.sampler, number) for number in batch]
                 jobs = [tuple(search_space.job(overrides, search.parameters(trial))) for trial in trials]
-                # Equal trials are one job: side by side, two would share a folder.
+                # Equal trials are one job: two jobs at the same time would share a folder.
                 once = list(dict.fromkeys(jobs))
                 returns = dict(zip(once, self.launcher.launch(once, initial_job_idx=done), strict=True))
                 for trial, job in zip(trials, jobs, strict=True):

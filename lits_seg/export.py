@@ -30,7 +30,7 @@ from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor
 from lits_seg.runs.provenance import provenance
-from lits_seg.training.checkpoints import load_segmenter
+from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 
 CHECKPOINT = "the checkpoint, by PyTorch"
@@ -62,7 +62,7 @@ def main(cfg: Settings) -> None:
     if not cfg.name or Path(cfg.name).name != cfg.name:
         raise InputError("name", "the beginning of a file's name", repr(cfg.name))
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
-    module = load_segmenter(cfg.ckpt)
+    module = load_module(cfg.ckpt)
     volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
     output = Path(cfg.output)
     new = not output.exists()

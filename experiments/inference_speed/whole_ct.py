@@ -17,7 +17,7 @@ from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
 from lits_seg.exporters.parity import network_images, slices_of
 from lits_seg.phantom.write import generate_volume
-from lits_seg.training.checkpoints import load_segmenter
+from lits_seg.training.checkpoints import load_module
 
 SIDE = 512
 EXPORTED = (("openvino", "bf16"), ("openvino", "int8"), ("openvino", "fp32"), ("onnx", "fp32"))
@@ -110,14 +110,14 @@ def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | P
             module.network.logits.weight.zero_()
             module.network.logits.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
     else:
-        module.network.load_state_dict(load_segmenter(ckpt).network.state_dict())
+        module.network.load_state_dict(load_module(ckpt).network.state_dict())
     return write_checkpoint(module, folder / f"{model}.ckpt")
 
 
 def _exports(folder: Path, ct: Path) -> dict[str, str]:
     """Export the network; return the arguments of ``lits_seg.predict`` by engine and precision."""
     checkpoint = folder / "dsc_unet.ckpt"
-    segmenter = load_segmenter(checkpoint)
+    segmenter = load_module(checkpoint)
     images = network_images(segmenter, slices_of([Case("0", ct, ct)], 16, segmenter.context))
     parts, found = export_parts(segmenter, folder), {}
     for format, precision in EXPORTED:

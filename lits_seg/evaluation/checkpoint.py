@@ -19,7 +19,7 @@ from lits_seg.runs.provenance import provenance
 from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
-from lits_seg.training.checkpoints import load_segmenter, network_facts
+from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
@@ -28,7 +28,7 @@ from lits_seg.training.patient_scores import PatientScores
 def evaluate_checkpoint(cfg: DictConfig) -> str:
     """Score a checkpoint on whole volumes, draw overlays, and return the text to print."""
     hide_chatter()
-    segmenter = load_segmenter(cfg.ckpt)
+    segmenter = load_module(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.runs.provenance import CheckpointFile
-from lits_seg.training.checkpoints import describe_network, load_segmenter
+from lits_seg.training.checkpoints import describe_network, load_module
 from lits_seg.training.memory import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
@@ -61,7 +61,7 @@ class Ensemble(Segmenter):
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.members = [load_segmenter(path).to(self.device) for path in checkpoints]
+        self.members = [load_module(path).to(self.device) for path in checkpoints]
         self.first = self.members[0]
         self.classes, self.context = self.first.classes, self.first.context
         for path, member in zip(checkpoints, self.members, strict=True):

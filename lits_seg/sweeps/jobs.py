@@ -1,8 +1,8 @@
-"""Sweeps (``-m``): each job is the command that one would type for it, in a process of its own.
+"""Sweeps (``-m``): run each job as the command that a user would type for the job, in a process of its own.
 
-So, under every launcher, a job can start ranks of its own (DDP) without starting the sweep again, has a W&B run and a
-GPU context of its own, and may crash or be killed without taking the others along. Its folder is named by what it is:
-the same sweep, started again, skips what is finished and goes on with what was cut off.
+Under every launcher, a job can thus start ranks of its own (DDP) without starting the sweep again. Each job has its own
+W&B run and GPU context, and may crash or be killed without ending the others. The name of a job's folder follows from
+the job's settings: the same sweep, started again, skips finished jobs and resumes interrupted ones.
 """
 
 import json
@@ -33,32 +33,35 @@ LOG, SLOTS = "log.txt", ".slots"
 
 
 def run_job(cfg: DictConfig) -> float | None:
-    """Runs the job that Hydra has composed as a command of its own; the validation Dice of its best checkpoint.
+    """Run the job that Hydra has composed as a command of its own.
 
-    What the command prints goes to ``log.txt`` in the job's folder. None where it failed, which ``failed.txt`` tells.
+    The command's output goes to ``log.txt`` in the job's folder, the reason of a failure to ``failed.txt``.
+
+    Returns:
+        The validation Dice of the best checkpoint; None if the job failed.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    tell = print if rank_zero_only.rank == 0 else lambda *_, **__: None
+    say = print if rank_zero_only.rank == 0 else lambda *_, **__: None
     (folder / FAILED).unlink(missing_ok=True)
     finished = (folder / RESULT).exists()
     try:
         if finished:
             require_same_run(folder, cfg)
         else:
-            tell(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
+            say(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
             with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
                 _run(_command(folder, Path(hydra.sweep.dir).name), log, {**os.environ, **environment})
     except InputError as error:
         if rank_zero_only.rank == 0:
             write_text(folder / FAILED, f"{error}\n")
-        tell(f"#{hydra.job.num} failed: {error}", flush=True)
+        say(f"#{hydra.job.num} failed: {error}", flush=True)
         return None
     if not (folder / RESULT).exists():  # fast_dev_run keeps nothing
         return None
     result = json.loads((folder / RESULT).read_text())
-    told = "was finished before" if finished else "finished"
-    tell(f"#{hydra.job.num} {told}: Dice {result['scores']['dice']:.3f}", flush=True)
+    ended = "was finished before" if finished else "finished"
+    say(f"#{hydra.job.num} {ended}: Dice {result['scores']['dice']:.3f}", flush=True)
     return result["val_dice"]
 
 
@@ -73,24 +76,24 @@ def _command(folder: Path, sweep: str) -> list[str]:
 
 
 def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
-    in_slurm, told = os.environ.get("SUBMITIT_EXECUTOR") == "slurm", []
+    in_slurm, received = os.environ.get("SUBMITIT_EXECUTOR") == "slurm", []
 
     def on_sigterm(number: int, _: Any) -> None:
-        told.append(number)
+        received.append(number)
         if not in_slurm:
-            sys.exit(128 + number)  # an exception, so that the command ends, too
+            sys.exit(128 + number)  # as an exception, which also ends the command
 
     signal.signal(signal.SIGTERM, on_sigterm)
     before = log.tell()  # an earlier start's lines
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         status = process.wait()
-        if in_slurm and status and (told or status == -signal.SIGUSR2):  # which the command gets, too
+        if in_slurm and status and (received or status == -signal.SIGUSR2):  # the command gets the signal, too
             _stay(Path(log.name).with_name(FAILED))
     except BaseException as error:
         process.terminate()
         process.wait()
-        if isinstance(error, RuntimeError):  # submitit's: out of time too often
+        if isinstance(error, RuntimeError):  # submitit's, for a job that ran out of time too often
             raise InputError(_short(log.name), "a training to its end", error) from error
         raise
     if status:
@@ -101,9 +104,10 @@ def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
 
 
 def _stay(failed: Path) -> None:
-    """Waits until Slurm ends this job to start it again later: one that ends before has failed.
+    """Wait until Slurm ends this job and requeues it; a job that ends by itself has failed.
 
-    Shortly before the time is over, on submitit's SIGUSR2, the first rank asks for more; where it gives up, so do all.
+    Shortly before the time limit, on submitit's SIGUSR2, the first rank asks for a requeue. If that rank gives up, all
+    ranks give up.
     """
     while not failed.exists():
         time.sleep(1)
@@ -111,21 +115,25 @@ def _stay(failed: Path) -> None:
 
 @contextmanager
 def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
-    """Environment variables that give a job its share of this machine's GPUs and cores, while it holds a slot.
+    """Hold a slot, and yield the environment variables with the job's share of this machine's GPUs and cores.
 
-    Of a launcher that runs ``n_jobs`` side by side; nothing for any other.
+    For a launcher that runs ``n_jobs`` at the same time; for any other, yield nothing.
+
+    Args:
+        cfg: the job's config, which says how many devices the job needs.
+        sweep_dir: the sweep's folder, which holds the slots.
     """
     jobs = HydraConfig.get().launcher.get("n_jobs", 1)
     if jobs == 1:
         yield {}
         return
-    from joblib import cpu_count  # with the one launcher that has n_jobs
+    from joblib import cpu_count  # installed with the launcher that has n_jobs
 
     cores = cpu_count()
     jobs = cores if jobs < 0 else jobs
     devices = cfg.trainer.devices
     if not isinstance(devices, int) or devices < 1:
-        raise InputError("trainer.devices", "a number for each of the jobs side by side, 1 or more", devices)
+        raise InputError("trainer.devices", "a number of devices for each job, at least 1", devices)
     on_cpu = cfg.trainer.accelerator == "cpu"
     lock, slot = _take_slot(sweep_dir / SLOTS, jobs)
     try:
@@ -138,7 +146,7 @@ def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
 
 
 def _take_slot(folder: Path, slots: int) -> tuple[FileLock, int]:
-    """Locks one of ``slots`` files: by files, since the jobs' processes know nothing of each other."""
+    """Lock one of ``slots`` files; files, since the jobs' processes do not know of each other."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         for slot in range(slots):
@@ -159,29 +167,30 @@ def _visible_gpus() -> list[str]:
 
 
 class Outcome(Callback):
-    """Tells at the end of a sweep where its runs are, and which jobs failed; exit status 1 if any did."""
+    """Print the sweep's folder and its failed jobs at the end; exit with status 1 if a job failed."""
 
     def __init__(self) -> None:
         self.start = 0.0
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Earlier failures do not count."""
+        """Note the start: earlier failures do not count."""
         self.start = time.time()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """By what the jobs left in their folders, wherever they ran."""
+        """Print what the jobs left in their folders, whichever machine they ran on."""
         folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         failed = [path for path in sorted(folder.glob(f"*/{FAILED}")) if path.stat().st_mtime >= self.start]
         finished = len(list(folder.glob(f"*/{RESULT}")))
-        hint = f"; python -m lits_seg.report {shlex.quote(_argument('runs', folder))} compares them" * (finished > 1)
-        print(f"{folder}: {finished} finished run{'s' * (finished != 1)}{hint}")
+        runs = "1 finished run" if finished == 1 else f"{finished} finished runs"
+        hint = f"; lits-seg report {shlex.quote(_argument('runs', folder))} compares them" if finished > 1 else ""
+        print(f"{folder}: {runs}{hint}")
         if failed:
-            told = "".join(f"\n  {path.read_text().strip()}" for path in failed)
-            sys.exit(f"error: {folder}: expected no job to fail; found {len(failed)} that did:{told}")
+            reasons = "".join(f"\n  {path.read_text().strip()}" for path in failed)
+            sys.exit(f"error: {folder}: expected no job to fail; found {len(failed)} that did:{reasons}")
 
 
 def _argument(key: str, path: Path) -> str:
-    """As Hydra takes it: a path with anything but plain characters in quotes of its own."""
+    """Return an override; a path with anything but plain characters is in quotes of its own."""
     return f"{key}={path}" if re.fullmatch(r"[\w./-]+", str(path)) else f'{key}="{path}"'
 
 

@@ -1,6 +1,5 @@
-"""A search for hyper-parameters: an Optuna study that survives kills, and its results as files."""
+"""Search for hyper-parameters: an Optuna study that survives kills, and its results as files."""
 
-import fcntl
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.utils import instantiate
@@ -28,30 +28,47 @@ from lits_seg.sweeps.space import Distribution, distributions
 
 TABLE, BEST = "search.csv", "best.yaml"
 
-# Attributes of the study: what it searches, and its trials that were cut off. Of a trial: the one it does again.
+# Attributes of the study: the search, and the interrupted trials. Attribute of a trial: the number it repeats.
 _SEARCH, _INTERRUPTED, _AGAIN = "search", "interrupted", "again"
 
 log = logging.getLogger(__name__)
 
 
 def require_settings(n_trials: Any, n_jobs: Any, direction: Any, sampler: DictConfig) -> None:
-    """Raises ``InputError`` for a setting of ``hydra.sweeper`` that is none, Hydra's own error for a sampler."""
+    """Check the settings of ``hydra.sweeper``.
+
+    Args:
+        n_trials: trials in all.
+        n_jobs: trials at the same time.
+        direction: ``maximize`` or ``minimize``.
+        sampler: the config of Optuna's sampler.
+
+    Raises:
+        InputError: if a setting is out of range. An unknown sampler raises Hydra's own error.
+    """
     for name, number in (("n_trials", n_trials), ("n_jobs", n_jobs)):
         if not isinstance(number, int) or number < 1:
-            raise InputError(f"hydra.sweeper.{name}", "a whole number from 1 on", number)
+            raise InputError(f"hydra.sweeper.{name}", "a whole number, at least 1", number)
     if direction not in ("maximize", "minimize"):
         raise InputError("hydra.sweeper.direction", "maximize or minimize", direction)
     seed = sampler.get("seed")
     if seed is not None and (not isinstance(seed, int) or seed < 0):
-        raise InputError("hydra.sweeper.sampler.seed", "a whole number from 0 on, or null", seed)
+        raise InputError("hydra.sweeper.sampler.seed", "a whole number, at least 0, or null", seed)
     instantiate(sampler)
 
 
 @contextmanager
 def opened(path: Path, name: str, direction: str, overrides: Sequence[Override]) -> Iterator[optuna.Study]:
-    """The study in a journal, made where there is none. Trials that were cut off have failed and wait to be done again.
+    """Open the study in a journal, or create it; interrupted trials are marked failed and queued for a retry.
 
-    Raises ``InputError`` where another process has it open, or where it is of another search.
+    Args:
+        path: the journal.
+        name: the study's name.
+        direction: ``maximize`` or ``minimize``.
+        overrides: the command's, which say what is searched.
+
+    Raises:
+        InputError: if another process has the journal open, or if the journal belongs to another search.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = {override.get_key_element(): str(override.input_line).partition("=")[2] for override in overrides}
@@ -72,16 +89,22 @@ def opened(path: Path, name: str, direction: str, overrides: Sequence[Override])
 
 
 def count(study: optuna.Study) -> int:
-    """Trials that ended by themselves, well or not."""
+    """Return how many trials ended by themselves, failed or not."""
     interrupted = _interrupted(study)
     return sum(trial.state.is_finished() and trial.number not in interrupted for trial in study.trials)
 
 
 def ask(study: optuna.Study, space: Mapping[str, Distribution], sampler: DictConfig, number: int) -> Trial:
-    """The ``number``-th trial: one that was cut off, or what the sampler proposes.
+    """Return the next trial: the retry of an interrupted trial, or what the sampler proposes.
 
-    It draws from its seed and ``number``, so that a search that was cut off proposes what it would have. (One draw
-    for all trials would start anew with each start, and propose the first trials twice.)
+    Each trial has a random generator of its own, seeded by the sampler's seed and the number. A resumed search thus
+    proposes the same trials as an uninterrupted one; one generator for all would propose the first trials twice.
+
+    Args:
+        study: the search.
+        space: what is searched, by key.
+        sampler: the config of Optuna's sampler.
+        number: how many trials came before.
     """
     seed = sampler.get("seed")
     drawn = {} if seed is None else {"seed": int(np.random.SeedSequence((seed, number)).generate_state(1)[0])}
@@ -90,27 +113,38 @@ def ask(study: optuna.Study, space: Mapping[str, Distribution], sampler: DictCon
 
 
 def tell(study: optuna.Study, trial: Trial, returned: JobReturn) -> None:
-    """Enters what a job returned, and logs it."""
+    """Record and log what a job returned.
+
+    Args:
+        study: the search.
+        trial: the job's trial.
+        returned: what Hydra's launcher returned for the job.
+    """
     try:
         value = returned.return_value
-        told = f"it returned {value}"
-    except Exception as error:  # the job's own, whatever it was: the other trials go on
-        value, told = None, explain(error) or repr(error)
+        reason = f"the job returned {value}"
+    except Exception as error:  # whatever the job raised: the other trials continue
+        value, reason = None, explain(error) or repr(error)
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         study.tell(trial, state=TrialState.FAIL)
-        log.error("trial %d failed: %s", trial.number, told)
+        log.error("trial %d failed: %s", trial.number, reason)
         return
     study.tell(trial, value)
     log.info("trial %d: %.4f (best: %.4f, trial %d)", trial.number, value, study.best_value, study.best_trial.number)
 
 
 def parameters(trial: Trial | FrozenTrial) -> dict[str, Any]:
-    """A trial's values by key, as its job gets them."""
+    """Return a trial's values by key, as its job gets them."""
     return {key: _rounded(value, trial.distributions[key]) for key, value in trial.params.items()}
 
 
 def write_tables(study: optuna.Study, folder: Path) -> None:
-    """Writes ``search.csv``, a row a trial, and ``best.yaml`` where one has a value."""
+    """Write ``search.csv`` with a row per trial, and ``best.yaml`` if a trial has a value.
+
+    Args:
+        study: the search.
+        folder: where to write.
+    """
     trials = [trial for trial in study.trials if trial.state != TrialState.WAITING]
     keys = dict.fromkeys(key for trial in trials for key in trial.params)
     rows = [
@@ -131,7 +165,15 @@ def write_tables(study: optuna.Study, folder: Path) -> None:
 
 
 def summary(study: optuna.Study, folder: Path) -> str:
-    """The best trial, for people. Raises ``InputError`` where none has a value."""
+    """Return the best trial as text.
+
+    Args:
+        study: the search.
+        folder: named in the text.
+
+    Raises:
+        InputError: if no trial has a value.
+    """
     failed = sum(_state(study, trial) == "failed" for trial in study.trials)
     if failed == count(study):
         raise InputError(folder, "a trial that returns a value", f"{failed} failed ones")
@@ -154,13 +196,21 @@ def _rounded(value: Any, distribution: BaseDistribution) -> Any:
 @contextmanager
 def _journal(path: Path) -> Iterator[JournalStorage]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(path, "no search that is running", "another process that has it open") from error
+    try:
+        yield _mended(path)
+    finally:
+        lock.release()
+
+
+def _mended(path: Path) -> JournalStorage:
+    """Open a journal, without what a kill left: Optuna's own lock, and half a line that new lines would follow."""
+    Path(f"{path}.lock").unlink(missing_ok=True)
     with path.open("ab+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(path, "no search that is running", "another process that has it open") from error
-        # What a kill left: Optuna's own lock, and half a line, which it would go on writing behind.
-        Path(f"{path}.lock").unlink(missing_ok=True)
         file.seek(0)
         content = file.read()
         try:
@@ -168,9 +218,9 @@ def _journal(path: Path) -> Iterator[JournalStorage]:
             if not b"{".startswith(content[:1]):
                 raise ValueError(content[:20])
         except (ValueError, LookupError, AssertionError) as error:
-            raise InputError(path, "the journal of a search", f"a file that is none ({error})") from error
+            raise InputError(path, "the journal of a search", f"another file ({error})") from error
         file.truncate(content.rfind(b"\n") + 1)
-        yield storage
+    return storage
 
 
 def _repeat_interrupted(study: optuna.Study, keys: Set[str]) -> None:
@@ -181,7 +231,7 @@ def _repeat_interrupted(study: optuna.Study, keys: Set[str]) -> None:
     trials = study.trials
     repeated = {trial.user_attrs.get(_AGAIN) for trial in trials}
     for number in _interrupted(study) - repeated:
-        if trials[number].params.keys() == keys:  # else it was cut off before it had a job
+        if trials[number].params.keys() == keys:  # else the trial was interrupted before its job started
             study.enqueue_trial(trials[number].params, user_attrs={_AGAIN: number})
 
 

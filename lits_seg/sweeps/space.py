@@ -1,4 +1,4 @@
-"""What a search is to find: the sweeps in Hydra's overrides as Optuna's distributions, and a job's overrides."""
+"""The search space: Hydra's sweep overrides as Optuna's distributions, and a trial's values as overrides."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,20 +12,24 @@ Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 
 def distributions(overrides: Sequence[Override]) -> dict[str, Distribution]:
-    """The search space, by key. Raises ``InputError`` where nothing is to be searched, or not in such a way."""
+    """Return the search space, by key.
+
+    Raises:
+        InputError: if no override is a sweep, or if Optuna has no distribution for a sweep.
+    """
     searched = [override for override in overrides if override.is_sweep_override()]
     space = {override.get_key_element(): _distribution(override) for override in searched}
     if not space:
         raise InputError(
             "hydra/sweeper=optuna",
-            "something to search, as optimizer.lr=interval(1e-4,1e-2)",
+            "something to search, such as optimizer.lr=interval(1e-4,1e-2)",
             " ".join(str(override.input_line) for override in overrides) or "nothing",
         )
     return space
 
 
 def examples(space: Mapping[str, Distribution]) -> list[dict[str, Any]]:
-    """Values of which each choice is in one at least."""
+    """Return sample values that together use every choice at least once."""
     options = {
         key: list(part.choices) if isinstance(part, CategoricalDistribution) else [part.low]
         for key, part in space.items()
@@ -35,7 +39,12 @@ def examples(space: Mapping[str, Distribution]) -> list[dict[str, Any]]:
 
 
 def job(overrides: Sequence[Override], values: Mapping[str, Any]) -> list[str]:
-    """A job's overrides, in the command's order."""
+    """Return a job's overrides, in the command's order.
+
+    Args:
+        overrides: the command's, sweeps included.
+        values: the job's value for each sweep, by key.
+    """
     return [
         f"{override.get_key_element()}={values[override.get_key_element()]}"
         if override.is_sweep_override()
@@ -51,7 +60,7 @@ def _distribution(override: Override) -> Distribution:
     if tags - ({"log"} if numbers else set()):
         raise InputError(override.input_line, "no tag but log, on an interval or a range", ", ".join(sorted(tags)))
     if getattr(value, "shuffle", False):
-        raise InputError(override.input_line, "values in an order of their own", "shuffle")
+        raise InputError(override.input_line, "values without shuffle(…)", "shuffle")
     try:
         if isinstance(value, IntervalSweep):
             return _between(value.start, value.end, log="log" in tags)

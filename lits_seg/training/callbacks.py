@@ -1,4 +1,4 @@
-"""What a run leaves behind beside its weights and scores: its split, curves, progress."""
+"""Callbacks: a run's split, learning curves, hyper-parameters and progress."""
 
 import json
 import sys
@@ -17,26 +17,26 @@ CURVES = "curves.png"
 
 
 class SplitFile(Callback):
-    """Writes ``split.json``: the names of the patients that trained, chose the checkpoint, and test."""
+    """Write ``split.json``: the names of the patients for training, validation and test."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """As soon as the split is known."""
+        """Write the file as soon as the split is known."""
         if trainer.is_global_zero:
             split = {part: [case.name for case in cases] for part, cases in trainer.datamodule.split.items()}
             write_text(self.folder / SPLIT, json.dumps(split, indent=2))
 
 
 class Curves(Callback):
-    """Draws ``curves.png`` from the CSV logger's files when training ends (the paper's Fig. 2)."""
+    """Draw ``curves.png`` from the CSV logger's files when training ends (the paper's Fig. 2)."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Only after the loggers have written all."""
+        """Draw after the loggers have written all values."""
         histories = sorted(self.folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         if trainer.is_global_zero and histories:
             figure = pictures.curves(histories)
@@ -45,10 +45,10 @@ class Curves(Callback):
 
 
 class HParams(Callback):
-    """Fills TensorBoard's HParams page: a run's facts beside its test scores. Without scores it shows no run."""
+    """Fill TensorBoard's HParams page with a run's facts and test scores; the page hides runs without scores."""
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes both, as soon as the scores are known."""
+        """Write facts and scores as soon as the scores are known."""
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -56,20 +56,20 @@ class HParams(Callback):
 
 
 class EpochLines(ProgressBar):
-    """One line an epoch: progress for logs and pipes, where a moving bar would be garbled."""
+    """Print a line per epoch, for logs and pipes, which a moving bar would garble."""
 
     validated = False
 
     def disable(self) -> None:
-        """Called on the ranks that must not print; ``on_validation_end`` asks for the rank itself."""
+        """Do nothing on the ranks that must not print: ``on_train_epoch_end`` checks the rank itself."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes that there are new scores."""
+        """Note that there are new scores."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints step and loss, and the scores where the epoch was validated."""
-        names = ["train/loss_step"] + ["val/loss", "val/dice"] * self.validated
+        """Print step and loss, and the scores if the epoch was validated."""
+        names = ["train/loss_step", "val/loss", "val/dice"] if self.validated else ["train/loss_step"]
         self.validated = False
         if not trainer.is_global_zero:
             return
@@ -80,5 +80,5 @@ class EpochLines(ProgressBar):
 
 
 def progress() -> ProgressBar:
-    """A bar in a terminal, lines elsewhere."""
+    """Return a progress bar for a terminal, lines for a log or pipe."""
     return TQDMProgressBar() if sys.stdout.isatty() else EpochLines()

@@ -1,4 +1,4 @@
-"""Checkpoints: read without running any code that they bring along, and only what this project wrote."""
+"""Checkpoints: read only files that this package wrote, without running any code from a file."""
 
 import inspect
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkFacts
 from lits_seg.training.module import LesionModule
 
-# A checkpoint names its classes, so a file from elsewhere could have any function called. What may be named:
-# classes of these kinds, from these packages.
+# A checkpoint names its classes, so a foreign file could name any function to call. Allowed are only classes of these
+# kinds, from these packages.
 KINDS = (nn.Module, Optimizer, LRScheduler, Preprocess)
 PACKAGES = (
     "lits_seg.",
@@ -37,7 +37,9 @@ SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"se
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A Lightning checkpoint of a ``LesionModule``, on the CPU.
 
-    Raises ``InputError`` for a file that is missing, damaged, not ours, or names what it may not name.
+    Raises:
+        InputError: if the file is missing or damaged, was not written by lits_seg, or refers to a class outside the
+            allowed packages.
     """
     if Path(path).is_dir():
         inside = Path(path, "checkpoints", "best.ckpt")
@@ -46,9 +48,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(path, "a checkpoint", "no such file") from None
-    except Exception as error:  # a damaged file fails in the reader in any way
+    except Exception as error:  # a damaged file may raise anything
         raise InputError(
-            path, "a checkpoint of lits_seg", f"something else, or a file that is cut off ({type(error).__name__})"
+            path, "a checkpoint of lits_seg", f"another file, or a damaged one ({type(error).__name__})"
         ) from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if (
@@ -65,7 +67,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_segmenter(path: str | Path) -> LesionModule:
+def load_module(path: str | Path) -> LesionModule:
     """The network of a checkpoint with all that belongs to it, in eval mode, on the CPU."""
     checkpoint = read_checkpoint(path)
     segmenter = LesionModule(**checkpoint["hyper_parameters"])
@@ -93,7 +95,15 @@ def describe_network(segmenter: LesionModule) -> dict[str, Any]:
 
 
 def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
-    """Raises ``InputError``, naming what differs, where a checkpoint holds another network than ``model``."""
+    """Check that a checkpoint holds a certain network.
+
+    Args:
+        path: the checkpoint.
+        model: the network's config, as plain containers.
+
+    Raises:
+        InputError: if the checkpoint's network differs; names the differing settings.
+    """
     stored = read_checkpoint(path)["hyper_parameters"]["model"]
     differing = [key for key in sorted(stored.keys() | model.keys()) if stored.get(key) != model.get(key)]
     if differing:
@@ -111,12 +121,12 @@ def _trusted(target: str) -> bool:
         if isinstance(error.__cause__, InputError):  # there is, but its package is missing
             raise error.__cause__ from error
         return False
-    # A trusted module also holds what it imports (its Path, say): the class itself must come from there.
+    # A trusted module also holds its imports, such as Path: the class itself must be defined there.
     return isinstance(found, type) and issubclass(found, KINDS) and found.__module__.startswith(PACKAGES)
 
 
 def _texts(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts within nested containers, each with the key that it stands under."""
+    """Yield all texts in nested containers, each with its key."""
     if isinstance(settings, str):
         yield key, settings
     elif isinstance(settings, dict):

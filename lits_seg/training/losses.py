@@ -12,13 +12,13 @@ from lits_seg.common.errors import InputError
 
 
 class WeightedCrossEntropy(nn.Module):
-    """The paper's loss (V.B), which does not state the weights.
+    """Weighted cross-entropy, the paper's loss (V.B); the paper does not state the weights.
 
     Args:
-        weights: one for each class, or ``"auto"``: from the training set's label counts n, each class weighs
-            ``n ** -balance``, scaled so that a pixel weighs 1 on average.
-        balance: for ``"auto"``: 1 gives every class the same total weight; 0 every pixel the same. In CT, where
-            one pixel in some 350 is lesion, 1 buys recall with many false positives; the default lies between.
+        weights: a weight for each class, or ``"auto"``: a class with n pixels in the training set weighs
+            ``n ** -balance``, scaled so that the mean weight of a pixel is 1.
+        balance: for ``"auto"``: 1 gives every class the same total weight; 0 every pixel the same weight. About one CT
+            pixel in 350 is lesion: 1 then increases recall at the cost of many false positives.
     """
 
     weights: Tensor
@@ -33,11 +33,11 @@ class WeightedCrossEntropy(nn.Module):
         if not 0 <= balance <= 1:
             raise InputError("loss.balance", "between 0 and 1", balance)
         self.balance = balance
-        # Kept in the checkpoint: a loss that is computed again later is the same.
+        # In the checkpoint, so that a loss computed later is the same.
         self.register_buffer("weights", torch.empty(0) if self.auto else torch.tensor(list(weights)).float())
 
     def set_counts(self, counts: Sequence[int]) -> None:
-        """Tells the training set's pixels per class; changes nothing where weights were given."""
+        """Set the weights from the training set's pixels per class, unless weights were given."""
         if not self.auto:
             if len(self.weights) != len(counts):
                 raise InputError("loss.weights", f"{len(counts)} numbers", self.weights.tolist())
@@ -47,7 +47,12 @@ class WeightedCrossEntropy(nn.Module):
         self.weights = (weights * pixels.sum() / (weights * pixels).sum()).float().to(self.weights.device)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean over pixels, each weighted by its class."""
+        """Return the mean over pixels, each weighted by its class.
+
+        Args:
+            logits: ``(B, K, H, W)``.
+            target: classes ``(B, H, W)``.
+        """
         return functional.cross_entropy(logits, target, weight=self.weights.to(logits.dtype))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
@@ -59,7 +64,7 @@ class WeightedCrossEntropy(nn.Module):
 
 
 class DiceCrossEntropy(WeightedCrossEntropy):
-    """Soft Dice of the foreground, over the batch, plus weighted cross-entropy.
+    """Soft Dice of the foreground over the whole batch, plus weighted cross-entropy.
 
     Args:
         dice: weight of the Dice term (MONAI's ``DiceLoss``).
@@ -73,5 +78,10 @@ class DiceCrossEntropy(WeightedCrossEntropy):
         self.dice_loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean over classes and pixels."""
+        """Return the mean over classes and pixels.
+
+        Args:
+            logits: ``(B, K, H, W)``.
+            target: classes ``(B, H, W)``.
+        """
         return super().forward(logits, target) + self.dice * self.dice_loss(logits, target[:, None])

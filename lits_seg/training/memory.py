@@ -1,20 +1,23 @@
-"""How the process handles the memory that it frees."""
+"""Memory: let the process keep what it frees."""
 
 import ctypes
 import sys
 
-# Parameters of glibc's mallopt (malloc.h), and what it does of itself while large tensors come and go.
+# Parameters of glibc's mallopt (malloc.h), and the values that glibc itself settles on for large tensors.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 _KEEPING = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
 
 
 def keep_freed_memory(keep: bool = True) -> None:
-    """Has the C library reuse freed memory instead of handing it back to the system; nothing where it is not glibc.
+    """Let glibc reuse freed memory instead of returning it to the system; do nothing with another C library.
 
-    A training step on a CPU frees the maps of its layers, gigabytes, and the next asks for as many. Mapped anew,
-    each page is cleared by the kernel first, which takes a quarter of the step of a network this light. The price
-    is memory: the process keeps a few maps more than it needs, some tenth to quarter of its peak.
+    A training step on a CPU frees gigabytes of feature maps, and the next step allocates as many. The kernel clears
+    each newly mapped page, which takes a quarter of the step of a network this light. The price is memory: the process
+    keeps more than it needs, a tenth to a quarter of its peak.
+
+    Args:
+        keep: whether freed memory is kept; False restores glibc's usual values.
     """
     if sys.platform != "linux":
         return

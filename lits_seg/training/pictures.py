@@ -1,4 +1,4 @@
-"""The pictures of a run: learning curves and overlays."""
+"""Pictures of a run: learning curves and overlays."""
 
 import csv
 from collections.abc import Sequence
@@ -16,9 +16,10 @@ SIDE = 320  # pixels of a small picture
 
 
 def curves(histories: Sequence[Path]) -> Figure:
-    """Loss and Dice of training and validation over steps (the paper's Fig. 2).
+    """Draw loss and Dice of training and validation over steps (the paper's Fig. 2).
 
-    ``histories`` are the ``metrics.csv`` of a run, one more after each resume.
+    Args:
+        histories: the ``metrics.csv`` files of a run, one more after each resume.
     """
     values = history(histories)
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -43,10 +44,7 @@ def curves(histories: Sequence[Path]) -> Figure:
 
 
 def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
-    """What the ``metrics.csv`` of a run, in order, hold: by name the value at each step.
-
-    Of a step that was done twice, after a resume, the later file counts.
-    """
+    """Read ``metrics.csv`` files into ``{name: {step: value}}``; for a repeated step, the last file counts."""
     values: dict[str, dict[int, float]] = {}
     for path in files:
         with path.open() as file:
@@ -58,9 +56,11 @@ def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
 
 
 def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
-    """One row a slice: the network's input, the truth, the prediction (the paper's Fig. 3).
+    """Draw a row per slice: the network's input, the truth, the prediction (the paper's Fig. 3).
 
-    A row holds ``image`` ``(size, size)`` in [0, 1], ``truth`` and ``predicted`` ``(H, W)`` LiTS labels, ``title``.
+    Args:
+        rows: mappings with ``image`` ``(size, size)`` in [0, 1], ``truth`` and ``predicted`` ``(H, W)`` LiTS labels,
+            and ``title``.
     """
     figure = Figure(figsize=(9, 3.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 3, squeeze=False)
@@ -75,12 +75,20 @@ def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
                 _outline(ax, mask == 2, "tab:red")
             ax.set_title(title, fontsize=9)
             ax.axis("off")
-    figure.supxlabel(f"red: lesion, cyan: liver where known. {RESEARCH_USE}", fontsize=8)
+    figure.supxlabel(f"red: lesion, cyan: liver if known. {RESEARCH_USE}", fontsize=8)
     return figure
 
 
 def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """An 8-bit slice ``(H, W)`` with its LiTS labels, as 8-bit colours ``(H, W, 3)``: lesion red, liver cyan."""
+    """Colour a slice by its labels: lesion red, liver cyan.
+
+    Args:
+        image: ``(H, W)``, 8 bit.
+        labels: LiTS labels ``(H, W)``.
+
+    Returns:
+        8-bit colours ``(H, W, 3)``.
+    """
     colours = np.repeat(image[..., None], 3, axis=-1).astype(np.float32)
     for value, colour in ((1, (0, 190, 200)), (2, (230, 40, 40))):
         colours[labels == value] = 0.65 * colours[labels == value] + 0.35 * np.array(colour)
@@ -88,9 +96,15 @@ def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """A slice, its truth and its prediction side by side, 8-bit colours ``(h, 3w, 3)``, h and w at most ``SIDE``.
+    """Place a slice, its truth and its prediction next to each other.
 
-    ``image`` ``(size, size)`` in [0, 1], ``truth`` and ``predicted`` ``(H, W)`` LiTS labels.
+    Args:
+        image: ``(size, size)`` in [0, 1].
+        truth: LiTS labels ``(H, W)``.
+        predicted: LiTS labels ``(H, W)``.
+
+    Returns:
+        8-bit colours ``(h, 3w, 3)``, h and w at most ``SIDE`` pixels.
     """
     grey = (on_grid(image, *truth.shape).clip(0, 1) * 255).astype(np.uint8)
     step = -(-max(truth.shape) // SIDE)
@@ -99,7 +113,13 @@ def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.nd
 
 
 def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A network's image ``(size, size)`` on its slice's own grid ``(height, width)``, without the padding."""
+    """Resample a network's image onto its slice's own grid, without the padding.
+
+    Args:
+        image: ``(size, size)``.
+        height: rows of the slice, in pixels.
+        width: columns of the slice, in pixels.
+    """
     side = max(height, width)
     full = functional.interpolate(torch.from_numpy(image)[None, None], side, mode="bilinear", align_corners=False)
     return full[0, 0, :height, :width].numpy()

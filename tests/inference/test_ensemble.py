@@ -11,14 +11,14 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
 from lits_seg.inference.ensemble import VIEWS, Ensemble
-from lits_seg.training.checkpoints import load_segmenter
+from lits_seg.training.checkpoints import load_module
 
 IMAGES = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def probability(path: Path, images: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return load_segmenter(path)(images.float() / 255).softmax(dim=1)
+        return load_module(path)(images.float() / 255).softmax(dim=1)
 
 
 def test_one_view_of_one_network_is_the_network(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import lits_seg.models
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
 from lits_seg.models.cost import count_parameters
-from lits_seg.training.checkpoints import load_segmenter
+from lits_seg.training.checkpoints import load_module
 
 SMP = pytest.param(
     "smp_mobilenet",
@@ -57,7 +57,7 @@ def test_a_step_and_the_checkpoint_of_it(model: str, tmp_path: Path) -> None:
         not torch.equal(old, new) for old, new in zip(before, module.network.parameters(), strict=True) if new.numel()
     )
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, tmp_path / "b.ckpt")
-    loaded = load_segmenter(tmp_path / "b.ckpt")
+    loaded = load_module(tmp_path / "b.ckpt")
     assert torch.equal(loaded(images), module.eval()(images))
 
 
@@ -84,4 +84,4 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
     model = {"_target_": "lits_seg.models.rivals.MobileNetUNet", "in_channels": 1, "out_channels": 2}
     save_checkpoint(tmp_path / "a.ckpt", model=model)
     with pytest.raises(InputError, match=r"lits_seg\[rivals\]"):
-        load_segmenter(tmp_path / "a.ckpt")
+        load_module(tmp_path / "a.ckpt")

@@ -1,7 +1,6 @@
 """hydra/sweeper=optuna: a quick task as its jobs, killed in earnest; and one real training."""
 
 import csv
-import fcntl
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from unittest import mock
 
 import hydra
 import pytest
+from filelock import FileLock
 from helpers.commands import ENVIRONMENT, SMOKE, failed_command, run_process
 from omegaconf import DictConfig, OmegaConf
 
@@ -221,10 +221,8 @@ def test_folder_of_another_search_is_left_alone(whole: Path) -> None:
     ]:
         with pytest.raises(InputError, match=told):
             search(whole, *WHOLE, *arguments)
-    with (whole / "search.journal").open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another process"):
-            search(whole, *WHOLE)
+    with FileLock(whole / ".search.journal.lock"), pytest.raises(InputError, match="another process"):
+        search(whole, *WHOLE)
     search(whole, *WHOLE)
     assert {name: (whole / name).read_bytes() for name in before} == before
 

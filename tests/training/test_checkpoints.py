@@ -6,12 +6,12 @@ import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint
 
 from lits_seg.common.errors import InputError
-from lits_seg.training.checkpoints import load_segmenter, read_checkpoint, require_same_model
+from lits_seg.training.checkpoints import load_module, read_checkpoint, require_same_model
 
 
 def test_loaded_network_is_the_saved_one(tmp_path: Path) -> None:
     module = save_checkpoint(tmp_path / "a.ckpt")
-    loaded = load_segmenter(tmp_path / "a.ckpt")
+    loaded = load_module(tmp_path / "a.ckpt")
     images = torch.rand(2, 1, 32, 32)
     assert torch.equal(loaded(images), module(images))
     assert torch.equal(loaded.loss.weights, module.loss.weights)
@@ -49,7 +49,7 @@ def test_code_in_a_file_is_never_run(kind: str, tmp_path: Path) -> None:
 def test_classes_from_elsewhere_are_never_called(target: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.ckpt", loss={"nested": [{"_target_": target, "command": f"touch {tmp_path}/ran"}]})
     with pytest.raises(InputError, match=target):
-        load_segmenter(tmp_path / "a.ckpt")
+        load_module(tmp_path / "a.ckpt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -67,7 +67,7 @@ def test_functions_of_others_are_not_reached_by_a_detour(kind: str, tmp_path: Pa
     }[kind]
     save_checkpoint(tmp_path / "a.ckpt", loss=loss)
     with pytest.raises(InputError, match=r"a\.ckpt: expected"):
-        load_segmenter(tmp_path / "a.ckpt")
+        load_module(tmp_path / "a.ckpt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -84,7 +84,7 @@ def test_functions_of_others_are_not_reached_by_a_detour(kind: str, tmp_path: Pa
 def test_checkpoints_with_odd_content_are_named(content: dict, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "a.ckpt")
     with pytest.raises(InputError, match=r"a\.ckpt: expected"):
-        load_segmenter(tmp_path / "a.ckpt")
+        load_module(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off"])
@@ -105,4 +105,4 @@ def test_missing_and_foreign_checkpoints(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_their_settings(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.ckpt", model={**SETTINGS["model"], "innermost_width": 16})
     with pytest.raises(InputError, match="weights that fit"):
-        load_segmenter(tmp_path / "a.ckpt")
+        load_module(tmp_path / "a.ckpt")

@@ -1,0 +1,79 @@
+"""The LightningModule through what training, tests and checkpoints call."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
+
+from lits_seg.common.errors import InputError
+from lits_seg.training.module import LesionModule
+
+BATCH = {"image": torch.rand(3, 1, 32, 32), "label": torch.randint(0, 3, (3, 32, 32), dtype=torch.uint8)}
+
+
+def module(classes: int = 2, **changes: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return LesionModule(**{**with_model(out_channels=classes), **changes})
+
+
+def with_counts(found: torch.nn.Module, counts: tuple[int, int, int]) -> torch.nn.Module:
+    """The module as a training starts it, on a training set of so many pixels of background, liver and lesion."""
+    found.trainer = SimpleNamespace(datamodule=SimpleNamespace(label_counts=lambda: counts))
+    found.on_fit_start()
+    return found
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_images_become_logits_of_every_class(classes: int) -> None:
+    logits = module(classes)(BATCH["image"])
+    assert logits.shape == (3, classes, 32, 32)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_other_numbers_of_classes_are_refused(classes: int) -> None:
+    with pytest.raises(InputError, match=r"model\.out_channels: expected 2 .* or 3 .*; found"):
+        module(classes)
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(2, [90 + 8, 2]), (3, [90, 8, 2])])
+def test_the_loss_gets_the_pixels_of_its_own_classes(classes: int, expected: list[int]) -> None:
+    weights = with_counts(module(classes), (90, 8, 2)).loss.weights
+    pixels = torch.tensor(expected).double()
+    by_hand = pixels**-0.5
+    torch.testing.assert_close(weights.double(), by_hand * pixels.sum() / (by_hand * pixels).sum(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(2, [0, 2]), (3, [0, 1, 2])])
+def test_classes_become_lits_labels(classes: int, expected: list[int]) -> None:
+    assert module(classes).to_lits(torch.arange(classes)).tolist() == expected
+
+
+def test_dropout_is_drawn_by_step_and_seed() -> None:
+    def drawn(step: int, seed: int = 0) -> float:
+        found = module(seed=seed)
+        found.trainer = SimpleNamespace(global_step=step, global_rank=0)
+        found.on_train_batch_start(BATCH, 0)
+        return float(torch.rand(()))
+
+    assert drawn(5) == drawn(5)
+    assert len({drawn(5), drawn(6), drawn(5, seed=1)}) == 3
+
+
+def test_a_scheduler_may_ask_for_the_steps_of_the_run() -> None:
+    schedule = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1, "total_steps": "auto"}
+    found = module(scheduler=schedule)
+    found.trainer = SimpleNamespace(estimated_stepping_batches=7)
+    configured = found.configure_optimizers()
+    scheduler = configured["lr_scheduler"]["scheduler"]
+    assert (scheduler.total_steps, configured["lr_scheduler"]["interval"]) == (7, "step")
+    assert configured["optimizer"].param_groups[0]["params"]
+    assert isinstance(module().configure_optimizers(), (torch.optim.Optimizer, dict))
+
+
+def test_a_checkpoint_holds_all_settings_as_plain_containers(tmp_path: Path) -> None:
+    saved = save_checkpoint(tmp_path / "a.ckpt")
+    stored = torch.load(tmp_path / "a.ckpt", weights_only=True)["hyper_parameters"]
+    assert stored == SETTINGS == {key: saved.hparams[key] for key in SETTINGS}
