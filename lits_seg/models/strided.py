@@ -1,10 +1,12 @@
 """A light UNet of dense 3x3 convolutions that halves by stride and decodes at half resolution."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lits_seg.common.errors import InputError
 
@@ -19,13 +21,23 @@ class ConvNormReLU(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, skip: bool = False) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         self.skip = skip
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)``."""
         mapped = self.norm(self.conv(features))
         return functional.relu(mapped + features if self.skip else mapped)
+
+    def fold(self) -> None:
+        """Fold batch norm and skip into the convolution, in place: the same function in eval mode, one layer."""
+        assert isinstance(self.norm, nn.BatchNorm2d)
+        conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+        if self.skip:
+            with torch.no_grad():
+                channels = torch.arange(conv.out_channels)
+                conv.weight[channels, channels, 1, 1] += 1
+        self.conv, self.norm, self.skip = conv, nn.Identity(), False
 
 
 class ResidualBlock(nn.Module):
@@ -115,3 +127,11 @@ class StridedUNet(nn.Module):
             larger = functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = level(torch.cat([skips.pop(), larger], dim=1))
         return self.logits(features)[..., :height, :width]
+
+    def for_inference(self) -> "StridedUNet":
+        """Return a copy in eval mode whose batch norms and skips are folded into its convolutions."""
+        network = deepcopy(self).eval()
+        for module in network.modules():
+            if isinstance(module, ConvNormReLU):
+                module.fold()
+        return network

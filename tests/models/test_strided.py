@@ -66,3 +66,17 @@ def test_export(network: nn.Module, tmp_path: Path) -> None:
 def test_bad_settings_are_named(override: str, expected: str) -> None:
     with pytest.raises(InstantiationException, match=expected):
         build("model=strided_unet", override)
+
+
+def test_folded_network_is_the_same_function(network: nn.Module) -> None:
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):  # scales of either sign, and statistics, as training may leave them
+            for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
+                tensor.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    images = torch.rand(2, 1, 40, 56)
+    before, logits = count_parameters(network), network.eval()(images)
+    folded = network.for_inference()
+    torch.testing.assert_close(folded(images), logits, atol=1e-5 * logits.detach().abs().max().item(), rtol=1e-4)
+    assert folded.encoder[0][0].conv.bias is not None
+    assert count_parameters(network) == before
