@@ -6,7 +6,7 @@ from pathlib import Path
 from lits_seg.data.volumes import LABELS
 from lits_seg.inference.contract import CONTRACT, ExportMetadata
 from lits_seg.runs.provenance import provenance
-from lits_seg.training.checkpoints import describe_network
+from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.module import LesionModule
 
 
@@ -33,5 +33,5 @@ def describe_export(ckpt: str | Path, module: LesionModule, format: str, precisi
         labels=LABELS,
         window_hu=list(module.preprocess.window),
         preprocess=asdict(module.preprocess),
-        **describe_network(module),
+        **vars(network_facts(module)),
     )

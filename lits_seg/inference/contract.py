@@ -10,6 +10,7 @@ from typing import Any
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain, from_plain
 from lits_seg.runs.provenance import Provenance
+from lits_seg.runs.result import NetworkFacts
 
 # The names of the graph's input and outputs in every format, and the version of their meaning.
 HU = "hu"  # (B, context, H, W) float32
@@ -20,8 +21,8 @@ CONTRACT = 1
 METADATA = "lits_seg"  # the key of the metadata in ONNX and ExecuTorch files
 
 
-@dataclass(frozen=True)
-class ExportMetadata(Provenance):
+@dataclass(frozen=True, kw_only=True)
+class ExportMetadata(Provenance, NetworkFacts):
     """The facts that an exported file holds about itself.
 
     Args:
@@ -33,9 +34,6 @@ class ExportMetadata(Provenance):
         labels: the meaning of each label in the mask.
         window_hu: lower and upper end of the HU window.
         preprocess: the arguments of ``Preprocess``.
-        network: class of the network.
-        decoder: upsampling of each level.
-        parameters: number of the network's weights.
         plane: height and width in pixels, if the graph takes slices of one size only (ExecuTorch).
     """
 
@@ -47,9 +45,6 @@ class ExportMetadata(Provenance):
     labels: dict[int, str]
     window_hu: list[float]
     preprocess: dict[str, Any]
-    network: str
-    decoder: str
-    parameters: int
     plane: list[int] | None = None
 
     def to_json(self) -> str:

@@ -12,7 +12,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.runs.provenance import CheckpointFile
-from lits_seg.training.checkpoints import describe_network, load_module
+from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.memory import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
@@ -78,7 +78,7 @@ class Ensemble(Segmenter):
     def model(self) -> ModelFacts:
         """See ``Segmenter``."""
         return ModelFacts(
-            **describe_network(self.first),
+            **vars(network_facts(self.first)),
             classes=self.classes,
             preprocess=asdict(self.first.preprocess),
             checkpoints=[CheckpointFile(path, sha256(path)) for path in self.checkpoints],

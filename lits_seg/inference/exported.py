@@ -35,6 +35,7 @@ class ExportedSegmenter(Segmenter):
         return ModelFacts(
             network=facts.network,
             decoder=facts.decoder,
+            levels=facts.levels,
             parameters=facts.parameters,
             classes=facts.classes,
             preprocess=facts.preprocess,

@@ -9,6 +9,7 @@ import numpy as np
 
 from lits_seg.data.ct import Ct
 from lits_seg.runs.provenance import CheckpointFile
+from lits_seg.runs.result import NetworkFacts
 
 
 @dataclass(frozen=True)
@@ -20,23 +21,17 @@ class ExportedFile:
     format: str
 
 
-@dataclass(frozen=True)
-class ModelFacts:
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(NetworkFacts):
     """The network that segments.
 
     Args:
-        network: its class.
-        decoder: upsampling of each level.
-        parameters: number of its weights.
         classes: 2 or 3, see ``Segmenter``.
         preprocess: the arguments of ``Preprocess``.
         checkpoints: the trained weights; several for an ensemble.
         exported: the exported file; None if the checkpoints themselves are run.
     """
 
-    network: str
-    decoder: str
-    parameters: int
     classes: int
     preprocess: dict[str, Any]
     checkpoints: list[CheckpointFile]

@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import as_plain
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.models.cost import count_parameters
 from lits_seg.runs.naming import decoder_levels, decoder_name
@@ -87,11 +86,6 @@ def network_facts(segmenter: LesionModule) -> NetworkFacts:
         levels=decoder_levels(model),
         parameters=count_parameters(segmenter.network),
     )
-
-
-def describe_network(segmenter: LesionModule) -> dict[str, Any]:
-    """Return ``network_facts`` as a dict for JSON."""
-    return as_plain(network_facts(segmenter))
 
 
 def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
