@@ -13,8 +13,8 @@ from torch import nn
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
-from lits_seg.models.blocks import SplitResidualBlock
 from lits_seg.models.cost import count_macs, count_parameters
+from lits_seg.models.split_block import SplitResidualBlock
 from lits_seg.models.unet import split_decoder
 from lits_seg.models.upsample import UPSAMPLERS
 
