@@ -47,8 +47,8 @@ def entry(
 ) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
     """Return a decorator that turns a function of the configuration into a command.
 
-    If the user can correct an error (a wrong file, group, key or value), the command prints a single message on stderr
-    and exits with status 1. Any other error is a bug of this package and keeps its traceback.
+    If the user can correct an error, such as a wrong file or key, the command prints a single message on stderr and
+    exits with status 1. Any other error is a bug of this package and keeps its traceback.
 
     Args:
         config: file with the defaults, relative to ``folder`` and without ``.yaml``. Groups are in the same folder.
@@ -161,9 +161,8 @@ def _no_place_to_write(error: BaseException) -> str | None:
     unwritable = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
     if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_creating(error))):
         path = Path(os.fsdecode(error.filename))
-        named = (
-            path.parent if path.name.startswith(".") else path
-        )  # the user does not know the name of a temporary file
+        # The name of a temporary file would mean nothing to the user.
+        named = path.parent if path.name.startswith(".") else path
         return f"{named}: expected a place to write to; found: {error.strerror}"
     return None
 

@@ -11,8 +11,8 @@ from lits_seg.models.blocks import DepthwiseSeparableConv2d, SeparableResidualBl
 class SplitResidualBlock(nn.Module):
     """A trained ``SeparableResidualBlock`` that takes two maps without concatenating them; for inference only.
 
-    The function is the same: batch norm and depthwise convolution treat each channel separately, and a 1x1 convolution
-    of concatenated maps is the sum of a 1x1 convolution of each map. The block saves the copy of both maps. An engine
+    The function is the same. Batch norm and depthwise convolution treat each channel separately. A 1x1 convolution of
+    concatenated maps is the sum of a 1x1 convolution of each map. The block saves the copy of both maps. An engine
     that fuses convolution and sum writes no additional intermediate result.
 
     Args:

@@ -6,8 +6,7 @@ import numpy as np
 
 from lits_seg.phantom.axes import Box, WarpedAxes
 
-# HU.
-AIR = -1000.0
+AIR = -1000.0  # HU, as below
 FAT = -105.0
 LUNG = -850.0
 

@@ -1,8 +1,8 @@
 """Write the embedded data set: CT volumes with liver lesions in LiTS layout.
 
 The volumes are **synthetic**: no patient is shown. The generator draws the anatomy (``anatomy``), the lesions
-(``tumours``) and the scanner (``scanner``), so that the volumes differ in the ways in which real scans differ. The
-generator follows the published properties of LiTS (Bilic et al., 2023, and public loaders):
+(``tumours``) and the scanner (``scanner``), so that the volumes vary like real scans. The generator follows the
+published properties of LiTS (Bilic et al., 2023, and public loaders):
 
 - The liver has 1 to 2.2 L, with a median near 1.6 L, and 45 to 135 HU by contrast phase, mostly portal venous.
 - One patient in ten has no lesion; others have one to dozens, which may overlap. Most are 15 to 80 HU below the liver.
