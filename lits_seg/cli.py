@@ -157,7 +157,7 @@ def _no_place_to_write(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return f"{error.filename or 'output'}: expected room to write; found: {error.strerror}"
+        return f"{error.filename or 'output'}: expected free space to write; found: {error.strerror}"
     unwritable = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
     if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_creating(error))):
         path = Path(os.fsdecode(error.filename))

@@ -108,9 +108,9 @@ class StridedUNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(blocks) != len(widths):
-            raise InputError("model.blocks", f"{len(widths)} numbers of blocks", list(blocks))
+            raise InputError("model.blocks", f"{len(widths)} block numbers", list(blocks))
         if len(decoder_widths) != len(widths) - 1:
-            raise InputError("model.decoder_widths", f"{len(widths) - 1} depths", list(decoder_widths))
+            raise InputError("model.decoder_widths", f"{len(widths) - 1} channel numbers", list(decoder_widths))
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         channels = in_channels
         for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):

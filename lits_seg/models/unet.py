@@ -60,7 +60,7 @@ class UShape(nn.Module):
     ) -> None:
         super().__init__()
         if len(decoder_widths) != len(encoder_widths):
-            raise InputError("model.decoder_widths", f"{len(encoder_widths)} depths", list(decoder_widths))
+            raise InputError("model.decoder_widths", f"{len(encoder_widths)} channel numbers", list(decoder_widths))
         self.out_channels = out_channels
         self.encoder, self.upsamplers, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         channels = in_channels

@@ -69,7 +69,7 @@ def write_phantom(
                 write_text(description, json.dumps(settings))
     found = json.loads(description.read_text())
     if found != settings:
-        raise InputError(description, f"a phantom of {settings} (data.root=… chooses another folder)", found)
+        raise InputError(description, f"a phantom with {settings} (data.root=… chooses another folder)", found)
     if _missing(root, cases):
         with FileLock(root / ".lock"):
             _write_cases([(root, seed, n, size, slices) for n in _missing(root, cases)], workers)

@@ -55,7 +55,7 @@ def require_same_run(folder: Path, cfg: DictConfig) -> None:
     before = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     differing = differences(before, OmegaConf.to_container(cfg, resolve=True))
     if differing:
-        expected = "a folder without a run, or this run's own (name=…, for a sweep sweep=…, chooses another)"
+        expected = "a folder without a run, or with this run (name=…, or sweep=… for a sweep, chooses another folder)"
         raise InputError(folder, expected, "; ".join(differing))
 
 

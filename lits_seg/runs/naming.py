@@ -60,7 +60,7 @@ def require_decoder_applies(model: Mapping[str, Any], overrides: Sequence[str]) 
     given = [override for override in overrides if re.match(r"[+~]*decoder[.=]", override)]
     if given and not decoder_levels(model):
         network = str(model.get("_target_")).rsplit(".", 1)[-1]
-        found = f"{network}, which has a decoder of its own: decoder= does not apply to that model"
+        found = f"{network}, which has a fixed decoder: decoder= does not apply to that model"
         raise InputError(given[0], "a model with an exchangeable decoder (model=dsc_unet, model=unet)", found)
 
 
@@ -97,7 +97,7 @@ def sweep_name(given: str | None, experiment: str | None) -> str:
         InputError: if the folder would be outside ``runs``.
     """
     if given and (Path(given).is_absolute() or ".." in Path(given).parts):
-        raise InputError("sweep", "a folder's name below runs (runs=… chooses where)", given)
+        raise InputError("sweep", "a folder name below runs (runs=… chooses another parent folder)", given)
     return given or experiment or "sweep"
 
 

@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(path, "a checkpoint", "no such file") from None
     except Exception as error:  # a damaged file may raise anything
         raise InputError(
-            path, "a checkpoint of lits_seg", f"another file, or a damaged one ({type(error).__name__})"
+            path, "a checkpoint of lits_seg", f"another or damaged file ({type(error).__name__})"
         ) from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if (
@@ -59,7 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         or not isinstance(settings["model"], dict)
         or not isinstance(checkpoint.get("state_dict"), dict)
     ):
-        raise InputError(path, "a checkpoint of lits_seg", "one of another program or version")
+        raise InputError(path, "a checkpoint of lits_seg", "a checkpoint of another program or version")
     checkpoint["hyper_parameters"] = with_new_names(settings)
     for key, value in _texts(checkpoint["hyper_parameters"]):
         if "${" in value or (key == "_target_" and not _trusted(value)):
@@ -78,7 +78,7 @@ def load_module(path: str | Path) -> LesionModule:
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
-        raise InputError(path, "weights that fit its own settings", str(error).splitlines()[0]) from error
+        raise InputError(path, "weights that fit the settings in the checkpoint", str(error).splitlines()[0]) from error
     return module.eval()
 
 

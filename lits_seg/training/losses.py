@@ -33,7 +33,7 @@ class WeightedCrossEntropy(nn.Module):
         if isinstance(weights, str) and not self.auto:
             raise InputError("loss.weights", "auto, or a list of numbers", weights)
         if not self.auto and not all(isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in weights):
-            raise InputError("loss.weights", "auto, or a list of numbers, none negative", list(weights))
+            raise InputError("loss.weights", "auto, or a list of numbers that are not negative", list(weights))
         if not 0 <= balance <= 1:
             raise InputError("loss.balance", "between 0 and 1", balance)
         self.balance = balance

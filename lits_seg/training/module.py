@@ -27,8 +27,8 @@ class LesionModule(pl.LightningModule):
             or not) or 3 (LiTS labels).
         loss: config of the loss.
         optimizer: config of the optimizer.
-        scheduler: config of the learning rate's scheduler, which is stepped every batch. The value ``auto`` stands for
-            the number of steps of the run. None: a constant learning rate.
+        scheduler: config of the learning rate's scheduler, which is stepped every batch. The value ``auto`` is replaced
+            by the number of steps of the run. None: a constant learning rate.
         preprocess: config of the pre-processing from HU to images, which the network depends on.
         seed: seed of dropout.
 

@@ -130,7 +130,7 @@ def test_any_mix_of_decoders_by_level(levels: str) -> None:
         ("decoder.levels=bilinear", "found bilinear"),
         ("model.shortcut=none", "conv or pad"),
         ("model.innermost=none", "conv or block"),
-        ("model.decoder_widths=[8,8]", "expected 4 depths"),
+        ("model.decoder_widths=[8,8]", "expected 4 channel numbers"),
         ("model.innermost_width=30", "30"),
     ],
 )
