@@ -1,4 +1,4 @@
-"""lits_seg: light-weight segmentation of liver lesions in CT. Research use only."""
+"""Light-weight segmentation of liver lesions in CT. Research use only."""
 
 __version__ = "0.1.0"
 

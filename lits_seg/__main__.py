@@ -1,4 +1,4 @@
-"""``lits-seg COMMAND …``: start a command, or list the commands."""
+"""``lits-seg COMMAND …``: run a command, or list the commands."""
 
 import runpy
 import sys
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the first argument names exactly as ``python -m`` runs the command's module."""
+    """Run the command named by the first argument, exactly as ``python -m`` runs its module."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("--help", "-h"):
         print(usage())
@@ -26,7 +26,7 @@ def main() -> None:
         print(f"lits-seg {__version__}")
     elif command in COMMANDS:
         del sys.argv[1]
-        # Ranks of a distributed training are started again from the name of the module that is __main__.
+        # To start the other ranks of a distributed training, Lightning reads the name of the module in __main__.
         runpy.run_module(COMMANDS[command][0], run_name="__main__", alter_sys=True)
     else:
         print(f"error: lits-seg: expected one of {', '.join(COMMANDS)}; found {command}", file=sys.stderr)
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def usage() -> str:
-    """Return the commands with one line each."""
+    """Return the help text, with a line for each command."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name.ljust(width)}  {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(

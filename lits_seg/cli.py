@@ -1,4 +1,4 @@
-"""How every command starts and ends: its configuration, its settings, and how errors reach the user."""
+"""Start and end every command: read the configuration, validate the settings, report errors to the user."""
 
 import errno
 import functools
@@ -32,28 +32,28 @@ OmegaConf.register_new_resolver(
 )
 OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
 
-# Texts among the settings of train and of conf/data, which have no dataclass.
+# Settings of train and conf/data that are texts; these two have no dataclass.
 TEXTS = {
     **dict.fromkeys(("name", "runs", "store", "data.root", "data.store"), str),
     **dict.fromkeys(("sweep", "ckpt_path", "data.test_root"), str | None),
 }
 
-# Groups of Hydra's own that a plugin fills.
+# Choices that need a Hydra plugin.
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 
 
 def entry(
     config: str, settings: type | None = None, folder: Path = CONF
 ) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
-    """Make a function of the configuration a command.
+    """Return a decorator that turns a function of the configuration into a command.
 
-    The command prints an error that the user can correct (a wrong file, group, key or value) as one message on stderr
-    and exits with status 1. Any other error is a fault of this package and keeps its traceback.
+    If the user can correct an error, such as a wrong file or key, the command prints a single message on stderr and
+    exits with status 1. Any other error is a bug of this package and keeps its traceback.
 
     Args:
-        config: the file below ``folder`` that holds the defaults, without ``.yaml``. Its folder holds the groups.
-        settings: the dataclass that the function gets; None: the function gets Hydra's own ``DictConfig``.
-        folder: of the configuration.
+        config: file with the defaults, relative to ``folder`` and without ``.yaml``. Groups are in the same folder.
+        settings: dataclass that the function receives; None: the function receives Hydra's ``DictConfig``.
+        folder: folder of the configuration.
     """
     path = folder / config
     kinds = {**TEXTS, **dict(annotations(settings) if settings else ())}
@@ -61,13 +61,13 @@ def entry(
     def decorate(task: Callable[[Any], Any]) -> Callable[[], Any]:
         @functools.wraps(task)
         def job(cfg: DictConfig) -> Any:
-            # In here, since Hydra would print a line of its own before the message. A sweep collects errors itself.
+            # Inside Hydra's main, which would print a line before the message. A sweep handles its jobs' errors itself.
             with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else errors_for_users():
                 return task(cfg if settings is None else read_settings(settings, _plain(cfg)))
 
         @functools.wraps(task)
         def main() -> Any:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise exceptions instead of printing them
             sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
             with errors_for_users(), _signals():
                 return hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.name)(job)()
@@ -80,7 +80,7 @@ def entry(
 def start(command: str) -> NoReturn:
     """Import and run a command, for a module that is run as ``__main__``.
 
-    Call this before the module's own imports: one of them may lack its package, which is then one message, too.
+    Call this function before the module's other imports, so that a missing package is also reported as a message.
     """
     with errors_for_users():
         main = importlib.import_module(f"lits_seg.{command}").main
@@ -90,7 +90,7 @@ def start(command: str) -> NoReturn:
 
 @contextmanager
 def errors_for_users() -> Iterator[None]:
-    """Print an error that the user can correct as one message and exit with status 1; let any other pass."""
+    """Print errors that the user can correct as a single message and exit with status 1; re-raise all others."""
     try:
         yield
     except Exception as error:
@@ -102,7 +102,7 @@ def errors_for_users() -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """End on Ctrl-C and SIGTERM with the shell's exit status, after all that is unfinished has been removed."""
+    """On Ctrl-C and SIGTERM, clean up unfinished files and exit with the status that shells expect (128 + signal)."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
@@ -114,21 +114,21 @@ def _signals() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str | None:
-    """Return the message for the user if the user can correct the error or its cause; else None."""
+    """Return a message if the user can correct the error or one of its causes; otherwise None."""
     chain = list(_causes(error))
-    for explained in (_said_by_us, _wrong_setting, _no_place_to_write):
+    for message_for in (_wrong_input, _wrong_setting, _no_place_to_write):
         for cause in chain:
-            if (message := explained(cause)) is not None:
+            if (message := message_for(cause)) is not None:
                 return message
-    if _raised_within("submitit", error):  # without Slurm, or if Slurm refuses or ends a job
+    if _raised_within("submitit", error):  # Slurm is missing, or rejected or ended a job
         return f"hydra/launcher: {error}"
-    # By its name: importing Lightning takes seconds, and not every command needs Lightning.
+    # Compared by name: importing Lightning takes seconds, and not every command needs Lightning.
     if isinstance(error, HydraException) or type(error).__name__ == "MisconfigurationException":
         return str(error)
     return None
 
 
-def _said_by_us(error: BaseException) -> str | None:
+def _wrong_input(error: BaseException) -> str | None:
     return str(error) if isinstance(error, InputError) else missing(error)
 
 
@@ -138,7 +138,7 @@ def _wrong_setting(error: BaseException) -> str | None:
     if isinstance(error, OmegaConfBaseException):
         return str(error).splitlines()[0] + _choices(error)
     if isinstance(error, OverrideParseException):
-        hint = "a value with spaces, = or brackets in quotes of its own: 'input=\"my CT.nii\"'"
+        hint = "a value with spaces, = or brackets in inner quotes: 'input=\"my CT.nii\"'"
         return f"{error.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
     if isinstance(error, MissingConfigException) and str(error.missing_cfg_file).startswith(_PLUGINS):
         return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
@@ -157,17 +157,18 @@ def _no_place_to_write(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return f"{error.filename or 'output'}: expected room to write; found: {error.strerror}"
+        return f"{error.filename or 'output'}: expected free space to write; found: {error.strerror}"
     unwritable = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
-    if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_making_it(error))):
+    if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_creating(error))):
         path = Path(os.fsdecode(error.filename))
-        named = path.parent if path.name.startswith(".") else path  # a temporary name is none of the user's
+        # The name of a temporary file would mean nothing to the user.
+        named = path.parent if path.name.startswith(".") else path
         return f"{named}: expected a place to write to; found: {error.strerror}"
     return None
 
 
-def _while_making_it(error: FileNotFoundError) -> bool:
-    """Return whether a new file or folder was not found, as below /proc; a missing input is an ``InputError``."""
+def _while_creating(error: FileNotFoundError) -> bool:
+    """Return whether creating a file or folder failed, as below /proc; a missing input is an ``InputError``."""
     makers = ("mkdir", "makedirs", "mkdtemp", "write_text")
     return any(frame.name in makers for frame in traceback.extract_tb(error.__traceback__))
 

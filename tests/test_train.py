@@ -205,7 +205,7 @@ def test_wrong_settings_get_one_clear_error(arguments: list[str], told: list[str
 @pytest.mark.parametrize(("model", "network"), [("segresnet", "SegResNet"), ("strided_unet", "StridedUNet")])
 def test_decoder_of_a_network_that_has_its_own_is_refused(model: str, network: str, smoke_folder: Path) -> None:
     shown = failed_command("train", "data=smoke", "trainer=cpu", f"model={model}", "decoder=deconv", cwd=smoke_folder)
-    assert f"found {network}, which has a decoder of its own: decoder= does not apply to that model" in shown
+    assert f"found {network}, which has a fixed decoder: decoder= does not apply to that model" in shown
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Errors, tables, files and optional packages: what every other room may use, and what knows none of them."""
+"""The lowest floor: errors, records, settings, tables, pages and files, which all other rooms may import."""

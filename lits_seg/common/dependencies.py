@@ -1,4 +1,4 @@
-"""Optional packages: the extra that installs each, and how to import OpenVINO."""
+"""Name the extra that installs an optional package; import OpenVINO without its telemetry."""
 
 import sys
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Any
 
 from lits_seg.common.errors import InputError
 
-# Import names by the extra of pyproject.toml that installs them.
+# Import names of packages, by the extra in pyproject.toml that installs them.
 EXTRAS = {
     "runtime": ("onnxruntime", "openvino"),
     "train": ("torch", "pytorch_lightning", "torchmetrics", "monai", "matplotlib", "wandb", "tensorboard"),
@@ -16,7 +16,7 @@ EXTRAS = {
 
 
 def missing(error: BaseException) -> str | None:
-    """Return how to install the package that an import did not find; None for any other error."""
+    """Return a message that says how to install the package an import did not find; None for any other error."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     for extra, packages in EXTRAS.items():
         if name in packages:
@@ -25,9 +25,9 @@ def missing(error: BaseException) -> str | None:
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which would report each import to a server."""
+    """Import OpenVINO without its telemetry, which would report every import to a server."""
     modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # as if it were not installed
+    modules.setdefault("openvino_telemetry", None)  # Python then treats the package as not installed
     import openvino
 
     return openvino
@@ -35,9 +35,10 @@ def import_openvino() -> ModuleType:
 
 @cache
 def openvino_core() -> Any:
-    """Return OpenVINO's core, the same for the whole process.
+    """Return OpenVINO's core, a single one for the whole process.
 
-    Each core replaces the stack that signal handlers run on, and restores the earlier stack at its end. Several cores
-    that end in another order leave a freed stack behind: the next Ctrl-C or child process would then end this process.
+    Each core replaces the stack that signal handlers run on, and restores the previous stack when the core is
+    destroyed. If several cores are destroyed in another order, a freed stack stays in use. The next Ctrl-C or child
+    process would then crash this process.
     """
     return import_openvino().Core()

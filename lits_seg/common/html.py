@@ -1,4 +1,4 @@
-"""Pages: Jinja2 templates in ``common/templates``, one style sheet, pictures inside the page."""
+"""Render HTML pages from the Jinja2 templates in ``common/templates``, with embedded pictures."""
 
 import base64
 import io
@@ -8,13 +8,13 @@ from PIL import Image
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of ``common/templates``; values are escaped, except those marked safe.
+    """Render a template of ``common/templates``; values are escaped unless they are marked safe.
 
     Args:
-        template: file name, such as ``comparison.html.j2``.
+        template: name of the file, such as ``comparison.html.j2``.
         values: the template's variables.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # takes a tenth of a second
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # imported late: takes a tenth of a second
 
     environment = Environment(
         loader=PackageLoader("lits_seg", "common/templates"),
@@ -27,12 +27,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def base64_picture(picture: Image.Image, kind: str, **settings: Any) -> str:
-    """Encode a picture as ``kind`` (``png``, ``jpeg``) and return its bytes in base64.
+    """Encode a picture and return its bytes in base64.
 
     Args:
         picture: any Pillow image.
-        kind: Pillow's name of the format.
-        settings: Pillow's settings for that format, such as ``quality``.
+        kind: Pillow's name of the format, such as ``png`` or ``jpeg``.
+        settings: Pillow's settings for the format, such as ``quality``.
     """
     stream = io.BytesIO()
     picture.save(stream, kind, **settings)

@@ -1,12 +1,12 @@
-"""Records: frozen dataclasses that are written as JSON and validated when they are read.
+"""Write records (frozen dataclasses) as JSON, and validate them when they are read.
 
-Two things that JSON cannot say by itself are settled here:
+Two cases need rules of their own:
 
-- NaN (a value that is not defined) is written as null. A field of type ``float`` reads null as NaN; a field of type
-  ``float | None`` reads null as None.
-- A key that is no Python name stands in the field's metadata: ``field(metadata={"key": "iou>0.5"})``.
+- NaN (a value that is not defined) is written as null. A field of type ``float`` reads null as NaN, a field of type
+  ``float | None`` as None.
+- If a key is not a Python name, the field's metadata contains the key: ``field(metadata={"key": "iou>0.5"})``.
 
-Extra keys are ignored, so that older and newer files can be read; missing fields need a default.
+Extra keys are ignored, so that files of newer versions can be read. A field that older files lack needs a default.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Record = TypeVar("Record")
 
 
 def as_plain(record: Any) -> Any:
-    """Return a record, or a container of records, as dicts and lists for ``tables.json_text``."""
+    """Convert a record, or a container of records, to dicts and lists for ``tables.json_text``."""
     if dataclasses.is_dataclass(record):
         return {_key(field): as_plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
     if isinstance(record, Mapping):
@@ -34,18 +34,18 @@ def as_plain(record: Any) -> Any:
 
 
 def from_plain(kind: type[Record], plain: Any, where: object, name: str | None = None) -> Record:
-    """Validate dicts and lists as a record.
+    """Validate dicts and lists and convert them to a record.
 
     Args:
         kind: the dataclass.
         plain: content of a JSON file.
-        where: named by an error, such as the file's path.
-        name: what an error calls such a record; by default its class.
+        where: place that errors name, such as the file's path.
+        name: what errors call the record; by default the name of its class.
 
     Raises:
-        InputError: if a field is missing or has another type; names up to three fields.
+        InputError: if a field is missing or has another type; lists at most three fields.
     """
-    from pydantic import TypeAdapter, ValidationError  # takes a tenth of a second; only readers need it
+    from pydantic import TypeAdapter, ValidationError  # imported late: takes a tenth of a second
 
     try:
         return TypeAdapter(kind).validate_python(_with_field_names(kind, plain))
@@ -62,7 +62,7 @@ def read_json(path: Path, name: str) -> Any:
 
     Args:
         path: the file.
-        name: what an error calls its content.
+        name: what errors call the content.
 
     Raises:
         InputError: if the file is missing, cannot be read, or is not JSON.
@@ -81,17 +81,17 @@ def read_record(kind: type[Record], path: Path, name: str | None = None) -> Reco
     Args:
         kind: the dataclass.
         path: the file.
-        name: what an error calls such a record; by default its class.
+        name: what errors call the record; by default the name of its class.
 
     Raises:
-        InputError: if the file is missing, is not JSON, or does not hold such a record.
+        InputError: if the file is missing, is not JSON, or does not contain the record.
     """
     name = name or f"a {kind.__name__}"
     return from_plain(kind, read_json(path, name), path, name)
 
 
 def _with_field_names(kind: Any, plain: Any) -> Any:
-    """Return ``plain`` with the names of fields for keys, and NaN for null in fields of type ``float``."""
+    """Return ``plain`` with field names instead of keys, and with NaN instead of null in fields of type ``float``."""
     if kind is float and plain is None:
         return float("nan")
     if get_origin(kind) in (Union, UnionType):

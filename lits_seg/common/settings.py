@@ -1,4 +1,4 @@
-"""Settings of a command: typed dataclasses that its configuration is validated into."""
+"""Validate the configuration of a command as a typed dataclass of settings."""
 
 import json
 import types
@@ -15,7 +15,7 @@ from lits_seg.common.errors import InputError
 
 Settings = TypeVar("Settings")
 
-# A text in Annotated is what an error says was expected.
+# A text in Annotated replaces the type in error messages: expected …
 Place = Annotated[str, "one file or folder"]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
@@ -35,16 +35,16 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     """Validate a resolved configuration as a dataclass.
 
     Args:
-        kind: the dataclass; its annotations may limit numbers (``Count``) and list choices (``Literal``).
-        plain: the configuration as dicts and lists. Keys that the dataclass lacks are ignored.
+        kind: the dataclass; annotations may limit numbers (``Count``) and list choices (``Literal``).
+        plain: the configuration as dicts and lists. Keys without a field are ignored.
 
     Raises:
-        InputError: if a value has another type or is out of range; names the key, what was expected and found.
+        InputError: if a value has another type or is out of range; names the key.
     """
-    from pydantic import TypeAdapter, ValidationError  # takes a tenth of a second, which --help need not wait for
+    from pydantic import TypeAdapter, ValidationError  # imported late, to keep --help fast: takes a tenth of a second
 
     try:
-        # Through JSON: pydantic's strict mode then takes a mapping for a dataclass, but no 1 for true.
+        # Strict mode rejects 1 for true. It accepts a mapping for a dataclass only if the input is JSON.
         return TypeAdapter(kind).validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -61,11 +61,11 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
 
 
 def annotations(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each key of a dataclass with its annotation; nested keys with dots.
+    """Yield each key of a dataclass with its annotation; the keys of nested dataclasses are joined by dots.
 
     Args:
         kind: the dataclass.
-        prefix: what each key starts with.
+        prefix: prefix of all keys.
     """
     for name, annotation in typing.get_type_hints(kind, include_extras=True).items():
         if is_dataclass(annotation):
@@ -75,7 +75,7 @@ def annotations(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def in_words(annotation: Any) -> str:
-    """Return an annotation as an error message says it, such as "a whole number, at least 1, or null"."""
+    """Describe an annotation for an error message, such as "a whole number, at least 1, or null"."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         said = [limit for limit in parts[1:] if isinstance(limit, str)]
@@ -90,14 +90,14 @@ def in_words(annotation: Any) -> str:
 
 
 def keep_texts(arguments: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
-    """Return command-line arguments, quoted where Hydra would read another type than the setting has.
+    """Return command-line arguments with quotes around texts that Hydra would read as another type.
 
-    Without quotes, Hydra reads ``117``, ``2026_11_25``, ``1e3`` and ``true`` as numbers and a truth value. ``null``
-    stays null if the setting may be null. A single value of a list of texts becomes a list.
+    Without quotes, Hydra reads ``117``, ``2026_11_25`` and ``1e3`` as numbers and ``true`` as a boolean. ``null``
+    stays null if the setting may be null. A single value for a list of texts becomes a list.
 
     Args:
-        arguments: as typed, such as ``input=117``.
-        kinds: the annotation of each setting by its key.
+        arguments: arguments as typed, such as ``input=117``.
+        kinds: the annotation of each setting, by key.
     """
     return [_keep_text(argument, kinds) for argument in arguments]
 
@@ -116,14 +116,16 @@ def _keep_text(argument: str, kinds: Mapping[str, Any]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Return a value in quotes if Hydra would read a number, a truth value or null."""
+    """Quote a value that Hydra would read as a number, a boolean or null; return any other value unchanged."""
     try:
         read = OverridesParser.create().parse_override(f"key={value}").value()
     except HydraException:
-        return value  # Hydra's own error names what is wrong
+        return value  # Hydra will report the syntax error itself
     return f"'{value}'" if read is None or isinstance(read, (bool, int, float)) else value
 
 
 def _as_typed(value: Any) -> Any:
-    """Return a value as the command line has it."""
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else value
+    """Return a value as a user would type it on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else value

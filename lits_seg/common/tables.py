@@ -1,4 +1,4 @@
-"""Rows of values as text: Markdown for people, CSV and JSON for programs."""
+"""Format values as text: Markdown for people, CSV and JSON for programs."""
 
 import csv
 import io
@@ -11,30 +11,29 @@ DASH = "–"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = False) -> str:
-    """Return a Markdown table whose columns also line up as plain text.
+    """Return a Markdown table whose columns are also aligned as plain text.
 
     Args:
         header: titles of the columns.
-        rows: cells, as many a row as the header has.
-        right: align all columns but the first to the right.
+        rows: rows with one cell per column.
+        right: align all columns except the first to the right.
     """
     widths = [max(3, *(len(cells[i]) for cells in (header, *rows))) for i in range(len(header))]
-    aligns = [str.ljust, *(str.rjust if right else str.ljust,) * (len(header) - 1)]
+    to_right = [right and i > 0 for i in range(len(header))]
     lines = [
-        [align(cell, width) for align, cell, width in zip(aligns, cells, widths, strict=True)]
+        [cells[i].rjust(width) if to_right[i] else cells[i].ljust(width) for i, width in enumerate(widths)]
         for cells in (header, *rows)
     ]
-    rule = ["---", *("--:" if right else "---",) * (len(header) - 1)]
-    rule = [mark.rjust(width, "-") for mark, width in zip(rule, widths, strict=True)]
+    rule = [("--:" if to_right[i] else "---").rjust(width, "-") for i, width in enumerate(widths)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
-    """Return CSV with a header.
+    """Return CSV text with a header.
 
     Args:
-        rows: values by column; the first row names the columns.
-        columns: names of the columns of a table without rows.
+        rows: values by column; the keys of the first row are the columns.
+        columns: header of a table without rows.
     """
     text = io.StringIO()
     table = csv.DictWriter(text, rows[0] if rows else columns)
@@ -44,24 +43,41 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> 
 
 
 def json_text(value: Any) -> str:
-    """Return JSON with full precision. NaN (not defined) becomes null, since JSON has no other word for it."""
+    """Return JSON text with full precision; NaN (not defined) becomes null, since JSON has no NaN."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a figure for a table; a dash if it is not defined."""
+    """Return a number for a table, or a dash if the number is None or NaN.
+
+    Args:
+        value: the number.
+        digits: digits after the point.
+    """
     return DASH if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def with_interval(value: float, interval: Sequence[float] | None, digits: int = 3) -> str:
-    """Return a figure and, if there is one, its interval."""
+    """Return a number and its interval, such as ``0.612 [0.540, 0.680]``.
+
+    Args:
+        value: the number.
+        interval: lower and upper bound; None: only the number is shown.
+        digits: digits after the point.
+    """
     if interval is None:
         return number(value, digits)
     return f"{number(value, digits)} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
 def signed(value: float, interval: Sequence[float] | None, digits: int = 3) -> str:
-    """Return a difference with its sign and, if there is one, its interval."""
+    """Return a difference and its interval with signs, such as ``+0.012 [-0.004, +0.030]``.
+
+    Args:
+        value: the difference; NaN is shown as a dash.
+        interval: lower and upper bound; None: only the difference is shown.
+        digits: digits after the point.
+    """
     if math.isnan(value):
         return DASH
     around = f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
@@ -69,7 +85,12 @@ def signed(value: float, interval: Sequence[float] | None, digits: int = 3) -> s
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a count and its noun: ``1 patient``, ``2 patients``."""
+    """Return a count with its noun, such as ``1 patient`` or ``2 patients``.
+
+    Args:
+        count: the count.
+        noun: the noun in the singular; its plural ends in s.
+    """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

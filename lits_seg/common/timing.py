@@ -1,4 +1,4 @@
-"""The one way to time a task: several passes, of which the fastest counts."""
+"""Time tasks: of several passes, the fastest counts."""
 
 import timeit
 from collections.abc import Callable, Hashable, Mapping
@@ -9,26 +9,28 @@ Task = Callable[[], object]
 
 
 def seconds(task: Task) -> float:
-    """Return the seconds of a single pass."""
+    """Return the time of a single pass in s."""
     return timeit.timeit(task, number=1)
 
 
 def fastest(task: Task, passes: int = 2) -> float:
-    """Return the seconds of the fastest pass: other work on the machine can only slow a pass down.
+    """Return the time of the fastest pass in s, since other work on the machine can only slow a pass down.
 
     Args:
-        task: called once a pass; a task on the GPU waits for the GPU itself.
-        passes: timed passes, after one that fills caches and starts threads.
+        task: called once per pass; a task on the GPU must synchronise itself.
+        passes: number of timed passes, after a warm-up pass.
     """
     return min(timeit.repeat(task, number=1, repeat=1 + passes)[1:])
 
 
 def fastest_in_turns(tasks: Mapping[Key, Task], passes: int = 2) -> dict[Key, float]:
-    """Return the seconds of each task's fastest pass, timed in turns so that other work meets all tasks alike.
+    """Return the time of each task's fastest pass in s.
+
+    The tasks take turns, so that other work on the machine affects all tasks alike.
 
     Args:
-        tasks: see ``fastest``.
-        passes: timed passes of each task, after one that does not count.
+        tasks: the tasks, see ``fastest``.
+        passes: number of timed passes of each task, after a warm-up pass.
     """
     turns = [{key: seconds(task) for key, task in tasks.items()} for _ in range(1 + passes)]
     return {key: min(turn[key] for turn in turns[1:]) for key in tasks}

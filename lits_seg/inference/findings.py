@@ -14,7 +14,7 @@ from lits_seg.data.layouts import is_phantom
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.metrics.lesions import measure
-from lits_seg.runs.provenance import NO_DEVICE, provenance
+from lits_seg.runs.provenance import PERMITTED_USE, provenance
 
 DEFINITIONS = (
     "lesions: pieces that connect by faces; diameter: the largest distance, in 3-D, between two points of the "
@@ -149,7 +149,7 @@ def ct_report(
     lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * ct.voxel_ml
     liver_ml = sum(int(np.count_nonzero(part)) for part in labels) * ct.voxel_ml if liver_known else None
     return CtReport(
-        research_use_only=NO_DEVICE,
+        research_use_only=PERMITTED_USE,
         ct=str(ct.path),
         synthetic=is_phantom(ct.path.parent) or None,
         shape=tuple(ct.shape),

@@ -1,6 +1,6 @@
-"""The score: LiTS's metrics and the paper's, of whole volumes at the labels' own resolution.
+"""The metrics of LiTS and of the paper, computed on whole volumes at the labels' own resolution.
 
-Lesion is label 2; liver is label 1 or 2 (lesions are liver), as the LiTS challenge has it.
+As in the LiTS challenge, lesion is label 2 and liver is label 1 or 2: lesions belong to the liver.
 """
 
 from lits_seg.metrics.overlap import SCORES, case_scores, global_dice, liver_predicted, summarise

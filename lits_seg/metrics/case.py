@@ -1,4 +1,4 @@
-"""All scores of one patient, computed from two masks."""
+"""Score one patient: all scores of a predicted mask and a reference mask."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Quality:
-    """Overlap and distances of two masks: see ``LesionScores``. All NaN by default: not defined."""
+    """Overlap and surface distances of two masks, see ``LesionScores``; NaN means not defined."""
 
     dice: float = NAN
     jaccard: float = NAN
@@ -47,10 +47,10 @@ def score_case(
         reference: LiTS labels ``(S, H, W)`` uint8.
         spacing: size of a voxel in mm along x (W), y (H), z (S).
         case: name of the patient.
-        voxel_ml: volume of a voxel in mL (``Grid.voxel_ml``); None: of a box with these sides.
+        voxel_ml: volume of a voxel in mL (``Grid.voxel_ml``); None: the product of the sides in ``spacing``.
 
     Returns:
-        All scores; NaN if a score is not defined for this patient.
+        All scores; a score that is not defined for this patient is NaN.
     """
     lesion = count_voxels(predicted, reference, LOWEST_LABEL["lesion"])
     liver = count_voxels(predicted, reference, LOWEST_LABEL["liver"])
@@ -71,12 +71,18 @@ def score_case(
 
 
 def box_ml(spacing: Spacing) -> float:
-    """Return the volume in mL of a box with these sides in mm."""
+    """Return the volume in mL of a box whose sides are given in mm."""
     return math.prod(spacing) / 1000
 
 
 def count_voxels(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> VoxelCounts:
-    """Count the voxels ``(S, H, W)`` of at least ``lowest`` in both, in the prediction, in the reference."""
+    """Count the voxels of a structure in two masks.
+
+    Args:
+        predicted: LiTS labels ``(S, H, W)``.
+        reference: LiTS labels ``(S, H, W)``.
+        lowest: lowest label of the structure, see ``LOWEST_LABEL``.
+    """
     counts = np.zeros(3, np.int64)
     for found_slice, true_slice in zip(predicted, reference, strict=True):  # fastest slice by slice
         found, true = found_slice >= lowest, true_slice >= lowest
@@ -85,7 +91,13 @@ def count_voxels(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> V
 
 
 def quality(predicted: np.ndarray, reference: np.ndarray, spacing: Spacing) -> Quality:
-    """Score two masks ``(S, H, W)`` of bool that are not empty; ``spacing`` in mm along x, y, z."""
+    """Score two masks that are not empty.
+
+    Args:
+        predicted: mask ``(S, H, W)``, bool.
+        reference: mask ``(S, H, W)``, bool.
+        spacing: size of a voxel in mm along x (W), y (H), z (S).
+    """
     both, found, true = (int(np.count_nonzero(mask)) for mask in (predicted & reference, predicted, reference))
     jaccard = both / (found + true - both)
     return Quality(
@@ -146,7 +158,7 @@ def _burden(lesion: VoxelCounts, liver: VoxelCounts, has_liver: bool) -> TumourB
 
 
 def _box(predicted: np.ndarray, reference: np.ndarray, lowest: int) -> Box:
-    """Return the box around a structure in both masks; a box of one voxel if neither has the structure."""
+    """Return the box around a structure in both masks; a box of one voxel if the structure is in neither."""
     parts = [box for labels in (predicted, reference) if (box := label_box(labels, lowest)) is not None]
     return box_around(parts or [(slice(0, 1),) * 3])
 

@@ -1,4 +1,4 @@
-"""Voxels counted slice by slice: a metric whose counts are summed over ranks."""
+"""A metric that counts voxels slice by slice and sums the counts over ranks."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,13 @@ from lits_seg.metrics.overlap import LOWEST_LABEL
 
 
 class VolumeOverlap(Metric):
-    """Counts voxels per patient, from slices in any order and on any rank.
+    """Voxel counts per patient, from slices in any order and on any rank.
 
-    ``update`` takes LiTS labels ``(B, H, W)``, predicted and true, and the patients' numbers ``(B,)``.
-    ``compute`` returns ``(patients, structures, 3)`` int64: voxels in both, in the prediction, in the truth.
-    Only these counts are kept, so memory does not grow with the volumes, and summing them over ranks is exact.
+    Only counts are kept: memory does not grow with the volumes, and the sum over ranks is exact.
+
+    Args:
+        patients: number of patients.
+        structures: names in ``LOWEST_LABEL``.
     """
 
     full_state_update = False
@@ -27,13 +29,19 @@ class VolumeOverlap(Metric):
         self.add_state("counts", zeros, dist_reduce_fx="sum")
 
     def update(self, predicted: Tensor, truth: Tensor, patient: Tensor) -> None:
-        """Add the voxels of a batch of slices."""
+        """Add the voxels of a batch of slices.
+
+        Args:
+            predicted: LiTS labels ``(B, H, W)`` of the prediction.
+            truth: LiTS labels ``(B, H, W)`` of the reference.
+            patient: index of each slice's patient, ``(B,)``.
+        """
         for number, structure in enumerate(self.structures):
             inside, true = predicted >= LOWEST_LABEL[structure], truth >= LOWEST_LABEL[structure]
-            # 32 bits hold a slice's voxels, and their sum is a dozen times as fast as that of 64 bits.
+            # 32 bits are enough for one slice, and the sum is a dozen times as fast as with 64 bits.
             voxels = [mask.flatten(1).sum(dim=1, dtype=torch.int32) for mask in (inside & true, inside, true)]
             self.counts[:, number].index_add_(0, patient, torch.stack(voxels, dim=-1).long())
 
     def compute(self) -> Tensor:
-        """Return the counts ``(patients, structures, 3)`` int64."""
+        """Return voxels in both masks, in the prediction, in the reference: ``(patients, structures, 3)``, int64."""
         return self.counts.clone()

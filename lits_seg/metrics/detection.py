@@ -1,4 +1,4 @@
-"""Which lesions were found: predicted and reference lesions matched as LiTS does."""
+"""Match predicted lesions with reference lesions as LiTS does, and count those found, false and missed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ OVERLAPS = (0.5, 0.0)
 
 @dataclass(frozen=True)
 class Pair:
-    """Reference lesions that count as one, the predicted lesions that belong to them (or none), and their IoU."""
+    """Matched lesions.
+
+    Args:
+        reference: numbers of the reference lesions, which are merged if there are several.
+        predicted: numbers of the predicted lesions matched with them; empty if they were missed.
+        iou: intersection over union of both, in [0, 1].
+    """
 
     reference: tuple[int, ...]
     predicted: tuple[int, ...]
@@ -21,18 +27,18 @@ class Pair:
 
 
 def match_lesions(reference: np.ndarray, predicted: np.ndarray) -> list[Pair]:
-    """Match lesions as LiTS's scoring program does since its correction in 2018.
+    """Match lesions like LiTS's scoring program after its correction in 2018.
 
-    Reference lesions whose largest overlap is with the same prediction are merged. Then each prediction goes to the
-    merged reference that it overlaps most; predictions of the same reference are merged. Of equal overlaps the lower
-    number counts.
+    First, reference lesions whose largest overlap is with the same prediction are merged. Then each prediction is
+    assigned to the merged reference with the largest overlap, and predictions of the same reference are merged. If
+    overlaps are equal, the lower number wins.
 
     Args:
         reference: components ``(S, H, W)`` numbered from 1.
         predicted: components ``(S, H, W)`` numbered from 1.
 
     Returns:
-        Pairs; every reference lesion is in exactly one.
+        Pairs; every reference lesion is in exactly one pair.
     """
     sizes, predicted_sizes = (cc3d.statistics(numbered)["voxel_counts"] for numbered in (reference, predicted))
     lesion, prediction, voxels = _overlaps(reference, predicted)
@@ -50,15 +56,15 @@ def match_lesions(reference: np.ndarray, predicted: np.ndarray) -> list[Pair]:
 
 
 def detection(pairs: Sequence[Pair], predictions: int, overlap: float) -> DetectionCounts:
-    """Count the lesions of one patient that were found, false, and missed.
+    """Count one patient's found, false and missed lesions.
 
-    A reference lesion is found if the IoU of its pair is above ``overlap``. Merged reference lesions count one by one.
-    A prediction that belongs to no found pair is false.
+    A reference lesion is found if the IoU of its pair is above ``overlap``. Merged reference lesions are counted
+    separately. A prediction in no found pair is false.
 
     Args:
-        pairs: from ``match_lesions``.
+        pairs: result of ``match_lesions``.
         predictions: number of predicted lesions.
-        overlap: threshold of the IoU.
+        overlap: threshold of the IoU, in [0, 1).
     """
     detected = [pair for pair in pairs if pair.iou > overlap]
     found = sum(len(pair.reference) for pair in detected)
@@ -70,16 +76,16 @@ def detection(pairs: Sequence[Pair], predictions: int, overlap: float) -> Detect
 
 
 def _overlaps(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the numbers of the lesions that overlap, and their common voxels: three arrays of one length."""
+    """Return the reference, the prediction and the common voxels of each overlapping pair of lesions, ``(pairs,)``."""
     inside = (reference > 0) & (predicted > 0)
-    # Each pair of lesions as one number, since np.unique(axis=1) would sort rows of bytes.
+    # Each pair is encoded as a single number, since np.unique(axis=1) is slow: it sorts rows of bytes.
     width = int(predicted.max(initial=0)) + 1
     pairs, voxels = np.unique(reference[inside].astype(np.int64) * width + predicted[inside], return_counts=True)
     return pairs // width, pairs % width, voxels
 
 
 def _merged(owner: np.ndarray) -> np.ndarray:
-    """Return for each lesion the lowest number among the lesions of the same owner; its own if it has no owner."""
+    """Return each lesion's group: the lowest number of the lesions with the same owner, or its own without an owner."""
     first: dict[int, int] = {}
     merged = []
     for lesion, prediction in enumerate(owner.tolist()):
@@ -88,7 +94,7 @@ def _merged(owner: np.ndarray) -> np.ndarray:
 
 
 def _members(group_of: np.ndarray) -> dict[int, list[int]]:
-    """Return the numbers, from 1, that belong to each group."""
+    """Return the members of each group, numbered from 1."""
     groups: dict[int, list[int]] = {}
     for number, group in enumerate(group_of[1:].tolist(), start=1):
         groups.setdefault(group, []).append(number)
@@ -96,7 +102,7 @@ def _members(group_of: np.ndarray) -> dict[int, list[int]]:
 
 
 def _largest(items: np.ndarray, partners: np.ndarray, voxels: np.ndarray, count: int) -> np.ndarray:
-    """Return the partner that each item overlaps most, by the item's number; 0 if none."""
+    """Return the partner with which each item, by its number, has the largest overlap; 0 if there is no overlap."""
     order = np.lexsort((partners, -voxels, items))
     first, place = np.unique(items[order], return_index=True)
     found = np.zeros(count, np.int64)

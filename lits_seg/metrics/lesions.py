@@ -1,4 +1,4 @@
-"""Measure lesions: the connected pieces of a mask, their volumes and diameters."""
+"""Measure lesions, the connected components of a mask: their volumes and diameters."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-import scipy  # imports its parts on first use, so that no help text waits for them
+import scipy  # imports submodules on first use, which keeps --help fast
 from nibabel.affines import apply_affine
 
 Box = tuple[slice, ...]
@@ -17,9 +17,14 @@ FACES = 0.5 * np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1),
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected piece of a mask.
+    """A connected component of a lesion mask.
 
-    ``slices``: first and last slice with the lesion; ``largest``: the slice with the most voxels of the lesion.
+    Args:
+        volume_ml: volume in mL.
+        diameter_mm: largest diameter in mm, see ``measure``.
+        slices: first and last slice that show the lesion.
+        largest: slice with the most voxels of the lesion.
+        centre_mm: centroid in mm.
     """
 
     volume_ml: float
@@ -30,7 +35,7 @@ class Lesion:
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the pieces of a mask ``(S, H, W)`` that connect by faces (6-neighbourhood), from 1; return their count."""
+    """Label the components of a mask ``(S, H, W)`` from 1 by 6-connectivity (faces); return also their count."""
     return cc3d.connected_components(mask, connectivity=6, return_N=True, binary_image=True)
 
 
@@ -39,13 +44,13 @@ def label_box(labels: np.ndarray, lowest: int) -> Box | None:
 
     Args:
         labels: ``(S, H, W)``.
-        lowest: the lowest label that counts.
+        lowest: lowest label of the structure.
 
     Returns:
-        A slice per axis; None if no voxel counts.
+        A slice per axis; None if there is no such voxel.
     """
     inside = [np.zeros(size, bool) for size in labels.shape]
-    for number, labels_of_slice in enumerate(labels):  # one by one, to save memory
+    for number, labels_of_slice in enumerate(labels):  # slice by slice, to save memory
         mask = labels_of_slice >= lowest
         rows = mask.any(axis=1)
         if rows.any():
@@ -63,25 +68,25 @@ def box_around(parts: Iterable[Box]) -> Box:
 
 
 def boxes(numbered: np.ndarray) -> Sequence[Box]:
-    """Return the box of each component, that of component 1 first."""
+    """Return the box of each component, in the order of their numbers from 1."""
     return cc3d.statistics(numbered)["bounding_boxes"][1:]
 
 
 def measure(labels: np.ndarray, affine: np.ndarray, voxel_ml: float, most: int = LISTED) -> tuple[int, list[Lesion]]:
     """Count the lesions of LiTS labels and measure the largest of them.
 
-    A volume is the number of voxels times ``voxel_ml``. A diameter is the largest distance, in any direction, between
-    two vertices of the surface mesh, which lie on the faces of the outermost voxels (the maximum 3D diameter of the
-    Image Biomarker Standardisation Initiative). The diameter of one voxel is therefore its longest edge.
+    A volume is the number of voxels times ``voxel_ml``. A diameter is the largest distance between two vertices of the
+    surface mesh (the maximum 3D diameter of the Image Biomarker Standardisation Initiative). The vertices are the
+    centres of the faces of the outermost voxels. The diameter of a single voxel is therefore its longest edge.
 
     Args:
         labels: LiTS labels ``(S, H, W)``.
-        affine: from ``(column, row, slice)`` to mm.
+        affine: ``(4, 4)``, from ``(column, row, slice)`` to mm.
         voxel_ml: volume of a voxel in mL.
-        most: how many lesions to measure.
+        most: largest number of lesions to measure.
 
     Returns:
-        The number of lesions, and at most ``most`` of them, the largest first.
+        The number of all lesions, and the measured lesions, largest first.
     """
     around = label_box(labels, 2)
     if around is None:
@@ -109,15 +114,20 @@ def measure(labels: np.ndarray, affine: np.ndarray, voxel_ml: float, most: int =
 
 
 def diameter(lesion: np.ndarray, affine: np.ndarray) -> float:
-    """Return the largest distance in mm within one lesion ``(S, H, W)``; see ``measure``."""
-    # Only the ends of a row of voxels can be corners of the hull.
+    """Return the diameter of a lesion in mm, as defined in ``measure``.
+
+    Args:
+        lesion: mask ``(S, H, W)`` of one lesion.
+        affine: ``(4, 4)``, from ``(column, row, slice)`` to mm.
+    """
+    # Only the ends of a row of voxels can be vertices of the convex hull.
     ends = np.zeros_like(lesion)
     slices, rows = np.nonzero(lesion.any(axis=2))
     lines = lesion[slices, rows]
     ends[slices, rows, lines.argmax(axis=1)] = True
     ends[slices, rows, lesion.shape[2] - 1 - lines[:, ::-1].argmax(axis=1)] = True
     corners = np.argwhere(ends)[:, ::-1]
-    with suppress(scipy.spatial.QhullError):  # voxels in one plane or line have no hull before their faces are added
+    with suppress(scipy.spatial.QhullError):  # voxels in a plane or line have no hull until their faces are added
         corners = corners[scipy.spatial.ConvexHull(corners).vertices]
     points = (corners[:, None] + FACES).reshape(-1, 3) @ affine[:3, :3].T
     return float(scipy.spatial.distance.pdist(points[scipy.spatial.ConvexHull(points).vertices]).max())

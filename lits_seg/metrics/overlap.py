@@ -1,6 +1,6 @@
-"""Overlap of voxels, per patient and of all patients together.
+"""Score the overlap of voxels, per patient and for all patients together.
 
-Edge cases: a patient scores 1 if truth and prediction are both empty, 0 if exactly one of them is.
+A patient scores 1 if reference and prediction are both empty, and 0 if exactly one of them is empty.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ SCORES = {
 
 
 def liver_predicted(lesion: ArrayLike, liver: ArrayLike) -> np.ndarray:
-    """Return whether each patient's prediction has a voxel of value 1: LiTS scores 0 for a liver without one.
+    """Return whether each patient's prediction contains a voxel of value 1; without any, LiTS scores the liver 0.
 
     Args:
-        lesion: counts ``(patients, 3)``: voxels in both masks, in the prediction, in the truth.
-        liver: counts ``(patients, 3)`` of the liver with its lesions.
+        lesion: counts ``(patients, 3)``: voxels in both masks, in the prediction, in the reference.
+        liver: the same counts ``(patients, 3)`` of the liver with its lesions.
 
     Returns:
         Booleans ``(patients,)``.
@@ -29,16 +29,16 @@ def liver_predicted(lesion: ArrayLike, liver: ArrayLike) -> np.ndarray:
 
 
 def case_scores(counts: ArrayLike, predicted: ArrayLike = True) -> dict[str, np.ndarray]:
-    """Return the scores of each patient, as float64 ``(patients,)``, all in [0, 1].
+    """Return the scores of each patient, float64 ``(patients,)`` in [0, 1]. A is the reference, B the prediction.
 
     - ``dice``: 2|A∩B| / (|A| + |B|).
-    - ``jaccard``: |A∩B| / |A∪B|; what the paper's text (V.B) defines and calls Dice.
-    - ``paper_symbols``: |A∩B| / (|A| + |B| - |A|) = |A∩B| / |B|, A the truth and B the prediction; what its
-      formula (VI) says. It is the precision: a prediction of one true voxel scores 1.
+    - ``jaccard``: |A∩B| / |A∪B|. The paper's text (V.B) defines this ratio and calls it Dice.
+    - ``paper_symbols``: |A∩B| / (|A| + |B| - |A|) = |A∩B| / |B|. The paper's formula (VI) says this. The ratio is the
+      precision: a prediction of a single correct voxel scores 1.
 
     Args:
-        counts: ``(patients, 3)``: voxels in both masks, in the prediction, in the truth.
-        predicted: ``(patients,)``; False scores 0. For the liver, see ``liver_predicted``.
+        counts: ``(patients, 3)``: voxels in both masks, in the prediction, in the reference.
+        predicted: booleans ``(patients,)``; a patient with False scores 0. For the liver, see ``liver_predicted``.
     """
     both, inside, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     empty = (inside + true) == 0
@@ -54,12 +54,17 @@ def case_scores(counts: ArrayLike, predicted: ArrayLike = True) -> dict[str, np.
 
 
 def global_dice(counts: ArrayLike) -> float:
-    """Return the Dice of all patients' voxels together, from counts ``(patients, 3)``; 0 if all masks are empty."""
+    """Return the Dice of the pooled voxels of all patients, from counts ``(patients, 3)``; 0 if all masks are empty."""
     both, inside, true = np.asarray(counts, np.float64).sum(axis=0)
     return float(2 * both / max(inside + true, 1))
 
 
 def summarise(counts: ArrayLike, predicted: ArrayLike = True) -> dict[str, float]:
-    """Return the means of ``case_scores`` over patients, and ``dice_global``; arguments as for ``case_scores``."""
+    """Return the means of ``case_scores`` over patients, and ``dice_global``.
+
+    Args:
+        counts: see ``case_scores``.
+        predicted: see ``case_scores``.
+    """
     means = {name: float(values.mean()) for name, values in case_scores(counts, predicted).items()}
     return {**means, "dice_global": global_dice(counts)}

@@ -1,19 +1,20 @@
-"""The scores of one patient, as records: written to ``result.json`` and ``evaluation.json``, read from both.
+"""Records of one patient's scores, as ``result.json`` and ``evaluation.json`` contain them.
 
-NaN means that a score is not defined for this patient; JSON has null in its place.
+NaN means that a score is not defined for this patient. JSON files contain null instead.
 """
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-# Whole for a single run; the mean of several seeds need not be.
+# A whole number for a single run, but not always for the mean of several seeds.
 Count = int | float
 
-IOU_OVER_HALF, IOU_OVER_ZERO = "iou>0.5", "iou>0"
+IOU_OVER_HALF = "iou>0.5"
+IOU_OVER_ZERO = "iou>0"
 
 
 class VoxelCounts(NamedTuple):
-    """Numbers of voxels of a structure: in both masks, in the prediction, in the reference."""
+    """Voxels of a structure: in both masks, in the prediction, in the reference."""
 
     both: Count
     predicted: Count
@@ -22,7 +23,7 @@ class VoxelCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Voxels:
-    """Voxels of each structure. Lesions belong to the liver."""
+    """Voxel counts of each structure; lesions also count as liver."""
 
     lesion: VoxelCounts
     liver: VoxelCounts
@@ -30,12 +31,12 @@ class Voxels:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Overlap of the lesion's voxels; no unit, in [0, 1].
+    """Overlap of the reference A and the prediction B, without unit, in [0, 1].
 
     Args:
         dice: 2|A∩B| / (|A| + |B|).
-        jaccard: |A∩B| / |A∪B|; the paper's Dice by its words.
-        paper_symbols: |A∩B| / |B| with B the prediction; the paper's Dice by its symbols.
+        jaccard: |A∩B| / |A∪B|, which the paper's text calls Dice.
+        paper_symbols: |A∩B| / |B|, which the paper's formula says.
         voe: volumetric overlap error, 1 - jaccard.
     """
 
@@ -47,15 +48,16 @@ class Overlap:
 
 @dataclass(frozen=True)
 class LiverScores(Overlap):
-    """Overlap of the liver, its relative volume difference and the distances between both surfaces.
+    """Overlap, relative volume difference and surface distances of the liver with its lesions.
 
-    Without a voxel of value 1 in the prediction no liver was predicted: overlaps are 0, ``voe`` is 1, the rest NaN.
+    If the prediction contains no voxel of value 1, no liver was predicted. Then all overlaps are 0, ``voe`` is 1, and
+    the other scores are NaN.
 
     Args:
-        rvd: (|P| - |R|) / |R|.
+        rvd: relative volume difference, (|B| - |A|) / |A|.
         assd: mean surface distance in mm.
         rmsd: root mean square surface distance in mm.
-        msd: largest surface distance in mm.
+        msd: maximum surface distance in mm.
     """
 
     rvd: float
@@ -75,13 +77,13 @@ class DetectionCounts:
 
 @dataclass(frozen=True)
 class Detection:
-    """Which lesions were found.
+    """Detection of lesions.
 
     Args:
-        references: lesions in the reference.
-        predictions: lesions in the prediction.
-        over_half: counts if a lesion is found with an IoU above 0.5.
-        over_zero: counts if a lesion is found with any overlap.
+        references: number of lesions in the reference.
+        predictions: number of lesions in the prediction.
+        over_half: counts if an IoU above 0.5 means found.
+        over_zero: counts if any overlap means found.
     """
 
     references: Count
@@ -90,26 +92,31 @@ class Detection:
     over_zero: DetectionCounts = field(metadata={"key": IOU_OVER_ZERO})
 
     def by_overlap(self) -> dict[str, DetectionCounts]:
-        """Return the counts by the name of their threshold."""
+        """Return the counts for each threshold, by its name."""
         return {IOU_OVER_HALF: self.over_half, IOU_OVER_ZERO: self.over_zero}
 
 
 @dataclass(frozen=True)
 class LesionScores:
-    """A reference lesion, or several that LiTS merges, and the predicted lesions that belong to it.
+    """Scores of a reference lesion, or of several merged ones, and the predicted lesions matched with it.
 
-    The scores from ``dice`` on are NaN unless ``iou`` is above 0.5.
+    All scores after ``predicted_ml`` are NaN unless ``iou`` is above 0.5.
 
     Args:
-        merged_references: number of reference lesions merged into this one.
-        merged_predictions: number of predicted lesions that belong to it; 0 if none.
-        iou: intersection over union of both.
-        first_slice: lowest axial slice that shows either; slice 0 is the lowest of the volume.
-        last_slice: highest axial slice that shows either.
+        merged_references: number of reference lesions that are merged.
+        merged_predictions: number of predicted lesions that are matched; 0 if the lesion was missed.
+        iou: intersection over union of reference and prediction, in [0, 1].
+        first_slice: lowest axial slice that shows reference or prediction; slice 0 is the lowest of the volume.
+        last_slice: highest axial slice that shows reference or prediction.
         reference_ml: volume in mL of the reference.
         predicted_ml: volume in mL of the prediction.
-        dice: as in ``Overlap``, of this lesion alone; so are ``jaccard`` and ``voe``.
-        rvd: as in ``LiverScores``; so are the distances ``assd``, ``rmsd`` and ``msd`` in mm.
+        dice: see ``Overlap``; here of this lesion alone.
+        jaccard: see ``Overlap``.
+        voe: see ``Overlap``.
+        rvd: see ``LiverScores``.
+        assd: see ``LiverScores``, in mm.
+        rmsd: see ``LiverScores``, in mm.
+        msd: see ``LiverScores``, in mm.
     """
 
     merged_references: int
@@ -130,7 +137,13 @@ class LesionScores:
 
 @dataclass(frozen=True)
 class TumourBurden:
-    """Lesion voxels / liver voxels; NaN without a liver. ``error`` is ``predicted`` - ``reference``."""
+    """Tumour burden: lesion voxels / liver voxels, in [0, 1]; NaN without a liver.
+
+    Args:
+        reference: tumour burden of the reference.
+        predicted: tumour burden of the prediction.
+        error: ``predicted`` - ``reference``.
+    """
 
     reference: float
     predicted: float
@@ -144,12 +157,12 @@ class CaseScores:
     Args:
         case: name of the patient.
         spacing: size of a voxel in mm along x (columns), y (rows), z (slices).
-        voxels: counted voxels.
+        voxels: voxel counts of lesions and liver.
         lesion: overlap of all lesions together.
-        detection: lesions found, false and missed.
-        lesions: one entry for each reference lesion, or for several merged ones.
+        detection: found, false and missed lesions.
+        lesions: scores of each reference lesion; merged lesions share an entry.
         liver: scores of the liver with its lesions.
-        tumour_burden: lesion / liver.
+        tumour_burden: tumour burden of both masks.
         voxel_ml: volume of a voxel in mL; NaN in files of earlier versions (``read_result`` fills it in).
     """
 
@@ -165,7 +178,7 @@ class CaseScores:
 
 
 def flat_case(case: CaseScores) -> dict[str, Any]:
-    """Return one patient as a row of a table: ``part_name``, with volumes in mL."""
+    """Return one patient's scores as a table row: columns are named ``part_score``; volumes are in mL."""
     row: dict[str, Any] = {"case": case.case}
     for part, voxels, scores in (("lesion", case.voxels.lesion, case.lesion), ("liver", case.voxels.liver, case.liver)):
         row[f"{part}_reference_ml"] = voxels.reference * case.voxel_ml

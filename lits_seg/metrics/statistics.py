@@ -1,7 +1,7 @@
-"""Scores of many patients: means and pooled figures with intervals, and two programs on the same patients.
+"""Statistics of many patients: means and pooled figures with intervals, and paired comparisons of two programs.
 
-Every figure is a ratio of two sums over patients: the second sum of a mean counts patients, that of a global Dice sums
-voxels. So one bootstrap serves all figures.
+Every figure is a ratio of two sums over patients. The denominator of a mean counts patients; the denominator of a
+global Dice counts voxels. A single bootstrap therefore serves all figures.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Figure:
-    """Σ ``over`` / Σ ``under`` of patients ``(patients,)``; a patient without a value has 0 in both.
+    """A figure of a data set: the ratio Σ ``over`` / Σ ``under`` of two sums over patients.
 
     Args:
-        over: each patient's part of the first sum.
-        under: each patient's part of the second sum.
-        root: take the square root (RMSE).
-        empty: the value if Σ ``under`` is 0.
-        better: 1 if more is better, -1 if less is; 0: nearer to zero is.
-        per_case: a mean over patients, who can then be compared one by one.
+        over: each patient's part of the numerator, ``(patients,)``; 0 for a patient without a value.
+        under: each patient's part of the denominator, ``(patients,)``; 0 for a patient without a value.
+        root: take the square root of the ratio (RMSE).
+        empty: value of the figure if the denominator is 0.
+        better: 1 if higher values are better, -1 if lower values are, 0 if values nearer to zero are.
+        per_case: whether the figure is a mean over patients, so that patients can be compared one by one.
     """
 
     over: np.ndarray
@@ -39,23 +39,23 @@ class Figure:
     per_case: bool = True
 
     def value(self, drawn: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return the value of all patients or, for indices ``(resamples, patients)``, of each resample."""
+        """Return the value for all patients or, given indices ``(resamples, patients)``, for each resample."""
         over, under = self.over[drawn].sum(axis=-1), self.under[drawn].sum(axis=-1)
         ratio = np.divide(over, under, out=np.full(np.shape(over), self.empty), where=under != 0)
         return np.sqrt(ratio) if self.root else ratio
 
     def cases(self) -> np.ndarray:
-        """Return each patient's own value; NaN if a patient has none."""
+        """Return each patient's value; NaN for a patient without a value."""
         return np.where(self.under != 0, self.over, np.nan)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure of a data set.
+    """An estimated figure of a data set.
 
     Args:
-        value: of all patients; NaN if it is defined for none.
-        interval: 95 %, by resampling patients; None for one patient, or if no resample has a value.
+        value: value for all patients; NaN if the figure is defined for no patient.
+        interval: 95 % interval from resampled patients; None for a single patient, or if no resample has a value.
         undefined: number of patients without a value.
     """
 
@@ -69,12 +69,12 @@ class PairedTest:
     """Two programs compared patient by patient.
 
     Args:
-        p: two-sided permutation test of the mean difference (each patient's sign flipped or not; exact for few
-            patients); None for fewer than two patients.
-        wins_a: patients for whom the first program is better.
-        wins_b: patients for whom the second program is better.
-        ties: patients for whom both are equal.
-        patients: patients for whom both have a value.
+        p: p-value of a two-sided permutation test of the mean difference, which flips the signs of patients; exact for
+            few patients. None for fewer than two patients.
+        wins_a: number of patients for whom the first program is better.
+        wins_b: number of patients for whom the second program is better.
+        ties: number of patients for whom both programs are equal.
+        patients: number of patients for whom both programs have a value.
     """
 
     p: float | None
@@ -86,14 +86,14 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of two programs on the same patients.
+    """The difference of two programs in a figure, on the same patients.
 
     Args:
         a: value of the first program; NaN if not defined.
         b: value of the second program; NaN if not defined.
-        difference: a - b.
-        interval: of the difference, 95 %, by resampling patients; None as in ``Estimate``.
-        test: None for a pooled figure, since its patients cannot be compared one by one.
+        difference: ``a`` - ``b``.
+        interval: 95 % interval of the difference from resampled patients; None as in ``Estimate``.
+        test: paired test; None for a pooled figure, whose patients cannot be compared one by one.
     """
 
     a: float
@@ -107,9 +107,9 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: 
     """Return the percentile bootstrap interval of the mean over patients.
 
     Args:
-        values: one for each patient.
-        confidence: of the interval, in (0, 1).
-        seed: of the 10,000 resamples.
+        values: a value per patient.
+        confidence: confidence level, in (0, 1).
+        seed: seed of the 10,000 resamples.
 
     Returns:
         The interval; None for a single patient.
@@ -119,11 +119,11 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: 
 
 
 def interval(resampled: np.ndarray, confidence: float = 0.95) -> Interval | None:
-    """Return percentiles of a figure's resamples.
+    """Return the percentile interval of a figure's resamples.
 
     Args:
-        resampled: values ``(resamples,)``; those that are not finite are left out.
-        confidence: of the interval, in (0, 1).
+        resampled: values ``(resamples,)``; values that are not finite are ignored.
+        confidence: confidence level, in (0, 1).
 
     Returns:
         The interval; None if no resample has a value.
@@ -136,7 +136,7 @@ def interval(resampled: np.ndarray, confidence: float = 0.95) -> Interval | None
 
 
 def figures(cases: Sequence[CaseScores]) -> dict[str, Figure]:
-    """Return all figures of a data set, by name."""
+    """Return all figures of a data set by name."""
     found = _overlap_figures(cases, "lesion", ("voe",))
     for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
         counts = [case.detection.by_overlap()[overlap] for case in cases]
@@ -158,10 +158,10 @@ def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Est
 
     Args:
         cases: the patients.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Returns:
-        Estimates by name. ``tumour_burden/max_error``, an extreme, has no interval.
+        Estimates by name. ``tumour_burden/max_error`` has no interval, since it is an extreme.
     """
     drawn = _draw(len(cases), seed)
     summary = {}
@@ -175,15 +175,17 @@ def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Est
 
 
 def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 0) -> dict[str, Difference]:
-    """Compare two programs on the same patients. Means leave out patients for whom either has no value.
+    """Compare two programs on the same patients.
+
+    Means ignore patients for whom either program has no value.
 
     Args:
-        a: the first program's patients.
-        b: the second program's, in the same order.
-        seed: of the resamples and permutations.
+        a: scores of the first program.
+        b: scores of the second program, with the patients in the same order.
+        seed: seed of the resamples and permutations.
 
     Returns:
-        Differences by the name of the figure.
+        Differences by name of the figure.
     """
     drawn = _draw(len(a), seed)
     compared = {}
@@ -250,6 +252,6 @@ def _better(name: str) -> int:
 
 
 def _draw(patients: int, seed: int) -> np.ndarray:
-    """Draw the patients of each resample, ``(resamples, patients)``; no resample of a single patient."""
+    """Draw the patients of each resample, ``(resamples, patients)``; draw no resample of a single patient."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, patients, (RESAMPLES if patients > 1 else 0, patients))

@@ -1,4 +1,4 @@
-"""The networks: ``forward(images (B, C, H, W)) -> logits (B, K, H, W)``, plain ``nn.Module`` all of them."""
+"""Networks: plain ``nn.Module`` classes that map images ``(B, C, H, W)`` to logits ``(B, K, H, W)``."""
 
 from lits_seg.models.strided import StridedUNet
 from lits_seg.models.unet import DSCUNet, UNet, UShape

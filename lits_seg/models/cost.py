@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-accumulates and time of one slice."""
+"""Measure the cost of a network: parameters, multiply-accumulates, and time for one slice."""
 
 import os
 import platform
@@ -14,31 +14,37 @@ from lits_seg.common.timing import fastest
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Learnable numbers of a network."""
+    """Return the number of learnable parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def count_macs(network: nn.Module, channels: int = 1, size: int = 256) -> int:
-    """Multiply-accumulates of the convolutions for one image ``(1, channels, size, size)``."""
+    """Count the multiply-accumulates of the convolutions for one image.
+
+    Args:
+        network: any network; its mode and weights stay unchanged.
+        channels: channels of the image ``(1, channels, size, size)``.
+        size: side of the image in pixels.
+    """
     counter = FlopCounterMode(display=False)
     image = torch.zeros(1, channels, size, size, device=next(network.parameters()).device)
     was_training = network.training
     with torch.no_grad(), counter:
         network.eval()(image)
     network.train(was_training)
-    # PyTorch counts a multiplication and an addition as two.
+    # PyTorch counts a multiply-accumulate as two operations.
     return counter.get_total_flops() // 2
 
 
 def measure_latency(network: nn.Module, device: str, channels: int = 1, size: int = 256, passes: int = 10) -> float:
-    """Return the milliseconds for one image in 32 bits.
+    """Return the time for one image in milliseconds, in 32 bits.
 
     Args:
-        network: is copied, and not changed.
+        network: the network; a copy is measured.
         device: ``cpu`` or ``cuda``.
-        channels: of the image ``(1, channels, size, size)``.
+        channels: channels of the image ``(1, channels, size, size)``.
         size: side of the image in pixels.
-        passes: the fastest counts, since other work on the machine can only make a pass slower.
+        passes: number of timed passes. The fastest counts, since other work on the machine can only slow a pass down.
     """
     copy = deepcopy(network).to(device).eval()
     image = torch.zeros(1, channels, size, size, device=device).contiguous(memory_format=torch.channels_last)
@@ -46,7 +52,7 @@ def measure_latency(network: nn.Module, device: str, channels: int = 1, size: in
 
 
 def processor() -> str:
-    """The processor's name (Linux), or its architecture, and its cores."""
+    """Return the processor's architecture, its name (only on Linux), and its number of cores."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = f"{platform.machine()}, {names[0]}" if names else platform.machine()

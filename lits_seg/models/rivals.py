@@ -1,4 +1,4 @@
-"""Networks of other packages that are not always there, under the names that ``conf/model`` gives all networks."""
+"""Networks of optional packages, with the argument names that ``conf/model`` uses for all networks."""
 
 from lits_seg.common.errors import InputError
 
@@ -10,9 +10,14 @@ except ImportError as error:
 
 
 class MobileNetUNet(Unet):
-    """segmentation_models.pytorch's UNet on a MobileNetV2 encoder (Sandler et al., 2018), never trained before.
+    """The UNet of segmentation_models.pytorch with a MobileNetV2 encoder (Sandler et al., 2018), not pretrained.
 
-    ``forward``: images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, H and W multiples of 32.
+    ``forward`` maps images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``. H and W must be multiples
+    of 32.
+
+    Args:
+        in_channels: channels of the images.
+        out_channels: number of classes.
     """
 
     def __init__(self, in_channels: int = 1, out_channels: int = 2) -> None:

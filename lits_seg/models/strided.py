@@ -1,4 +1,4 @@
-"""A light UNet of dense 3x3 convolutions that halves by stride and decodes at half resolution."""
+"""A light UNet of dense 3x3 convolutions that downsamples by stride and decodes at half resolution."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -12,10 +12,14 @@ from lits_seg.common.errors import InputError
 
 
 class ConvNormReLU(nn.Module):
-    """A 3x3 convolution, batch norm and a ReLU, with the input added before the ReLU if ``skip``.
+    """A 3x3 convolution, batch norm and a ReLU.
 
-    The identity of the skip folds exactly into the middle of the kernel at export: unlike a residual block of two
-    convolutions, it costs nothing where the network is used.
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the convolution.
+        skip: add the input before the ReLU. The export folds this identity exactly into the middle of the kernel.
+            Unlike the shortcut of a residual block, the skip therefore costs nothing at inference.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, skip: bool = False) -> None:
@@ -25,12 +29,12 @@ class ConvNormReLU(nn.Module):
         self.skip = skip
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)``."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
         mapped = self.norm(self.conv(features))
         return functional.relu(mapped + features if self.skip else mapped)
 
     def fold(self) -> None:
-        """Fold batch norm and skip into the convolution, in place: the same function in eval mode, one layer."""
+        """Fold batch norm and skip into the convolution, in place; the function in eval mode stays the same."""
         assert isinstance(self.norm, nn.BatchNorm2d)
         conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
         if self.skip:
@@ -43,7 +47,13 @@ class ConvNormReLU(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a shortcut around both (He et al., 2015).
 
-    With ``stride`` 2 the shortcut is an average pool and a 1x1 convolution (ResNet-D; He et al., 2018).
+    If the size or the number of channels changes, the shortcut is an average pool and a 1x1 convolution (ResNet-D; He
+    et al., 2018).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the first convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -60,29 +70,31 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)``."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
         return functional.relu(self.norm(self.conv(self.first(features))) + self.shortcut(features))
 
 
 class StridedUNet(nn.Module):
-    """An encoder that halves by stride, a decoder of one convolution a level, logits by a pixel shuffle.
+    """A UNet whose encoder downsamples by stride and whose decoder has one convolution per level.
 
-    No layer works at the image's own resolution: the first convolution halves it, and the last 1x1 convolution gives
-    four logits a class, which a pixel shuffle spreads over 2 x 2 pixels (Shi et al., 2016). Only dense 3x3
-    convolutions of few channels, which processors run at their full rate.
+    No layer works at full resolution. The first convolution halves the resolution. The last 1x1 convolution returns
+    four logits per class, which a pixel shuffle arranges as 2 x 2 pixels (Shi et al., 2016). All other convolutions are
+    dense 3x3 convolutions of few channels, which processors run at their full rate.
 
-    ``forward``: images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, any H and W: the image is
-    padded by its edge to a multiple of ``2 ** levels`` inside, and the logits are cropped.
+    ``forward`` maps images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, for any H and W. Images
+    are padded with their edge values to multiples of ``2 ** levels``, and the logits are cropped.
 
     Args:
         in_channels: channels of the images (1, 3, 5: neighbouring CT slices).
-        out_channels: classes (2: lesion or not; 3: background, liver, lesion).
-        widths: depth of each encoder level, outermost first; each level is half as large as the one before.
-        blocks: layers of each level; with ``residual``, residual blocks behind the first level's convolution.
-        decoder_widths: depth of each decoder level, deepest first: one fewer than encoder levels.
-        residual: residual blocks of two convolutions instead of single convolutions with a skip that folds.
+        out_channels: number of classes (2: lesion or not; 3: background, liver, lesion).
+        widths: channels of each encoder level, outermost first; each level halves the resolution.
+        blocks: number of blocks in each encoder level.
+        decoder_widths: channels of each decoder level, deepest first; one level fewer than the encoder.
+        residual: use residual blocks of two convolutions, except for the first convolution. Otherwise each block is a
+            single convolution with a skip that is folded at export.
 
-    Raises ``InputError`` for lists of other lengths.
+    Raises:
+        InputError: if the lengths of the lists do not fit.
     """
 
     def __init__(
@@ -96,9 +108,9 @@ class StridedUNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(blocks) != len(widths):
-            raise InputError("model.blocks", f"{len(widths)} numbers of blocks", list(blocks))
+            raise InputError("model.blocks", f"{len(widths)} block numbers", list(blocks))
         if len(decoder_widths) != len(widths) - 1:
-            raise InputError("model.decoder_widths", f"{len(widths) - 1} depths", list(decoder_widths))
+            raise InputError("model.decoder_widths", f"{len(widths) - 1} channel numbers", list(decoder_widths))
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         channels = in_channels
         for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -114,7 +126,7 @@ class StridedUNet(nn.Module):
         self.logits = nn.Sequential(nn.Conv2d(channels, 4 * out_channels, 1), nn.PixelShuffle(2))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, out_channels, H, W)``, not normalised."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax)."""
         height, width = images.shape[-2:]
         stride = 2 ** len(self.encoder)
         features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
@@ -129,7 +141,7 @@ class StridedUNet(nn.Module):
         return self.logits(features)[..., :height, :width]
 
     def for_inference(self) -> "StridedUNet":
-        """Return a copy in eval mode whose batch norms and skips are folded into its convolutions."""
+        """Return a copy in eval mode with all batch norms and skips folded into the convolutions."""
         network = deepcopy(self).eval()
         for module in network.modules():
             if isinstance(module, ConvNormReLU):

@@ -1,4 +1,4 @@
-"""The paper's network and its baseline: one U shape, two short classes."""
+"""The paper's network and its baseline: two classes that share one U shape."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -13,33 +13,36 @@ from lits_seg.models.blocks import (
     PointwiseConv2d,
     SeparableConvBlock,
     SeparableResidualBlock,
-    SplitResidualBlock,
     channels_last,
 )
+from lits_seg.models.split_block import SplitResidualBlock
 from lits_seg.models.upsample import Upsampler, upsamplers
 
 Block = Callable[[int, int], nn.Module]
 
 
 class UShape(nn.Module):
-    """An encoder, an innermost layer, and a decoder that sees the encoder's maps (Ronneberger et al., 2015).
+    """An encoder, an innermost layer, and a decoder with skip connections (Ronneberger et al., 2015).
 
-    ``forward``: images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, any H and W: the
-    image is padded by its edge to a multiple of ``2 ** levels`` inside, and the logits are cropped.
+    ``forward`` maps images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, for any H and W. Images
+    are padded with their edge values to multiples of ``2 ** levels``, and the logits are cropped.
 
     Args:
         in_channels: channels of the images (1: one CT slice).
-        out_channels: classes (2: lesion or not; 3: background, liver, lesion).
-        encoder_widths: depth of each encoder level, outermost first; a max-pool follows each.
-        innermost_width: depth of the innermost layer.
-        decoder_widths: depth of each decoder level, deepest first.
-        upsample: the upsampler of each decoder level, deepest first, by name (see ``models.upsample``).
-        block: makes an encoder or decoder level from its input and output depth.
-        innermost: makes the innermost layer likewise.
+        out_channels: number of classes (2: lesion or not; 3: background, liver, lesion).
+        encoder_widths: channels of each encoder level, outermost first; a max-pool follows each level.
+        innermost_width: channels of the innermost layer.
+        decoder_widths: channels of each decoder level, deepest first.
+        upsample: names of the upsamplers, deepest level first (see ``models.upsample``).
+        block: called with the input and output channels of an encoder or decoder level; returns the level.
+        innermost: called in the same way; returns the innermost layer.
 
     Attributes:
-        channels_last: maps of one channel get the strides of the channels-last order, which convolutions run fastest
-            in. False, here and in the blocks: maps keep PyTorch's own order.
+        channels_last: give one-channel maps channels-last strides, the memory format in which convolutions are fastest.
+            To keep PyTorch's default strides, set the attribute to False here and in the blocks.
+
+    Raises:
+        InputError: if the lengths of the lists do not fit, or an upsampler has an unknown name.
     """
 
     channels_last = True
@@ -57,7 +60,7 @@ class UShape(nn.Module):
     ) -> None:
         super().__init__()
         if len(decoder_widths) != len(encoder_widths):
-            raise InputError("model.decoder_widths", f"{len(encoder_widths)} depths", list(decoder_widths))
+            raise InputError("model.decoder_widths", f"{len(encoder_widths)} channel numbers", list(decoder_widths))
         self.out_channels = out_channels
         self.encoder, self.upsamplers, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         channels = in_channels
@@ -77,7 +80,7 @@ class UShape(nn.Module):
             part.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, out_channels, H, W)``, not normalised."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax)."""
         height, width = images.shape[-2:]
         stride = 2 ** len(self.encoder)
         features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
@@ -102,7 +105,18 @@ class UShape(nn.Module):
 class UNet(UShape):
     """The baseline: the original UNet with padded convolutions.
 
-    With ``upsample`` four times ``deconv``: 31,030,658 parameters for two classes.
+    With ``deconv`` at all four levels and two classes, the network has 31,030,658 parameters.
+
+    Args:
+        upsample: names of the upsamplers, deepest level first.
+        in_channels: see ``UShape``.
+        out_channels: see ``UShape``.
+        encoder_widths: see ``UShape``.
+        innermost_width: see ``UShape``.
+        decoder_widths: see ``UShape``.
+        kernel_size: side of the kernels in pixels.
+        dropout: probability of dropping a channel, in [0, 1].
+        batch_norm: add batch norm after each convolution.
     """
 
     def __init__(
@@ -128,14 +142,24 @@ class UNet(UShape):
 class DSCUNet(UShape):
     """The paper's network: residual blocks of depthwise separable convolutions (section V.A, Fig. 1).
 
-    The paper does not state the decoder's widths nor the innermost layer's form. The defaults keep all that
-    it does state and reach its count: 13.8 times fewer parameters than the UNet with ``upsample`` =
-    bilinear, bilinear, bilinear, subpixel. ``experiments/parameter_audit`` has the other readings.
+    The paper states neither the decoder's widths nor the form of the innermost layer. The defaults follow everything
+    that the paper does state. With ``upsample`` = bilinear, bilinear, bilinear, subpixel they reach the paper's count:
+    13.8 times fewer parameters than the UNet. ``experiments/parameter_audit`` compares the other readings.
 
     Args:
-        innermost: ``"conv"``: a single depthwise separable convolution; ``"block"``: a residual block.
+        upsample: names of the upsamplers, deepest level first.
+        in_channels: see ``UShape``.
+        out_channels: see ``UShape``.
+        encoder_widths: see ``UShape``.
+        innermost_width: see ``UShape``.
+        decoder_widths: see ``UShape``.
+        kernel_size: side of the depthwise filters in pixels; the paper's text, taken literally, says 2.
+        dropout: probability of dropping a channel, in [0, 1].
+        innermost: ``"conv"`` for a single depthwise separable convolution, ``"block"`` for a residual block.
         shortcut: ``"conv"`` or ``"pad"``, see ``SeparableResidualBlock``.
-        kernel_size: 3; 2 is the paper's text taken literally.
+
+    Raises:
+        InputError: if ``innermost`` or ``shortcut`` has another value.
     """
 
     def __init__(
@@ -173,7 +197,7 @@ class DSCUNet(UShape):
 
 
 def split_decoder(network: nn.Module) -> nn.Module:
-    """A copy whose decoder concatenates nothing, for inference; other networks than ``DSCUNet`` as they are."""
+    """Return a copy of a ``DSCUNet`` for inference whose decoder avoids concatenation; any other network unchanged."""
     if not isinstance(network, DSCUNet):
         return network
     network = deepcopy(network).eval()
@@ -187,7 +211,7 @@ def split_decoder(network: nn.Module) -> nn.Module:
 
 
 def _initialise(module: nn.Module) -> None:
-    # He et al. (2015): keeps the signal's variance through ReLUs, which the UNet, having no norm, relies on.
+    # He et al. (2015): keeps the variance of the signal through ReLUs. The UNet depends on this, as it has no norm.
     if isinstance(module, nn.Conv2d):
         depthwise = module.groups > 1  # no activation follows it
         nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if depthwise else "relu")

@@ -1,9 +1,6 @@
-"""The decoder's upsamplers: each doubles height and width, and tells how many channels come out.
+"""The decoder's upsamplers: each doubles height and width and states the channels of its output.
 
-All are built as ``Upsampler(in_channels, skip_channels)``, where ``skip_channels`` is the depth of the
-encoder's map at the level that is entered, and called as ``upsampler(features, indices)``: ``(B,
-in_channels, H, W) -> (B, out_channels, 2H, 2W)``. ``indices`` are the positions that the encoder's max-pool
-kept, given only to those that say ``needs_indices``.
+All upsamplers share the constructor and the signature of ``Upsampler``. ``UPSAMPLERS`` lists them by name.
 """
 
 from collections.abc import Sequence
@@ -15,7 +12,16 @@ from lits_seg.common.errors import InputError
 
 
 class Upsampler(nn.Module):
-    """What all upsamplers share. By default the channels are kept and no parameter is added."""
+    """The base class of all upsamplers. By default, the number of channels stays and no parameter is added.
+
+    Args:
+        in_channels: channels of the input.
+        skip_channels: channels of the encoder's map at the level of the output.
+
+    Attributes:
+        needs_indices: whether ``forward`` needs the indices of the encoder's max-pool.
+        out_channels: channels of the output.
+    """
 
     needs_indices = False
     upsample: nn.Module
@@ -25,7 +31,13 @@ class Upsampler(nn.Module):
         self.out_channels = in_channels
 
     def forward(self, features: Tensor, indices: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)``."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, 2H, 2W)``.
+
+        Args:
+            features: ``(B, in_channels, H, W)``.
+            indices: positions of the maxima of the encoder's max-pool, ``(B, skip_channels, H, W)``. Only upsamplers
+                with ``needs_indices`` get them.
+        """
         return self.upsample(features)
 
 
@@ -37,10 +49,15 @@ class Bilinear(Upsampler):
         self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
     def forward(self, features: Tensor, indices: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W) -> (B, in_channels, 2H, 2W)``."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, in_channels, 2H, 2W)``.
+
+        Args:
+            features: ``(B, in_channels, H, W)``.
+            indices: ignored.
+        """
         upsampled = self.upsample(features)
         if self.training and upsampled.requires_grad:
-            # Concatenation hands back a slice of its gradient. On a CPU, that would cost ten times a dense one.
+            # The gradient from a concatenation is a slice. On a CPU, a dense gradient is ten times as fast.
             upsampled.register_hook(_dense)
         return upsampled
 
@@ -64,7 +81,12 @@ class Bicubic(Upsampler):
 class SubPixel(Upsampler):
     """A pure pixel shuffle: four channels become one of twice the size, no parameters (paper, V.A, level 4).
 
-    Raises ``InputError`` where the depth is not a multiple of four.
+    Args:
+        in_channels: channels of the input.
+        skip_channels: ignored.
+
+    Raises:
+        InputError: if ``in_channels`` is not a multiple of four.
     """
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
@@ -85,15 +107,15 @@ class Deconv(Upsampler):
 
 
 class Espcn(Upsampler):
-    """A 3x3 convolution, then a pixel shuffle (Shi et al., 2016), halving the channels.
+    """A 3x3 convolution followed by a pixel shuffle (Shi et al., 2016), which halves the channels.
 
-    Initialised so that it starts as nearest-neighbour upsampling of a convolution (ICNR; Aitken et al., 2017).
+    The initial weights make the layer a nearest-neighbour upsampling of a convolution (ICNR; Aitken et al., 2017).
     """
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
         super().__init__(in_channels, skip_channels)
         self.out_channels = in_channels // 2
-        # Not MONAI's SubpixelUpsample: its ICNR repeats the wrong axis where the depth changes.
+        # Not MONAI's SubpixelUpsample: its ICNR repeats the wrong axis if the number of channels changes.
         convolution = nn.Conv2d(in_channels, 4 * self.out_channels, 3, padding=1, bias=False)
         with torch.no_grad():
             one = nn.init.kaiming_normal_(torch.empty_like(convolution.weight[: self.out_channels]))
@@ -102,9 +124,10 @@ class Espcn(Upsampler):
 
 
 class MaxUnpool(Upsampler):
-    """Puts each value back where the encoder's max-pool took it from, zeros elsewhere (SegNet; the paper's [8]).
+    """Max-unpooling: each value goes to the position of the encoder's maximum, among zeros (SegNet; the paper's [8]).
 
-    The indices belong to the encoder's channels: where the depth differs, a 1x1 convolution brings it there.
+    The indices belong to the encoder's channels. If the input has another number of channels, a 1x1 convolution adjusts
+    the number first.
     """
 
     needs_indices = True
@@ -116,7 +139,12 @@ class MaxUnpool(Upsampler):
         self.upsample = nn.MaxUnpool2d(2)
 
     def forward(self, features: Tensor, indices: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W)`` and indices ``(B, skip_channels, H, W) -> (B, skip_channels, 2H, 2W)``."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, skip_channels, 2H, 2W)``.
+
+        Args:
+            features: ``(B, in_channels, H, W)``.
+            indices: positions of the maxima of the encoder's max-pool, ``(B, skip_channels, H, W)``; required.
+        """
         return self.upsample(self.project(features), indices)
 
 
@@ -136,9 +164,14 @@ UPSAMPLERS: dict[str, type[Upsampler]] = {
 
 
 def upsamplers(names: Sequence[str], levels: int) -> list[type[Upsampler]]:
-    """The classes for a decoder of ``levels`` levels, deepest first.
+    """Return the upsampler class of each decoder level, deepest first.
 
-    Raises ``InputError``, listing the choices, for an unknown name or a wrong count of names.
+    Args:
+        names: names in ``UPSAMPLERS``, deepest level first.
+        levels: number of decoder levels.
+
+    Raises:
+        InputError: if a name is unknown or the number of names is wrong; lists the choices.
     """
     if isinstance(names, str) or len(names) != levels or any(name not in UPSAMPLERS for name in names):
         raise InputError(

@@ -1,1 +1,1 @@
-"""A generator of synthetic CT volumes with liver lesions, in LiTS layout."""
+"""Generate synthetic CT volumes with liver lesions in LiTS layout."""

@@ -15,10 +15,15 @@ def main() -> None:
         description="Write synthetic abdominal CT volumes with liver lesions in LiTS layout. Research use only.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("root", type=Path, nargs="?", default=Path("data/phantom"), help="folder")
-    for name, default in (("cases", 80), ("seed", 0), ("size", 192), ("slices", 40)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--workers", type=int, help="processes; one per core unless given")
+    parser.add_argument("root", type=Path, nargs="?", default=Path("data/phantom"), help="folder for the volumes")
+    for name, default, text in (
+        ("cases", 80, "number of patients"),
+        ("seed", 0, "seed of all random numbers"),
+        ("size", 192, "rows and columns of a slice"),
+        ("slices", 40, "slices per volume"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, help=text)
+    parser.add_argument("--workers", type=int, help="number of processes; None: one per core")
     try:
         write_phantom(**vars(parser.parse_args()))
     except (InputError, OSError) as error:

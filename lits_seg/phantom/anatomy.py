@@ -1,4 +1,4 @@
-"""Paint a patient: the upper abdomen in a drawn contrast phase, organ by organ, in HU."""
+"""Paint the upper abdomen of a patient in HU, organ by organ, in a randomly drawn contrast phase."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from lits_seg.phantom.organs import (
 )
 from lits_seg.phantom.patient import AIR, Patient
 
-# Ranges of HU by contrast phase: liver, spleen, kidney cortex, kidney medulla, aorta, veins of the liver.
+# Each contrast phase's probability and HU ranges: liver, spleen, kidney cortex, kidney medulla, aorta, liver veins.
 PHASES: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {
     "none": (0.10, ((45, 65), (42, 55), (30, 38), (28, 34), (35, 48), (30, 42))),
     "arterial": (0.12, ((60, 85), (85, 130), (140, 220), (50, 80), (220, 360), (55, 95))),
@@ -26,8 +26,8 @@ def paint_patient(rng: np.random.Generator, axes: WarpedAxes, body: tuple[float,
     """Paint a patient without lesions.
 
     Args:
-        rng: draws what differs between patients.
-        axes: of the voxels.
+        rng: random generator for the differences between patients.
+        axes: axes of the voxels.
         body: half width and half depth of the trunk in mm.
     """
     names = list(PHASES)

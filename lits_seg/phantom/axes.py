@@ -1,7 +1,7 @@
-"""Place the phantom's shapes: warped axes, smooth noise, rotations and ellipsoids.
+"""Place shapes in the phantom: warped axes, smooth noise, rotations and ellipsoids.
 
-Coordinates are mm, x to the patient's left, y to posterior, z to superior, the origin in the liver's middle.
-Arrays are indexed ``[x, y, z]``.
+Coordinates are in mm: x points to the patient's left, y to posterior, z to superior. The origin is on the trunk's
+axis, at half the height of the liver. Arrays are indexed ``[x, y, z]``.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ Box = tuple[slice, slice, slice]
 
 @dataclass
 class WarpedAxes:
-    """Voxel centres in mm, bent by a smooth random warp so that no organ is an exact ellipsoid.
+    """Voxel centres in mm with a smooth random warp, so that no organ is an exact ellipsoid.
 
     Args:
-        x: of the voxels, ``(X,)``.
-        y: of the voxels, ``(Y,)``.
-        z: of the voxels, ``(Z,)``.
-        warp: displacement along x, y and z, each ``(X, Y, Z)`` in mm.
-        reach: largest displacement that boxes allow for, in mm.
+        x: x of the voxel centres in mm, ``(X,)``.
+        y: y of the voxel centres in mm, ``(Y,)``.
+        z: z of the voxel centres in mm, ``(Z,)``.
+        warp: displacements along x, y and z in mm, each ``(X, Y, Z)``.
+        reach: margin of boxes for the displacement, in mm.
     """
 
     x: np.ndarray
@@ -33,7 +33,7 @@ class WarpedAxes:
 
     @property
     def extent(self) -> np.ndarray:
-        """Distance between the first and the last voxel in mm, ``(3,)``."""
+        """Distance between the first and the last voxel centre of each axis in mm, ``(3,)``."""
         return np.array([np.ptp(self.x), np.ptp(self.y), np.ptp(self.z)])
 
     @property
@@ -45,9 +45,9 @@ class WarpedAxes:
         """Return the box of the voxels near a point.
 
         Args:
-            centre: of the box, in mm.
-            radius: half its side, in mm.
-            bent: whether to add the warp's reach.
+            centre: centre of the box in mm, ``(3,)``.
+            radius: half the side of the box in mm.
+            bent: enlarge the box by the warp's reach.
         """
         bounds = []
         if bent:
@@ -58,11 +58,11 @@ class WarpedAxes:
         return tuple(bounds)  # type: ignore[return-value]
 
     def points(self, box: Box, bent: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the x, y and z of a box's voxels in mm, three arrays ``(X, Y, Z)``.
+        """Return x, y and z of the voxels in a box, in mm: three arrays ``(X, Y, Z)``.
 
         Args:
-            box: of the voxels.
-            bent: whether to add the warp.
+            box: the box.
+            bent: add the warp.
         """
         x, y, z = np.meshgrid(self.x[box[0]], self.y[box[1]], self.z[box[2]], indexing="ij", copy=False)
         if not bent:
@@ -74,27 +74,27 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], extent: 
     """Draw a random field of standard deviation near 1.
 
     Args:
-        rng: draws the numbers.
-        shape: of the field, ``(X, Y, Z)``.
-        extent: of the field in mm, ``(3,)``.
-        scale: distance in mm over which the field varies.
+        rng: random generator.
+        shape: shape of the field, ``(X, Y, Z)``.
+        extent: size of the field in mm, ``(3,)``.
+        scale: distance between independent values, in mm.
     """
     nodes = [max(2, int(np.ceil(length / scale)) + 1) for length in extent]
     coarse = torch.from_numpy(rng.standard_normal(nodes).astype(np.float32))[None, None]
     fine = [min(4 * n, size) for n, size in zip(nodes, shape, strict=True)]
-    for size in (fine, shape):  # twice linear is smooth enough, and fast
+    for size in (fine, shape):  # two linear interpolations are smooth enough, and fast
         coarse = functional.interpolate(coarse, tuple(size), mode="trilinear", align_corners=True)
     return coarse[0, 0].numpy() * 1.6
 
 
 def warped_axes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> WarpedAxes:
-    """Draw a warp for voxel centres: about 6 mm that vary over 60 mm, and 1.5 mm that vary over 18 mm.
+    """Draw a warp: displacements of about 6 mm on a scale of 60 mm, plus about 1.5 mm on a scale of 18 mm.
 
     Args:
-        rng: draws the warp.
-        x: of the voxels in mm, ``(X,)``.
-        y: of the voxels in mm, ``(Y,)``.
-        z: of the voxels in mm, ``(Z,)``.
+        rng: random generator.
+        x: x of the voxel centres in mm, ``(X,)``.
+        y: y of the voxel centres in mm, ``(Y,)``.
+        z: z of the voxel centres in mm, ``(Z,)``.
     """
     shape, extent = (len(x), len(y), len(z)), np.array([np.ptp(x), np.ptp(y), np.ptp(z)])
     fields = [
@@ -104,7 +104,7 @@ def warped_axes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, z: np.nd
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
-    """Return the rotation matrix ``(3, 3)`` of three angles in radians."""
+    """Return the rotation matrix ``(3, 3)`` for the angles around x, y and z in radians, ``(3,)``."""
     turns = []
     for angle, (i, j) in zip(angles, ((1, 2), (0, 2), (0, 1)), strict=True):
         turn = np.eye(3)
@@ -117,13 +117,16 @@ def rotation(angles: np.ndarray) -> np.ndarray:
 def ellipsoid(
     axes: WarpedAxes, centre: np.ndarray, radii: np.ndarray, angles: np.ndarray | None = None
 ) -> tuple[Box, np.ndarray]:
-    """Return a box and the relative distance in it, which is below 1 inside the ellipsoid.
+    """Return the box around an ellipsoid and the relative distance of its voxels from the centre.
 
     Args:
-        axes: of the voxels.
-        centre: in mm, ``(3,)``.
-        radii: in mm, ``(3,)``.
-        angles: of its rotation in radians, ``(3,)``; None: not rotated.
+        axes: axes of the voxels.
+        centre: centre in mm, ``(3,)``.
+        radii: radii in mm, ``(3,)``.
+        angles: rotation in radians, ``(3,)``; None: not rotated.
+
+    Returns:
+        The box, and distances in its shape, which are below 1 inside the ellipsoid.
     """
     box = axes.box(centre, float(max(radii)))
     points = [axis - middle for axis, middle in zip(axes.points(box), centre, strict=True)]

@@ -1,4 +1,4 @@
-"""Paint the liver, its neighbours and the great vessels."""
+"""Paint the liver, the neighbouring organs and the great vessels."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from lits_seg.phantom.patient import FAT, Patient
 
 
 def paint_liver(p: Patient) -> None:
-    """Paint the liver from three lobes, with its texture and fissure."""
+    """Paint the liver from three lobes, with texture and fissure."""
     rng, axes = p.rng, p.axes
     size = rng.uniform(0.86, 1.1)
     parts = (
@@ -27,8 +27,8 @@ def paint_liver(p: Patient) -> None:
     z = axes.z[None, None, :] + axes.warp[2]
     x, y, _ = axes.points((slice(None),) * 3)
     inside = (field < 1) & p.cavity & (z < dome(p) - 3)
-    inside &= np.hypot((x - 0) / 30, (y - min(p.body[1] - 28, 70.0)) / 32) > 1  # the spine and crura
-    # The lower surface rises to the left and to the front's end.
+    inside &= np.hypot(x / 30, (y - min(p.body[1] - 28, 70.0)) / 32) > 1  # the spine and crura
+    # The lower surface rises towards the left and the back.
     inside &= z > -88 * size + 0.55 * (x + 0.6 * p.body[0]) + 0.1 * (y + 20)
     p.liver |= inside
     texture = 3.5 * smooth_noise(rng, axes.shape, axes.extent, 45.0) + rng.uniform(1, 5) * smooth_noise(
@@ -42,7 +42,7 @@ def paint_liver(p: Patient) -> None:
 
 
 def paint_neighbours(p: Patient) -> None:
-    """Paint the organs that press into the liver: kidneys with their fat, hilum, gallbladder."""
+    """Paint organs that indent the liver: kidneys with their fat, hilum and gallbladder."""
     rng = p.rng
     for side in (-1, 1):
         centre = p.jitter((side * 0.5 * p.body[0], 0.58 * p.body[1], -58 if side < 0 else -42), 5)
@@ -65,7 +65,7 @@ def paint_neighbours(p: Patient) -> None:
 
 
 def paint_great_vessels(p: Patient) -> None:
-    """Paint aorta, vena cava, and the veins within the liver."""
+    """Paint the aorta, the vena cava and the veins within the liver."""
     back = min(p.body[1] - 28, 70.0)
     aorta, veins = p.levels[4], p.levels[5]
     for centre, radius, hu in (
@@ -91,7 +91,7 @@ def paint_great_vessels(p: Patient) -> None:
 def _branch(
     rng: np.random.Generator, start: np.ndarray, end: np.ndarray, radius: float, depth: int
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield points and radii (mm) along a vessel that bends, thins and branches."""
+    """Yield points and radii in mm along a vessel that bends, tapers and branches."""
     length = float(np.linalg.norm(end - start))
     bend = rng.normal(0, 0.1 * length, 3)
     for t in np.arange(0, 1, min(1.0, 0.8 * radius / max(length, 1.0))):

@@ -7,7 +7,7 @@ from lits_seg.phantom.patient import FAT, LUNG, Patient
 
 
 def paint_body(p: Patient, body: tuple[float, float]) -> None:
-    """Paint the trunk: skin, fat, muscles and ribs; set the patient's cavity.
+    """Paint the trunk (skin, fat, muscles and ribs) and set the patient's cavity.
 
     Args:
         p: the patient.
@@ -30,7 +30,7 @@ def paint_body(p: Patient, body: tuple[float, float]) -> None:
     p.hu[muscle] = np.where(streaks > 1.3, -40.0, rng.uniform(48, 65))[muscle]
     p.cavity = outline(*cavity) < 1
     p.hu[p.cavity] = (FAT + 8 * smooth_noise(rng, p.axes.shape, p.axes.extent, 12.0))[p.cavity]
-    # Ribs: oblique bands in a shell of the wall, dense outside and spongy inside.
+    # Ribs are oblique bands in a shell of the wall, dense outside and spongy inside.
     depth = outline(cavity[0] + wall * 0.45, cavity[1] + wall * 0.45) - 1
     pitch, slope = rng.uniform(24, 30), rng.uniform(35, 60)
     height = np.cos(2 * np.pi * (z + slope * np.abs(np.arctan2(x, y)) + rng.uniform(0, pitch)) / pitch)
@@ -65,7 +65,7 @@ def paint_spine_and_muscles(p: Patient) -> None:
 
 
 def _hollow(p: Patient, centre: np.ndarray, radii: np.ndarray, wall: float) -> None:
-    """Paint a hollow organ: a wall around fluid, food, oral contrast, or gas that floats on top (anterior)."""
+    """Paint a hollow organ: a wall around fluid, food or oral contrast, with anterior gas in half of the organs."""
     rng = p.rng
     box, distance = ellipsoid(p.axes, centre, radii, rng.normal(0, 0.5, 3))
     content: float | np.ndarray = rng.choice(
@@ -87,7 +87,7 @@ def paint_bowel(p: Patient) -> None:
         )
         _hollow(p, centre, rng.uniform(8, 24, 3), wall=rng.uniform(1.5, 4))
     for side in (-1, 1):  # ascending and descending colon
-        centre = np.array((side * 0.78 * p.body[0], 0.15 * p.body[1], -80 + 30 * (side > 0)))
+        centre = np.array((side * 0.78 * p.body[0], 0.15 * p.body[1], -50 if side > 0 else -80))
         _hollow(p, centre, np.array((20, 20, 70)) * rng.uniform(0.8, 1.2), wall=2.5)
     for _ in range(rng.integers(5, 11)):  # pancreas, lymph nodes, mesenteric vessels
         box, distance = ellipsoid(
@@ -113,7 +113,7 @@ def paint_stomach_and_spleen(p: Patient) -> None:
 
 
 def dome(p: Patient) -> np.ndarray:
-    """Return the height of the diaphragm over each (x, y) in mm, ``(X, Y, 1)``."""
+    """Return the height z of the diaphragm at each (x, y) in mm, ``(X, Y, 1)``."""
     x, y = p.axes.x[:, None, None], p.axes.y[None, :, None]
     right = 92 - 95 * (((x + 72) / 95) ** 2 + ((y + 5) / 92) ** 2)
     left = 80 - 95 * (((x - 72) / 92) ** 2 + ((y + 5) / 92) ** 2)
@@ -121,7 +121,7 @@ def dome(p: Patient) -> np.ndarray:
 
 
 def paint_lungs_and_heart(p: Patient) -> None:
-    """Paint the lungs above the diaphragm, and the heart."""
+    """Paint the lungs and the heart above the diaphragm."""
     rng = p.rng
     z = p.axes.z[None, None, :] + p.axes.warp[2]
     above = (z > dome(p)) & p.cavity

@@ -1,4 +1,4 @@
-"""Hold a phantom patient while organs and lesions are painted."""
+"""The state of a phantom patient while organs and lesions are painted."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,24 @@ import numpy as np
 
 from lits_seg.phantom.axes import Box, WarpedAxes
 
-AIR, FAT, LUNG = -1000.0, -105.0, -850.0  # HU
+AIR = -1000.0  # HU, as below
+FAT = -105.0
+LUNG = -850.0
 
 
 @dataclass
 class Patient:
-    """The state while a patient is painted.
+    """A patient that is being painted.
 
     Args:
-        rng: draws what differs between patients.
-        axes: of the voxels.
-        hu: ``(X, Y, Z)``.
-        liver: mask ``(X, Y, Z)``.
+        rng: random generator for the differences between patients.
+        axes: axes of the voxels.
+        hu: HU of the voxels, ``(X, Y, Z)``.
+        liver: mask of the liver, ``(X, Y, Z)``.
         cavity: mask of the abdominal cavity, ``(X, Y, Z)``.
-        phase: of the contrast.
-        levels: HU of liver, spleen, kidney cortex, kidney medulla, aorta, and veins of the liver.
-        body: half axes of the cavity in mm.
+        phase: contrast phase, a key of ``anatomy.PHASES``.
+        levels: HU of liver, spleen, kidney cortex, kidney medulla, aorta and liver veins.
+        body: half width and half depth of the cavity in mm.
     """
 
     rng: np.random.Generator
@@ -34,17 +36,22 @@ class Patient:
     body: tuple[float, float]
 
     def jitter(self, centre: tuple[float, float, float], amount: float = 6.0) -> np.ndarray:
-        """Return a point (mm) moved at random by about ``amount`` mm."""
+        """Return a point with a random displacement, in mm, ``(3,)``.
+
+        Args:
+            centre: the point in mm.
+            amount: standard deviation along each axis in mm.
+        """
         return np.array(centre) + self.rng.normal(0, amount, 3)
 
     def paint(self, box: Box, inside: np.ndarray, hu: float | np.ndarray, within: np.ndarray | None = None) -> None:
         """Set the HU of an organ and remove it from the liver.
 
         Args:
-            box: around the organ.
-            inside: mask of the organ in the box.
-            hu: one value, or a value per voxel of the box.
-            within: mask ``(X, Y, Z)`` that limits the organ; None: no limit.
+            box: box around the organ.
+            inside: mask of the organ, in the shape of the box.
+            hu: HU of the organ: a number, or an array in the shape of the box.
+            within: mask ``(X, Y, Z)`` outside which nothing is painted; None: no limit.
         """
         if within is not None:
             inside = inside & within[box]

@@ -1,4 +1,4 @@
-"""Scan the phantom: field of view, blur, noise, table, and the order of axes in the file."""
+"""Scan the phantom: add field of view, blur, noise and table; choose the order of the axes in the file."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,18 @@ from scipy import ndimage
 
 from lits_seg.phantom.axes import WarpedAxes, warped_axes
 
+# Orientations (nibabel's axis codes) and their probabilities.
 ORIENTATIONS = (("RAS", 0.35), ("LPS", 0.3), ("LAS", 0.1), ("RPS", 0.05), ("LPI", 0.05), ("PSR", 0.05), ("SAL", 0.05))
 
 
 @dataclass(frozen=True)
 class PhantomVolume:
-    """A synthetic patient as a file holds it.
+    """A synthetic patient, in the order of axes that the file has.
 
-    ``hu`` int16 and ``labels`` uint8 (0 background, 1 liver, 2 lesion), both ``(X, Y, Z)`` in the order of ``affine``
-    (voxel to RAS+ mm).
+    Args:
+        hu: HU ``(X, Y, Z)``, int16.
+        labels: LiTS labels ``(X, Y, Z)``, uint8 (0 background, 1 liver, 2 lesion).
+        affine: ``(4, 4)``, from voxel indices to RAS+ mm.
     """
 
     hu: np.ndarray
@@ -25,16 +28,16 @@ class PhantomVolume:
 
 
 def field_of_view(rng: np.random.Generator, size: int, slices: int, half_width: float) -> tuple[WarpedAxes, np.ndarray]:
-    """Draw the voxel centres and their spacing; three in ten volumes are crops around the liver.
+    """Draw the voxel centres and their spacing; three volumes in ten are crops around the liver.
 
     Args:
-        rng: draws the field of view.
+        rng: random generator.
         size: rows and columns of a slice.
         slices: number of slices.
-        half_width: of the trunk in mm.
+        half_width: half width of the trunk in mm.
 
     Returns:
-        The axes, and the voxel size in mm along x, y and z.
+        The axes of the voxels, and the voxel size in mm along x, y and z, ``(3,)``.
     """
     cropped = rng.random() < 0.3
     field = rng.uniform(190, 300) if cropped else 2 * half_width * rng.uniform(1.02, 1.3)
@@ -49,13 +52,13 @@ def field_of_view(rng: np.random.Generator, size: int, slices: int, half_width: 
 
 
 def scan(rng: np.random.Generator, hu: np.ndarray, axes: WarpedAxes, spacing: np.ndarray) -> np.ndarray:
-    """Add what a scanner adds: blur, noise with grain and streaks, table, padding outside of the circle.
+    """Simulate a scanner: add blur, noise with grain and streaks, table, and padding outside the scanner's circle.
 
     Args:
-        rng: draws the scanner.
-        hu: of the patient, ``(X, Y, Z)``.
-        axes: of the voxels.
-        spacing: voxel size in mm.
+        rng: random generator for the differences between scanners.
+        hu: HU of the patient, ``(X, Y, Z)``.
+        axes: axes of the voxels.
+        spacing: voxel size in mm along x, y and z, ``(3,)``.
 
     Returns:
         HU ``(X, Y, Z)``, int16.
@@ -74,7 +77,7 @@ def scan(rng: np.random.Generator, hu: np.ndarray, axes: WarpedAxes, spacing: np
         shell = np.abs(y - top + 0.0012 * (x - rng.uniform(-10, 10)) ** 2) < 2.5
         hu = np.where(shell & (hu < -500), rng.uniform(-500, 50), hu)
     hu = hu + noise
-    if rng.random() < 0.4 and np.ptp(x) > 300:  # padding; a crop lies within the circle
+    if rng.random() < 0.4 and np.ptp(x) > 300:  # padding; a crop is inside the circle
         outside = np.hypot(x - x.mean(), y - y.mean()) > 0.5 * np.ptp(x)
         hu = np.where(outside, rng.choice([-1024, -2000, -3024]), np.maximum(hu, -1024))
     return np.clip(np.rint(hu), -3024, 3071).astype(np.int16)
@@ -83,14 +86,14 @@ def scan(rng: np.random.Generator, hu: np.ndarray, axes: WarpedAxes, spacing: np
 def as_file(
     rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray, axes: WarpedAxes, spacing: np.ndarray
 ) -> PhantomVolume:
-    """Order the axes as some scanner would, with the affine of that order; one affine in twenty is the identity.
+    """Draw an orientation and reorder the axes accordingly; one affine in twenty is the identity instead.
 
     Args:
-        rng: draws the order.
-        hu: of the scan, ``(X, Y, Z)``.
+        rng: random generator for the orientation.
+        hu: HU of the scan, ``(X, Y, Z)``.
         labels: LiTS labels ``(X, Y, Z)``.
-        axes: of the voxels.
-        spacing: voxel size in mm.
+        axes: axes of the voxels.
+        spacing: voxel size in mm along x, y and z, ``(3,)``.
     """
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     affine[:3, 3] = [-axes.x[0], -axes.y[0], axes.z[0]]

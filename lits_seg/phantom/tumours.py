@@ -1,20 +1,20 @@
-"""Paint the phantom's lesions: their number, sizes and looks."""
+"""Paint the phantom's lesions: draw their number, sizes and appearance."""
 
 import numpy as np
 
 from lits_seg.phantom.axes import rotation
 from lits_seg.phantom.patient import Patient
 
-LABEL_FROM = 0.5  # a voxel is labelled if the lesion's share in it is larger
+LABEL_FROM = 0.5  # a voxel is labelled if a larger share of the voxel is lesion
 
 
 def paint_lesions(p: Patient) -> np.ndarray:
     """Paint lesions into a patient's liver and return their mask ``(X, Y, Z)``.
 
-    One patient in ten has none. Counts have a heavy tail (median about 4, at most 75). Diameters are log-normal:
-    medians of 12 to 30 mm by patient, smaller where there are many, 6 to 95 mm in all, one of 15 mm or more; so
-    the median patient has some 16 mL of lesion, as in LiTS. Contrast to the liver is 15 to 90 HU, most of it
-    darker; some patients have cysts, rims, dark cores, or brighter lesions.
+    One patient in ten has no lesion. The number of lesions has a heavy tail (median about 4, at most 75). Diameters are
+    log-normal, between 6 and 95 mm, and at least one is 15 mm or more. Their median is 12 to 30 mm by patient, smaller
+    if there are many lesions. The median patient therefore has about 16 mL of lesion, as in LiTS. The contrast to the
+    liver is 15 to 90 HU, and most lesions are darker. Some patients have cysts, rims, dark cores or brighter lesions.
     """
     rng = p.rng
     lesions = np.zeros(p.liver.shape, bool)
@@ -28,13 +28,13 @@ def paint_lesions(p: Patient) -> np.ndarray:
     kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.76, 0.04, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)
     for number, centre in enumerate(centres):
-        # The first lesion is large enough that no reader would overlook it.
+        # The first lesion is large enough for any reader to notice.
         diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 6 if number else 15, 95))
         middle = np.array([axis[i] for axis, i in zip((p.axes.x, p.axes.y, p.axes.z), centre, strict=True)])
         lobulated, more = rng.random() < 0.35, int(rng.integers(1, 4))  # several overlapping blobs
         pieces = 1 + more if lobulated else 1
         for piece in range(pieces):
-            shift = rng.normal(0, 0.3 * diameter, 3)  # drawn for each piece, but the first stays in place
+            shift = rng.normal(0, 0.3 * diameter, 3)  # also drawn for the first piece, which does not move
             scale = rng.uniform(0.4, 0.8) if piece else 1.0
             place = middle + shift if piece else middle
             lesions |= _lesion(p, liver, texture, place, diameter * scale / 2, contrast, kind)
@@ -75,7 +75,7 @@ def _lesion(
 
 
 def _texture(rng: np.random.Generator) -> np.ndarray:
-    """Draw periodic noise ``(64, 64, 64)`` of standard deviation 1 that varies over about 6 nodes."""
+    """Draw periodic noise ``(64, 64, 64)`` with standard deviation 1 that varies over about 6 nodes."""
     spectrum = np.fft.fftn(rng.standard_normal((64, 64, 64)))
     k = np.fft.fftfreq(64)
     squared = k[:, None, None] ** 2 + k[None, :, None] ** 2 + k[None, None, :] ** 2
@@ -84,7 +84,7 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def _sample(texture: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Interpolate the periodic texture at nodes ``(..., 3)``, trilinear."""
+    """Interpolate the periodic texture trilinearly at positions ``(..., 3)``, in nodes."""
     low = np.floor(nodes).astype(int)
     part = nodes - low
     value = np.zeros(nodes.shape[:-1])

@@ -1,13 +1,13 @@
 """Write the embedded data set: CT volumes with liver lesions in LiTS layout.
 
-The volumes are **synthetic**; they show no patient. A generator draws the anatomy (``anatomy``), the lesions
-(``tumours``) and the scanner (``scanner``), so that a network trained on the volumes meets the differences between real
-scans. The generator follows the published properties of LiTS (Bilic et al., 2023, and public loaders):
+The volumes are **synthetic**: no patient is shown. The generator draws the anatomy (``anatomy``), the lesions
+(``tumours``) and the scanner (``scanner``), so that the volumes vary like real scans. The generator follows the
+published properties of LiTS (Bilic et al., 2023, and public loaders):
 
-- liver volume 1 to 2.2 L, median near 1.6 L; liver 45 to 135 HU by contrast phase, most of them portal venous;
-- one patient in ten without lesion; counts from one to dozens; lesions 15 to 80 HU below the liver, with overlap;
-- 40 slices 2.7 to 6.8 mm apart span the liver; fields of view of 300 to 500 mm, and crops around the liver;
-- HU outside of the scanner's circle of -1024 to -3024; affines in several orientations, some the identity.
+- The liver has 1 to 2.2 L, with a median near 1.6 L, and 45 to 135 HU by contrast phase, mostly portal venous.
+- One patient in ten has no lesion; others have one to dozens, which may overlap. Most are 15 to 80 HU below the liver.
+- 40 slices, 2.7 to 6.8 mm apart, span the liver. Fields of view have 300 to 500 mm; some are crops around the liver.
+- Outside the scanner's circle, HU are -1024 to -3024. Affines have several orientations; some are the identity.
 """
 
 import gzip
@@ -41,23 +41,23 @@ def write_phantom(
     slices: int = 40,
     workers: int | None = None,
 ) -> list[Path]:
-    """Write ``volume-N.nii.gz`` and ``segmentation-N.nii.gz`` for N below ``cases``; existing files stay.
+    """Write ``volume-N.nii.gz`` and ``segmentation-N.nii.gz`` for N below ``cases``; existing files are skipped.
 
-    ``(seed, N, size, slices)`` alone determine a case, to the byte.
+    ``(seed, N, size, slices)`` determine every byte of a case.
 
     Args:
-        root: the folder.
+        root: folder for the volumes.
         cases: number of patients.
-        seed: of all random numbers.
+        seed: seed of all random numbers.
         size: rows and columns of a slice.
         slices: number of slices.
-        workers: processes; None: one per core.
+        workers: number of processes; None: one per core.
 
     Returns:
         The paths of the CT volumes.
 
     Raises:
-        InputError: if ``root`` holds a phantom of other settings.
+        InputError: if ``root`` contains a phantom with other settings.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def write_phantom(
                 write_text(description, json.dumps(settings))
     found = json.loads(description.read_text())
     if found != settings:
-        raise InputError(description, f"a phantom of {settings} (data.root=… chooses another folder)", found)
+        raise InputError(description, f"a phantom with {settings} (data.root=… chooses another folder)", found)
     if _missing(root, cases):
         with FileLock(root / ".lock"):
             _write_cases([(root, seed, n, size, slices) for n in _missing(root, cases)], workers)
@@ -98,7 +98,7 @@ def generate_volume(seed: int, *, case: int = 0, size: int = 192, slices: int = 
     """Generate one synthetic patient.
 
     Args:
-        seed: of all random numbers.
+        seed: seed of all random numbers.
         case: number of the patient.
         size: rows and columns of a slice.
         slices: number of slices.
@@ -122,7 +122,7 @@ def _write_case(root: Path, seed: int, case: int, size: int, slices: int) -> Non
     for path, voxels in zip(_paths(root, case), (volume.hu, volume.labels), strict=True):
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            # No time stamp in the gzip header: equal arguments give equal bytes.
+            # mtime=0 omits the time stamp, so that equal arguments give equal bytes.
             content = nib.Nifti1Image(voxels, volume.affine).to_bytes()
             temporary.write_bytes(gzip.compress(content, compresslevel=3, mtime=0))
             temporary.replace(path)

@@ -1,1 +1,1 @@
-"""A run is a folder: its name, its configuration, its provenance and its result."""
+"""Run folders: their names, configurations, provenance and results."""

@@ -1,4 +1,4 @@
-"""A run is a folder: its configuration, the versions of the code, its patients, and its result."""
+"""Write and check run folders; name the files in them: configuration, versions, split and result."""
 
 import json
 from collections.abc import Iterator
@@ -14,22 +14,26 @@ from lits_seg.common.files import write_text
 from lits_seg.runs.provenance import versions
 from lits_seg.runs.renamed import with_new_names
 
-CONFIG, VERSIONS, SPLIT, RESULT = "config.yaml", "versions.json", "split.json", "result.json"
-FAILED, PICTURES = "failed.txt", "overlays"
+CONFIG = "config.yaml"
+VERSIONS = "versions.json"
+SPLIT = "split.json"
+RESULT = "result.json"
+FAILED = "failed.txt"
+PICTURES = "overlays"
 LAST = Path("checkpoints", "last.ckpt")
-# Places and loggers do not change what a run computes.
+# Keys that do not change what a run computes, such as paths and loggers.
 FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks")
 
 
 def describe_run(folder: Path, cfg: DictConfig) -> None:
-    """Write the resolved config and the versions into a run's folder.
+    """Write the resolved configuration and the versions into a run's folder.
 
     Args:
         folder: the run's folder.
         cfg: the whole configuration.
 
     Raises:
-        InputError: if the folder holds a run of another configuration; names the differences.
+        InputError: if the folder contains a run with another configuration; lists the differences.
     """
     if (folder / CONFIG).exists():
         require_same_run(folder, cfg)
@@ -39,25 +43,25 @@ def describe_run(folder: Path, cfg: DictConfig) -> None:
 
 
 def require_same_run(folder: Path, cfg: DictConfig) -> None:
-    """Require that a run's folder holds this configuration.
+    """Require that a run's folder has the same configuration.
 
     Args:
         folder: the run's folder.
         cfg: the whole configuration.
 
     Raises:
-        InputError: if the configurations differ; names the differences.
+        InputError: if the configurations differ; lists the differences.
     """
     before = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     differing = differences(before, OmegaConf.to_container(cfg, resolve=True))
     if differing:
-        expected = "a folder without a run, or this run's own (name=…, for a sweep sweep=…, chooses another)"
+        expected = "a folder without a run, or with this run (name=…, or sweep=… for a sweep, chooses another folder)"
         raise InputError(folder, expected, "; ".join(differing))
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock a run's folder; wait while another process holds the lock."""
+    """Lock a run's folder; if another process holds the lock, wait for its release."""
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -71,7 +75,12 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def differences(before: Any, after: Any) -> list[str]:
-    """Return in words how two configurations (mappings) differ in what they compute."""
+    """Return a text for each difference between two configurations that changes what a run computes.
+
+    Args:
+        before: the earlier configuration, a mapping.
+        after: the current configuration, a mapping.
+    """
     return _differences(_essence(before), _essence(after))
 
 

@@ -1,4 +1,4 @@
-"""The names of run folders and decoders; most are resolvers of the configs."""
+"""Name run folders and decoders; ``cli`` registers most of these functions as resolvers for the configs."""
 
 import functools
 import hashlib
@@ -13,10 +13,10 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
 from lits_seg.runs.folder import FREE, LAST, RESULT
 
-LONGEST = 200  # bytes of a folder's name; file systems take 255
+LONGEST = 200  # longest folder name in bytes; file systems allow 255
 OWN_DECODER = "own"
 
-# Already in the first part of the name, or without influence on what a job computes.
+# Keys that job_name leaves out: they are in its first part, or do not change what a job computes.
 _UNNAMED = {
     "model",
     "decoder",
@@ -39,28 +39,28 @@ def decoder_levels(model: Mapping[str, Any]) -> tuple[str, ...]:
 def decoder_name(model: Mapping[str, Any]) -> str:
     """Return the name of a network's decoder from the network's settings, as in ``conf/model``.
 
-    A decoder with the levels of a file in ``conf/decoder`` has the name of that file, such as ``deconv``. Any other is
-    named by its levels, such as ``bilinear-bilinear-deconv-subpixel``. A network without ``upsample`` has a decoder of
-    its own: ``own``.
+    A decoder with the levels of a file in ``conf/decoder`` has the name of that file, such as ``deconv``. Any other
+    decoder is named after its levels, such as ``bilinear-bilinear-deconv-subpixel``. The decoder of a network without
+    ``upsample`` cannot be exchanged and is called ``own``.
     """
     levels = decoder_levels(model)
     return _presets().get(levels, "-".join(levels)) if levels else OWN_DECODER
 
 
 def require_decoder_applies(model: Mapping[str, Any], overrides: Sequence[str]) -> None:
-    """Refuse a decoder that the network would not use.
+    """Reject a ``decoder`` override if the network has a fixed decoder.
 
     Args:
         model: the network's settings, as in ``conf/model``.
-        overrides: what the user gave, ``key=value``.
+        overrides: the user's overrides, ``key=value``.
 
     Raises:
-        InputError: if ``decoder=`` or ``decoder.levels=`` is among the overrides of a network with its own decoder.
+        InputError: if the overrides contain ``decoder=`` or ``decoder.levels=``, but the decoder cannot be exchanged.
     """
     given = [override for override in overrides if re.match(r"[+~]*decoder[.=]", override)]
     if given and not decoder_levels(model):
         network = str(model.get("_target_")).rsplit(".", 1)[-1]
-        found = f"{network}, which has a decoder of its own: decoder= does not apply to that model"
+        found = f"{network}, which has a fixed decoder: decoder= does not apply to that model"
         raise InputError(given[0], "a model with an exchangeable decoder (model=dsc_unet, model=unet)", found)
 
 
@@ -69,8 +69,8 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
 
     Args:
         runs: folder of all runs.
-        name: the run's name; a name made by the configs starts with the date.
-        ckpt_path: ``last`` resumes; without a name given by the user, the newest interrupted run.
+        name: the run's name; a default name from the configs starts with the date.
+        ckpt_path: with ``last`` and a default name, the newest interrupted run is resumed.
 
     Raises:
         InputError: if there is no interrupted run to resume.
@@ -87,17 +87,17 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
 
 
 def sweep_name(given: str | None, experiment: str | None) -> str:
-    """Return the name of a sweep's folder below ``runs``, the same each time the sweep is started.
+    """Return the name of a sweep's folder below ``runs``, which stays the same when a sweep is started again.
 
     Args:
         given: name chosen by the user.
-        experiment: choice in ``conf/experiment``, used if the user chose no name.
+        experiment: choice in ``conf/experiment``, the default name.
 
     Raises:
-        InputError: if the name leads out of ``runs``.
+        InputError: if the folder would be outside ``runs``.
     """
     if given and (Path(given).is_absolute() or ".." in Path(given).parts):
-        raise InputError("sweep", "a folder's name below runs (runs=… chooses where)", given)
+        raise InputError("sweep", "a folder name below runs (runs=… chooses another parent folder)", given)
     return given or experiment or "sweep"
 
 
@@ -108,8 +108,8 @@ def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence
         model: choice in ``conf/model``.
         decoder: name of the decoder, from ``decoder_name``.
         fold: number of the fold.
-        seed: of the run.
-        overrides: of the job, ``key=value``; the name has the last part of each key.
+        seed: seed of the run.
+        overrides: the job's overrides, ``key=value``; the name contains only the last part of each key.
     """
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
     for override in sorted(overrides):

@@ -1,4 +1,4 @@
-"""Who made a file: the versions of the code and its packages, the checkpoint, and the permitted use."""
+"""Record how a file was made: versions of code and packages, the checkpoint, and the permitted use."""
 
 import platform
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 from lits_seg import RESEARCH_USE, __version__
 from lits_seg.common.files import sha256
 
-NO_DEVICE = f"{RESEARCH_USE} Not a medical device: nothing here may guide the care of a patient."
+PERMITTED_USE = f"{RESEARCH_USE} Not a medical device: nothing here may guide the care of a patient."
 CODE = (":/lits_seg", ":/conf", ":/hydra_plugins")
 PACKAGES = (
     "lits-seg",
@@ -27,11 +27,11 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """A checkpoint as it was when a file was made from it.
+    """A checkpoint at the time when another file was made from it.
 
     Args:
-        path: as the user gave it.
-        sha256: of the file's bytes, in hexadecimal digits.
+        path: path as given by the user.
+        sha256: SHA-256 of the file in hexadecimal digits.
     """
 
     path: str
@@ -40,13 +40,13 @@ class CheckpointFile:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a file. Its fields are the keys in every JSON file, export and report that says so.
+    """How a file was made. JSON files, exports and reports use the field names as keys.
 
     Args:
-        research_use_only: the permitted use, in a sentence.
+        research_use_only: statement of the permitted use.
         lits_seg: version of the package.
-        git_commit: commit of the code; None if the package is not a checkout.
-        checkpoint: the network's weights; None if no checkpoint took part.
+        git_commit: commit of the code; None if the package is not a git checkout.
+        checkpoint: checkpoint with the network's weights; None if no checkpoint was used.
     """
 
     research_use_only: str
@@ -56,13 +56,13 @@ class Provenance:
 
 
 def provenance(checkpoint: str | Path | None = None) -> Provenance:
-    """Return who makes a file now, with this code and, if there is one, this checkpoint."""
+    """Return the provenance of a file that this code makes, from a checkpoint if ``checkpoint`` is given."""
     file = None if checkpoint is None else CheckpointFile(str(checkpoint), sha256(checkpoint))
-    return Provenance(NO_DEVICE, __version__, _git("rev-parse", "HEAD"), file)
+    return Provenance(PERMITTED_USE, __version__, _git("rev-parse", "HEAD"), file)
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions of Python and the packages, and the git commit of a checkout, for ``versions.json``."""
+    """Return the versions of Python and of packages, and the git commit of a checkout, for ``versions.json``."""
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
@@ -70,7 +70,7 @@ def versions() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[package] = None
     found["git_commit"] = _git("rev-parse", "HEAD")
-    # Other changed files, such as a log, do not change a run.
+    # Changes outside the code, such as a log file, do not affect a run.
     found["git_dirty"] = bool(_git("status", "--porcelain", "--", *CODE)) if found["git_commit"] else None
     return found
 
@@ -78,7 +78,7 @@ def versions() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     here = Path(__file__).parents[1]
     if not (here.parent / ".git").exists():
-        return None  # installed from a wheel: a repository further up belongs to another project
+        return None  # installed from a wheel: a repository in a parent folder belongs to another project
     try:
         done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

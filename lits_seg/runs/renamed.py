@@ -1,8 +1,8 @@
-"""Names of classes that moved since version 0.1.0: checkpoints and run folders keep the names of their time."""
+"""Translate names of classes that moved since version 0.1.0, as older checkpoints and run folders contain them."""
 
 from typing import Any
 
-# A name that ends with a dot is a module: all that it holds has moved. The first entry that fits counts.
+# A name that ends with a dot is a module whose whole content moved. The first matching entry applies.
 RENAMED = {
     "lits_seg.module.LesionSegmenter": "lits_seg.training.module.LesionModule",
     "lits_seg.training.module.LesionSegmenter": "lits_seg.training.module.LesionModule",
@@ -19,7 +19,7 @@ RENAMED = {
 
 
 def with_new_names(settings: Any) -> Any:
-    """Return plain containers in which each ``_target_`` has today's name."""
+    """Return a copy of plain containers in which every ``_target_`` has its current name."""
     if isinstance(settings, dict):
         return {
             key: _new_name(value) if key == "_target_" and isinstance(value, str) else with_new_names(value)

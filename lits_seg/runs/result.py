@@ -1,4 +1,4 @@
-"""The result of a run: its records, reading one, the mean scores of a test, and a table of results."""
+"""Records of a run's result; read results, average test scores, and tabulate results."""
 
 import math
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ HEADER = (
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """What a network is.
+    """A network's identity and size.
 
     Args:
-        network: name of its class; None in results of earlier versions.
-        decoder: name of its decoder, see ``naming.decoder_name``.
-        levels: upsampler of each decoder level, deepest first; empty if the network has a decoder of its own.
-        parameters: learnable numbers.
+        network: name of the class; None in results of earlier versions.
+        decoder: name of the decoder, see ``naming.decoder_name``.
+        levels: upsampler of each decoder level, deepest first; empty if the decoder cannot be exchanged.
+        parameters: number of learnable parameters.
     """
 
     network: str | None = None
@@ -46,14 +46,14 @@ class NetworkFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkUnderTest(NetworkFacts):
-    """A network and the data that it is tested on.
+    """A network and its test data.
 
     Args:
-        model: the choice in ``conf/model``, else the network's class.
-        macs: multiply-accumulates of its convolutions for one slice.
-        data: the choice in ``conf/data``, or the folder of the test volumes.
+        model: choice in ``conf/model``, or the network's class if there was no choice.
+        macs: multiply-accumulates of the network's convolutions for one slice.
+        data: choice in ``conf/data``, or the folder of the test volumes.
         size: side of the network's images in pixels.
-        selected_on_test: whether the test patients also chose the checkpoint, so that scores are optimistic.
+        selected_on_test: whether the checkpoint was selected on the test patients, which makes scores optimistic.
     """
 
     model: str
@@ -65,12 +65,12 @@ class NetworkUnderTest(NetworkFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts(NetworkUnderTest):
-    """What dashboards and tables compare runs by.
+    """The facts by which dashboards and tables compare runs.
 
     Args:
-        fold: number of the fold that is tested, from 0.
+        fold: index of the test fold, from 0.
         folds: number of folds.
-        seed: of weights, samples and dropout.
+        seed: seed of weights, samples and dropout.
     """
 
     fold: int
@@ -80,14 +80,14 @@ class RunFacts(NetworkUnderTest):
 
 @dataclass(frozen=True)
 class MeanScores:
-    """Lesion scores of test patients; no unit, in [0, 1].
+    """Lesion scores of test patients, without unit, in [0, 1]. A is the reference, B the prediction.
 
     Args:
         dice: mean over patients of 2|A∩B| / (|A| + |B|).
         jaccard: mean over patients of |A∩B| / |A∪B|.
-        paper_symbols: mean over patients of |A∩B| / |B| with B the prediction.
-        dice_global: Dice of all patients' voxels together.
-        dice_interval: of ``dice``, 95 %, by resampling patients; None for one patient.
+        paper_symbols: mean over patients of |A∩B| / |B|.
+        dice_global: Dice of the pooled voxels of all patients.
+        dice_interval: 95 % interval of ``dice`` from resampled patients; None for a single patient.
         patients: number of patients.
     """
 
@@ -101,11 +101,11 @@ class MeanScores:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkResult(NetworkUnderTest):
-    """A tested network.
+    """The result of a tested network.
 
     Args:
-        synthetic: whether the test CT is synthetic; None if not known.
-        scores: of the lesions.
+        synthetic: whether the test CTs are synthetic; None if unknown.
+        scores: scores of the lesions.
     """
 
     synthetic: bool | None
@@ -114,13 +114,13 @@ class NetworkResult(NetworkUnderTest):
 
 @dataclass(frozen=True)
 class Latency:
-    """Time for one slice in ms, in 32 bits and a batch of one: the fastest of several passes.
+    """Time for a batch of one slice in 32 bits: the fastest of several passes.
 
     Args:
-        cpu_ms: on the CPU.
-        cpu_threads: threads that PyTorch used there.
-        gpu_ms: on the GPU; None without one.
-        gpu: name of the GPU; None without one.
+        cpu_ms: time on the CPU in ms.
+        cpu_threads: number of PyTorch's threads on the CPU.
+        gpu_ms: time on the GPU in ms; None without a GPU.
+        gpu: name of the GPU; None without a GPU.
     """
 
     cpu_ms: float
@@ -131,7 +131,13 @@ class Latency:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method without training on the same patients, for comparison."""
+    """A method without training, scored on the same patients for comparison.
+
+    Args:
+        name: name of the method.
+        description: the method's rule, with its fitted values.
+        scores: scores of the lesions.
+    """
 
     name: str
     description: str
@@ -140,17 +146,17 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult(RunFacts, NetworkResult):
-    """A finished run, as ``result.json`` has it.
+    """The result of a finished run, as ``result.json`` contains it.
 
     Args:
-        steps: optimizer steps.
-        train_seconds: time in training loops in s, over all starts of a resumed run.
-        val_dice: Dice per case of the validation patients, of the best checkpoint.
-        best_checkpoint: path within the run's folder.
-        device: what the run was trained on.
-        latency: of one slice.
+        steps: number of optimizer steps.
+        train_seconds: time in training loops in s, including the time before a resume.
+        val_dice: Dice per case of the best checkpoint on the validation patients.
+        best_checkpoint: path of the best checkpoint, relative to the run's folder.
+        device: device of the training.
+        latency: time for one slice.
         cases: scores of each test patient.
-        baseline: on the same patients; None unless it was asked for.
+        baseline: scores of a baseline on the same patients; None unless the run was configured with ``baseline``.
     """
 
     steps: int
@@ -164,10 +170,10 @@ class RunResult(RunFacts, NetworkResult):
 
 
 def read_result(path: Path) -> RunResult:
-    """Read a run's ``result.json``, also of an earlier version.
+    """Read a run's ``result.json``, including files of earlier versions.
 
     Raises:
-        InputError: if the file is damaged, or lacks a field that a report needs.
+        InputError: if the file is missing or damaged, or lacks a required field.
     """
     name = "a run's result"
     result = from_plain(RunResult, read_json(path, name), path, name)
@@ -177,13 +183,13 @@ def read_result(path: Path) -> RunResult:
 
 
 def mean_scores(counts: Sequence[VoxelCounts] | np.ndarray) -> MeanScores:
-    """Return the scores of test patients from their counted lesion voxels ``(patients, 3)``."""
+    """Return the mean scores of test patients from their lesion voxel counts ``(patients, 3)``."""
     dice = case_scores(counts)["dice"].tolist()
     return MeanScores(**summarise(counts), dice_interval=bootstrap_interval(dice), patients=len(dice))
 
 
 def table(results: Sequence[NetworkResult]) -> str:
-    """Return results, and the baselines on the same patients, as Markdown tables with their test data as titles."""
+    """Return results and baselines as Markdown: a table, with a title, for each set of test data."""
     groups: dict[str, list[NetworkResult]] = {}
     for result in results:
         groups.setdefault(_tested_on(result), []).append(result)
@@ -198,7 +204,7 @@ def table(results: Sequence[NetworkResult]) -> str:
 
 
 def _with_volume(case: CaseScores) -> CaseScores:
-    # Results of earlier versions do not have the volume of a voxel.
+    # Results of earlier versions lack the volume of a voxel.
     return replace(case, voxel_ml=box_ml(case.spacing)) if math.isnan(case.voxel_ml) else case
 
 

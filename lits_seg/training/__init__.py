@@ -1,1 +1,1 @@
-"""The LightningModule, its losses and callbacks, and the checkpoints that they write."""
+"""The LightningModule, its losses and callbacks, and reading of checkpoints."""

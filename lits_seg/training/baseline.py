@@ -1,4 +1,4 @@
-"""A baseline without training: lesions by a threshold within the true liver."""
+"""A baseline without training: a threshold in HU within the reference liver."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,21 @@ from lits_seg.metrics.overlap import LOWEST_LABEL
 from lits_seg.metrics.scores import VoxelCounts
 
 OFFSETS = tuple(range(10, 65, 5))  # HU below the liver's median
-SIGMAS = (0.0, 1.0)  # smoothing in pixels, against noise
+SIGMAS = (0.0, 1.0)  # of the Gaussian against noise, in pixels
 FITTING_PATIENTS = 8
 
 
 def threshold_in_liver(train: Sequence[Case], test: Sequence[Case]) -> tuple[list[VoxelCounts], str]:
-    """Mark smoothed voxels darker than the liver's median. The true liver is given, which a network does not get.
+    """Score a rule that marks smoothed voxels darker than the liver's median.
+
+    Unlike a network, the rule is given the reference liver.
 
     Args:
-        train: patients that threshold and smoothing are chosen on, by mean Dice; at most eight are used.
+        train: patients for choosing threshold and smoothing by mean Dice; only the first eight are used.
         test: patients to score.
 
     Returns:
-        Lesion voxels of each test patient, and a description of the rule.
+        The counted lesion voxels of each test patient, and a description of the rule.
     """
     choices = [(sigma, offset) for sigma in SIGMAS for offset in OFFSETS]
     fitted = np.array([_counts(case, choices) for case in train[:FITTING_PATIENTS]])
@@ -37,7 +39,7 @@ def threshold_in_liver(train: Sequence[Case], test: Sequence[Case]) -> tuple[lis
 
 
 def _counts(case: Case, choices: Sequence[tuple[float, int]]) -> list[VoxelCounts]:
-    """Return the lesion voxels of one patient by each choice of smoothing (pixels) and threshold (HU)."""
+    """Count one patient's lesion voxels for each choice of smoothing (pixels) and threshold (HU)."""
     image, label = read_case(case)
     liver = label.slices > 0
     hu = image.slices.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Callbacks: a run's split, learning curves, hyper-parameters and progress."""
+"""Callbacks that write a run's split, learning curves and hyper-parameters, and show progress."""
 
 import json
 import sys
@@ -17,7 +17,11 @@ CURVES = "curves.png"
 
 
 class SplitFile(Callback):
-    """Write ``split.json``: the names of the patients for training, validation and test."""
+    """Write ``split.json``: the names of the patients for training, validation and test.
+
+    Args:
+        folder: the run's folder.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -30,7 +34,11 @@ class SplitFile(Callback):
 
 
 class Curves(Callback):
-    """Draw ``curves.png`` from the CSV logger's files when training ends (the paper's Fig. 2)."""
+    """Draw ``curves.png`` from the CSV logger's files when training ends (the paper's Fig. 2).
+
+    Args:
+        folder: the run's folder.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -45,7 +53,7 @@ class Curves(Callback):
 
 
 class HParams(Callback):
-    """Fill TensorBoard's HParams page with a run's facts and test scores; the page hides runs without scores."""
+    """Log a run's facts and test scores to TensorBoard's HParams page, which hides runs without scores."""
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write facts and scores as soon as the scores are known."""
@@ -56,19 +64,19 @@ class HParams(Callback):
 
 
 class EpochLines(ProgressBar):
-    """Print a line per epoch, for logs and pipes, which a moving bar would garble."""
+    """Print one line per epoch, since a progress bar would garble log files and pipes."""
 
     validated = False
 
     def disable(self) -> None:
-        """Do nothing on the ranks that must not print: ``on_train_epoch_end`` checks the rank itself."""
+        """Do nothing: ``on_train_epoch_end`` itself prints only on the first rank."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note that there are new scores."""
+        """Remember that this epoch has validation scores."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print step and loss, and the scores if the epoch was validated."""
+        """Print step and loss and, if this epoch was validated, the validation scores."""
         names = ["train/loss_step", "val/loss", "val/dice"] if self.validated else ["train/loss_step"]
         self.validated = False
         if not trainer.is_global_zero:
@@ -80,5 +88,5 @@ class EpochLines(ProgressBar):
 
 
 def progress() -> ProgressBar:
-    """Return a progress bar for a terminal, lines for a log or pipe."""
+    """Return a progress bar if stdout is a terminal; otherwise print a line per epoch."""
     return TQDMProgressBar() if sys.stdout.isatty() else EpochLines()

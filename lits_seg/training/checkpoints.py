@@ -1,4 +1,4 @@
-"""Checkpoints: read only files that this package wrote, without running any code from a file."""
+"""Read checkpoints of this package without running any code that a file contains."""
 
 import inspect
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkFacts
 from lits_seg.training.module import LesionModule
 
-# A checkpoint names its classes, so a foreign file could name any function to call. Allowed are only classes of these
-# kinds, from these packages.
+# A checkpoint names the classes to instantiate, so a malicious file could name any function. Only subclasses of KINDS
+# from PACKAGES are allowed.
 KINDS = (nn.Module, Optimizer, LRScheduler, Preprocess)
 PACKAGES = (
     "lits_seg.",
@@ -34,7 +34,7 @@ SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"se
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A Lightning checkpoint of a ``LesionModule``, on the CPU.
+    """Read a Lightning checkpoint of a ``LesionModule`` onto the CPU.
 
     Raises:
         InputError: if the file is missing or damaged, was not written by lits_seg, or refers to a class outside the
@@ -49,7 +49,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(path, "a checkpoint", "no such file") from None
     except Exception as error:  # a damaged file may raise anything
         raise InputError(
-            path, "a checkpoint of lits_seg", f"another file, or a damaged one ({type(error).__name__})"
+            path, "a checkpoint of lits_seg", f"another or damaged file ({type(error).__name__})"
         ) from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if (
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         or not isinstance(settings["model"], dict)
         or not isinstance(checkpoint.get("state_dict"), dict)
     ):
-        raise InputError(path, "a checkpoint of lits_seg", "one of another program or version")
+        raise InputError(path, "a checkpoint of lits_seg", "a checkpoint of another program or version")
     checkpoint["hyper_parameters"] = with_new_names(settings)
     for key, value in _texts(checkpoint["hyper_parameters"]):
         if "${" in value or (key == "_target_" and not _trusted(value)):
@@ -67,36 +67,40 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_module(path: str | Path) -> LesionModule:
-    """The network of a checkpoint with all that belongs to it, in eval mode, on the CPU."""
+    """Return the ``LesionModule`` of a checkpoint, in eval mode, on the CPU.
+
+    Raises:
+        InputError: if ``read_checkpoint`` rejects the file, or the weights do not fit the settings.
+    """
     checkpoint = read_checkpoint(path)
-    segmenter = LesionModule(**checkpoint["hyper_parameters"])
+    module = LesionModule(**checkpoint["hyper_parameters"])
     try:
-        segmenter.load_state_dict(checkpoint["state_dict"])
+        module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
-        raise InputError(path, "weights that fit its own settings", str(error).splitlines()[0]) from error
-    return segmenter.eval()
+        raise InputError(path, "weights that fit the settings in the checkpoint", str(error).splitlines()[0]) from error
+    return module.eval()
 
 
-def network_facts(segmenter: LesionModule) -> NetworkFacts:
-    """Return what the network is: its class, its decoder, and the number of its parameters."""
-    model = segmenter.hparams["model"]
+def network_facts(module: LesionModule) -> NetworkFacts:
+    """Return the network's class, decoder and number of parameters."""
+    model = module.hparams["model"]
     return NetworkFacts(
         network=model["_target_"].rsplit(".", 1)[-1],
         decoder=decoder_name(model),
         levels=decoder_levels(model),
-        parameters=count_parameters(segmenter.network),
+        parameters=count_parameters(module.network),
     )
 
 
 def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
-    """Check that a checkpoint holds a certain network.
+    """Require that a checkpoint contains the network of a config.
 
     Args:
         path: the checkpoint.
-        model: the network's config, as plain containers.
+        model: the network's config in plain containers.
 
     Raises:
-        InputError: if the checkpoint's network differs; names the differing settings.
+        InputError: if the checkpoint contains another network; lists the settings that differ.
     """
     stored = read_checkpoint(path)["hyper_parameters"]["model"]
     differing = [key for key in sorted(stored.keys() | model.keys()) if stored.get(key) != model.get(key)]
@@ -111,11 +115,11 @@ def _trusted(target: str) -> bool:
         return False
     try:
         found = get_object(target)
-    except Exception as error:  # no such thing
-        if isinstance(error.__cause__, InputError):  # there is, but its package is missing
+    except Exception as error:  # the name does not exist
+        if isinstance(error.__cause__, InputError):  # the name exists, but its package is missing
             raise error.__cause__ from error
         return False
-    # A trusted module also holds its imports, such as Path: the class itself must be defined there.
+    # A trusted module also contains names that it imports, such as Path: its package must also define the class.
     return isinstance(found, type) and issubclass(found, KINDS) and found.__module__.startswith(PACKAGES)
 
 

@@ -1,4 +1,4 @@
-"""Losses: called with logits ``(B, K, H, W)`` and targets ``(B, H, W)`` in 0..K-1."""
+"""Losses, called with logits ``(B, K, H, W)`` and target classes ``(B, H, W)`` in 0..K-1."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,17 @@ from lits_seg.common.errors import InputError
 
 
 class WeightedCrossEntropy(nn.Module):
-    """Weighted cross-entropy, the paper's loss (V.B); the paper does not state the weights.
+    """Weighted cross-entropy, the paper's loss (V.B). The paper does not state the weights.
 
     Args:
-        weights: a weight for each class, or ``"auto"``: a class with n pixels in the training set weighs
-            ``n ** -balance``, scaled so that the mean weight of a pixel is 1.
-        balance: for ``"auto"``: 1 gives every class the same total weight; 0 every pixel the same weight. About one CT
-            pixel in 350 is lesion: 1 then increases recall at the cost of many false positives.
+        weights: a weight for each class, or ``"auto"``. With ``"auto"``, a class with n pixels in the training set has
+            weight ``n ** -balance``, scaled so that the mean weight of a pixel is 1.
+        balance: exponent for ``"auto"``, in [0, 1]. With 1, all classes have the same total weight; with 0, all pixels
+            have the same weight. About one CT pixel in 350 is lesion, so 1 increases recall at the cost of many false
+            positives.
+
+    Raises:
+        InputError: if ``weights`` or ``balance`` has another form or range.
     """
 
     weights: Tensor
@@ -29,15 +33,19 @@ class WeightedCrossEntropy(nn.Module):
         if isinstance(weights, str) and not self.auto:
             raise InputError("loss.weights", "auto, or a list of numbers", weights)
         if not self.auto and not all(isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in weights):
-            raise InputError("loss.weights", "auto, or a list of numbers, none negative", list(weights))
+            raise InputError("loss.weights", "auto, or a list of numbers that are not negative", list(weights))
         if not 0 <= balance <= 1:
             raise InputError("loss.balance", "between 0 and 1", balance)
         self.balance = balance
-        # In the checkpoint, so that a loss computed later is the same.
+        # A buffer is saved in the checkpoint, so that a loss computed later is the same.
         self.register_buffer("weights", torch.empty(0) if self.auto else torch.tensor(list(weights)).float())
 
     def set_counts(self, counts: Sequence[int]) -> None:
-        """Set the weights from the training set's pixels per class, unless weights were given."""
+        """Set the weights from the training set's pixels per class, unless the weights were given.
+
+        Raises:
+            InputError: if the number of given weights is not the number of classes.
+        """
         if not self.auto:
             if len(self.weights) != len(counts):
                 raise InputError("loss.weights", f"{len(counts)} numbers", self.weights.tolist())
@@ -47,7 +55,7 @@ class WeightedCrossEntropy(nn.Module):
         self.weights = (weights * pixels.sum() / (weights * pixels).sum()).float().to(self.weights.device)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over pixels, each weighted by its class.
+        """Return the cross-entropy, averaged over pixels with the weights of their classes.
 
         Args:
             logits: ``(B, K, H, W)``.
@@ -56,7 +64,7 @@ class WeightedCrossEntropy(nn.Module):
         return functional.cross_entropy(logits, target, weight=self.weights.to(logits.dtype))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
-        # Weights from counts have no size before the counts are known.
+        # Before the counts are known, the buffer is empty and would not fit the stored weights.
         stored = state_dict.get(prefix + "weights")
         if self.auto and stored is not None:
             self.weights = torch.empty_like(stored)
@@ -64,10 +72,10 @@ class WeightedCrossEntropy(nn.Module):
 
 
 class DiceCrossEntropy(WeightedCrossEntropy):
-    """Soft Dice of the foreground over the whole batch, plus weighted cross-entropy.
+    """The sum of weighted cross-entropy and the soft Dice loss of the foreground over the whole batch.
 
     Args:
-        dice: weight of the Dice term (MONAI's ``DiceLoss``).
+        dice: weight of the Dice loss (MONAI's ``DiceLoss``).
         weights: see ``WeightedCrossEntropy``.
         balance: see ``WeightedCrossEntropy``; the default leaves the cross-entropy unweighted.
     """
@@ -78,7 +86,7 @@ class DiceCrossEntropy(WeightedCrossEntropy):
         self.dice_loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over classes and pixels.
+        """Return the cross-entropy plus the weighted Dice loss.
 
         Args:
             logits: ``(B, K, H, W)``.

@@ -1,24 +1,24 @@
-"""Messages of other libraries: which of them a user need not read."""
+"""Hide messages of other libraries that do not help a user."""
 
 import logging
 import warnings
 
-# Lightning's loggers of what devices there are, what a file was loaded from, and what else one could install.
+# Lightning's loggers for available devices, loaded files and advertisements.
 CHATTY = ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda")
 
-# Lightning's advice on settings that conf/ chooses on purpose, and a warning of each resumed run.
+# Lightning's advice against settings that conf/ chooses on purpose, and a warning that every resumed run causes.
 ADVICE = (
     "The number of training batches .* is smaller than the logging interval",
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",
 )
 
-# A user of this package cannot correct what its libraries ask of one another.
+# Deprecation warnings between these libraries: a user of lits_seg cannot fix the calls.
 LIBRARIES = r"(lightning_fabric|monai|pytorch_lightning|tensorboard|torch|torchmetrics|wandb)\b"
 
 
 def hide_chatter() -> None:
-    """Hide advertisements, chatter and deprecation warnings of the libraries; their other warnings stay."""
+    """Hide advertisements, routine messages and deprecation warnings of other libraries; keep all other warnings."""
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in ADVICE:

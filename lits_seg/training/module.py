@@ -1,4 +1,4 @@
-"""The one LightningModule: loss, step, score per volume. Knows a network only as images to logits."""
+"""The LightningModule: trains any network that maps images to logits, and scores whole volumes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,19 +17,23 @@ CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
 
 class LesionModule(pl.LightningModule):
-    """Trains a network on slices and scores it on volumes.
+    """A LightningModule that trains a network on slices and scores the network on volumes.
 
-    All arguments are plain containers, as in ``conf/``, where each names its class by ``_target_``: so a
-    checkpoint tells what it holds and loads without unpickling any code.
+    All settings are plain containers as in ``conf/`` and name their classes by ``_target_``. A checkpoint therefore
+    describes its own content and loads without unpickling any code.
 
     Args:
-        model: the network, ``(B, context, size, size) -> (B, K, size, size)``. K = 2: lesion or not; 3: LiTS labels.
-        loss: called with logits and targets.
-        optimizer: of the network's parameters.
-        scheduler: of the learning rate, stepped every batch; the value ``auto`` stands for the run's number of
-            steps. None: constant.
-        preprocess: from HU to images; the network is bound to it.
-        seed: of dropout.
+        model: config of the network, which maps ``(B, context, size, size)`` to ``(B, K, size, size)``. K is 2 (lesion
+            or not) or 3 (LiTS labels).
+        loss: config of the loss.
+        optimizer: config of the optimizer.
+        scheduler: config of the learning rate's scheduler, which is stepped every batch. The value ``auto`` is replaced
+            by the number of steps of the run. None: a constant learning rate.
+        preprocess: config of the pre-processing from HU to images, which the network depends on.
+        seed: seed of dropout.
+
+    Raises:
+        InputError: if the number of classes is neither 2 nor 3.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class LesionModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        # For the checkpoint; loggers get the run's facts (train.py), under names that these would overwrite.
+        # Only for the checkpoint: in loggers, these names would overwrite the run's facts, which train.py logs.
         self.save_hyperparameters(logger=False)
         self.network = instantiate(model).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
@@ -57,17 +61,17 @@ class LesionModule(pl.LightningModule):
         self.keep_freed_memory = True  # while training on a CPU, see training.memory
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
+        """Map images ``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def labels(self, logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return LiTS labels and the lesion's probability on the slices' own grid.
+        """Return LiTS labels and the lesion's probability at the slices' own resolution.
 
         Validation, test, prediction and the check of exported files all call this method. Only the exported graph has
-        its own form (``exporters.graph.Restore``): it must fit runtimes without an ``argmax`` that is fast.
+        an implementation of its own (``exporters.graph.Restore``), since ``argmax`` is slow in some runtimes.
 
         Args:
-            logits: ``(B, K, size, size)``, or log-probabilities, which differ from logits by a number per pixel.
+            logits: ``(B, K, size, size)``. Log-probabilities differ by a constant per pixel and give the same result.
             height: rows of the slices, in pixels.
             width: columns of the slices, in pixels.
 
@@ -78,14 +82,14 @@ class LesionModule(pl.LightningModule):
         return self.to_lits(restored.argmax(dim=1)).byte(), restored.softmax(dim=1)[:, -1]
 
     def to_lits(self, classes: Tensor) -> Tensor:
-        """The network's classes as LiTS labels."""
+        """Convert the network's classes to LiTS labels."""
         return classes * 2 if self.classes == 2 else classes
 
     def _target(self, label: Tensor) -> Tensor:
         return label // 2 if self.classes == 2 else label
 
     def on_fit_start(self) -> None:
-        """Gives the loss the training set's label counts, if it wants them; readies the CPU's memory."""
+        """Set the loss's class weights from the training set's label counts; on a CPU, keep freed memory."""
         if self.device.type == "cpu":
             keep_freed_memory(self.keep_freed_memory)
         if hasattr(self.loss, "set_counts"):
@@ -93,12 +97,12 @@ class LesionModule(pl.LightningModule):
             self.loss.set_counts([background + liver, lesion] if self.classes == 2 else [background, liver, lesion])
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Seeds dropout by the step, so that a resumed run draws what an uninterrupted one draws."""
+        """Seed dropout by the step, so that a resumed run draws the same numbers as an uninterrupted run."""
         step = torch.tensor([self.hparams.seed, self.global_step, self.global_rank])
         torch.manual_seed(int((step * torch.tensor([1_000_003, 8_191, 131])).sum()))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss of a batch."""
+        """Return the loss of a batch and count its voxels."""
         logits = self(batch["image"])
         loss = self.loss(logits.float(), self._target(batch["label"]))
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
@@ -107,32 +111,32 @@ class LesionModule(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Logs the Dice of the epoch's augmented training slices, all together."""
+        """Log the Dice of all augmented training slices of the epoch together."""
         self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0].cpu()), sync_dist=True)
         self.train_overlap.reset()
 
     def on_validation_epoch_start(self) -> None:
-        """Starts counting anew."""
+        """Reset the voxel counts."""
         self._start("val")
 
     def on_test_epoch_start(self) -> None:
-        """Starts counting anew."""
+        """Reset the voxel counts."""
         self._start("test")
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Counts a batch's voxels."""
+        """Count the voxels of a batch."""
         self._evaluate(batch, "val")
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Counts a batch's voxels; gives the predicted LiTS labels ``(B, H, W)`` to the callbacks."""
+        """Count the voxels of a batch; return the predicted LiTS labels ``(B, H, W)`` for the callbacks."""
         return self._evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the score per volume."""
+        """Log the scores of the validation volumes."""
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs the score per volume."""
+        """Log the scores of the test volumes."""
         self._log_scores("test")
 
     def _start(self, part: str) -> None:
@@ -149,7 +153,7 @@ class LesionModule(pl.LightningModule):
         return predicted
 
     def _log_scores(self, part: str) -> None:
-        # The counts are summed over the ranks already: sync_dist averages equal values.
+        # The counts are already summed over ranks, so sync_dist averages equal values.
         lesion, *liver = self.overlap.compute().cpu().unbind(dim=1)
         for name, value in metrics.summarise(lesion).items():
             self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
@@ -158,7 +162,7 @@ class LesionModule(pl.LightningModule):
                 self.log(f"{part}/liver/{name}", value, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Optimizer and, if wanted, scheduler from their configs."""
+        """Return the optimizer and, if there is a config for one, the scheduler."""
         optimizer = instantiate(self.hparams.optimizer, params=self.network.parameters())
         if self.hparams.scheduler is None:
             return {"optimizer": optimizer}

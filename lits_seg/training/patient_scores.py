@@ -1,4 +1,4 @@
-"""The test patients of a run: each assembled from its predicted slices, scored, and drawn."""
+"""Score and draw the test patients of a run: each is assembled from its predicted slices."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,19 +21,27 @@ from lits_seg.metrics.scores import CaseScores, flat_case
 from lits_seg.runs.folder import PICTURES
 from lits_seg.training import pictures
 
-CASES, OVERLAYS = "test_cases.csv", "overlays.png"
+CASES = "test_cases.csv"
+OVERLAYS = "overlays.png"
 
 
 class PatientScores(Callback):
-    """Score whole test volumes with every LiTS metric, whichever ranks predicted their slices.
+    """Score whole test volumes with every LiTS metric, even if several ranks predicted their slices.
 
-    Writes ``test_cases.csv``, a row a patient; ``overlays/CASE.png`` with image, reference and prediction of the slice
-    that shows most lesion; and ``overlays.png`` with some patients from the best to the worst (the paper's Fig. 3).
-    Table and pictures also go to W&B. Afterwards ``cases`` holds the scores.
+    The callback writes three results into ``folder``:
+
+    - ``test_cases.csv`` with a row per patient;
+    - ``overlays/CASE.png`` with image, reference and prediction of the slice with the most lesion;
+    - ``overlays.png`` with a selection of patients from best to worst (the paper's Fig. 3).
+
+    The table and the selection are also logged to W&B.
 
     Args:
-        folder: for the files; with several ranks, a folder that all of them can write to.
+        folder: the run's folder; all ranks must be able to write there.
         patients: largest number of rows in ``overlays.png``.
+
+    Attributes:
+        cases: the scores, after the test.
     """
 
     def __init__(self, folder: str | Path, patients: int = 5) -> None:
@@ -45,7 +53,7 @@ class PatientScores(Callback):
         return self.folder / ".test_masks"
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make files for the masks, which all ranks write their slices into."""
+        """Create the mask files that all ranks write their slices into."""
         if trainer.is_global_zero:
             shutil.rmtree(self._masks, ignore_errors=True)
             self._masks.mkdir(parents=True)
@@ -57,11 +65,11 @@ class PatientScores(Callback):
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Write a batch of predicted slices, all of one patient, into its mask."""
+        """Write a batch of predicted slices, all of the same patient, into the patient's mask."""
         self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score and draw on the first rank, once all ranks have written."""
+        """Score and draw on the first rank, after all ranks have written their slices."""
         self._mask.cache_clear()
         trainer.strategy.barrier()
         if trainer.is_global_zero:

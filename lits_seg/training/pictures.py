@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves and overlays."""
+"""Draw pictures of a run: learning curves and overlays."""
 
 import csv
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from torch.nn import functional
 
 from lits_seg import RESEARCH_USE
 
-SIDE = 320  # pixels of a small picture
+SIDE = 320  # longest side of a small picture, in pixels
 
 
 def curves(histories: Sequence[Path]) -> Figure:
     """Draw loss and Dice of training and validation over steps (the paper's Fig. 2).
 
     Args:
-        histories: the ``metrics.csv`` files of a run, one more after each resume.
+        histories: the ``metrics.csv`` files of a run; each resume adds a file.
     """
     values = history(histories)
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -44,7 +44,7 @@ def curves(histories: Sequence[Path]) -> Figure:
 
 
 def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
-    """Read ``metrics.csv`` files into ``{name: {step: value}}``; for a repeated step, the last file counts."""
+    """Read ``metrics.csv`` files into ``{name: {step: value}}``; if a step is repeated, the last file counts."""
     values: dict[str, dict[int, float]] = {}
     for path in files:
         with path.open() as file:
@@ -56,10 +56,10 @@ def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
 
 
 def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Draw a row per slice: the network's input, the truth, the prediction (the paper's Fig. 3).
+    """Draw a row per slice with the network's input, the reference and the prediction (the paper's Fig. 3).
 
     Args:
-        rows: mappings with ``image`` ``(size, size)`` in [0, 1], ``truth`` and ``predicted`` ``(H, W)`` LiTS labels,
+        rows: mappings with ``image`` ``(size, size)`` in [0, 1], LiTS labels ``truth`` and ``predicted`` ``(H, W)``,
             and ``title``.
     """
     figure = Figure(figsize=(9, 3.1 * len(rows)), layout="constrained")
@@ -80,10 +80,10 @@ def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Colour a slice by its labels: lesion red, liver cyan.
+    """Tint a slice by its labels: lesion red, liver cyan.
 
     Args:
-        image: ``(H, W)``, 8 bit.
+        image: 8-bit grey values ``(H, W)``.
         labels: LiTS labels ``(H, W)``.
 
     Returns:
@@ -96,15 +96,15 @@ def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Place a slice, its truth and its prediction next to each other.
+    """Place a slice, its reference and its prediction next to each other.
 
     Args:
-        image: ``(size, size)`` in [0, 1].
-        truth: LiTS labels ``(H, W)``.
-        predicted: LiTS labels ``(H, W)``.
+        image: network image ``(size, size)`` in [0, 1].
+        truth: LiTS labels ``(H, W)`` of the reference.
+        predicted: LiTS labels ``(H, W)`` of the prediction.
 
     Returns:
-        8-bit colours ``(h, 3w, 3)``, h and w at most ``SIDE`` pixels.
+        8-bit colours ``(h, 3w, 3)``; h and w are at most ``SIDE`` pixels.
     """
     grey = (on_grid(image, *truth.shape).clip(0, 1) * 255).astype(np.uint8)
     step = -(-max(truth.shape) // SIDE)
@@ -113,10 +113,10 @@ def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.nd
 
 
 def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resample a network's image onto its slice's own grid, without the padding.
+    """Resample a network image to the resolution of its slice and remove the padding.
 
     Args:
-        image: ``(size, size)``.
+        image: network image ``(size, size)``.
         height: rows of the slice, in pixels.
         width: columns of the slice, in pixels.
     """

@@ -102,5 +102,5 @@ def test_a_full_disk_is_not_the_cts_fault(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not isinstance(error.value, InputError)
-    assert explain(error.value) == "output: expected room to write; found: File too large"
+    assert explain(error.value) == "output: expected free space to write; found: File too large"
     assert not list((tmp_path / "scratch").iterdir())

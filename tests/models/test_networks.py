@@ -13,8 +13,8 @@ from torch import nn
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
-from lits_seg.models.blocks import SplitResidualBlock
 from lits_seg.models.cost import count_macs, count_parameters
+from lits_seg.models.split_block import SplitResidualBlock
 from lits_seg.models.unet import split_decoder
 from lits_seg.models.upsample import UPSAMPLERS
 
@@ -130,7 +130,7 @@ def test_any_mix_of_decoders_by_level(levels: str) -> None:
         ("decoder.levels=bilinear", "found bilinear"),
         ("model.shortcut=none", "conv or pad"),
         ("model.innermost=none", "conv or block"),
-        ("model.decoder_widths=[8,8]", "expected 4 depths"),
+        ("model.decoder_widths=[8,8]", "expected 4 channel numbers"),
         ("model.innermost_width=30", "30"),
     ],
 )

@@ -61,7 +61,7 @@ def test_export(network: nn.Module, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("override", "expected"),
-    [("model.blocks=[1,1]", "5 numbers of blocks"), ("model.decoder_widths=[8,8]", "4 depths")],
+    [("model.blocks=[1,1]", "5 block numbers"), ("model.decoder_widths=[8,8]", "4 channel numbers")],
 )
 def test_bad_settings_are_named(override: str, expected: str) -> None:
     with pytest.raises(InstantiationException, match=expected):

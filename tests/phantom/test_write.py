@@ -136,5 +136,5 @@ def test_command(tmp_path: Path) -> None:
     again = start_command("phantom", str(root), "--seed", "1", cwd=tmp_path)
     _, err = again.communicate()
     assert again.returncode == 1
-    assert "phantom.json: expected a phantom of" in err
+    assert "phantom.json: expected a phantom with" in err
     assert "Traceback" not in err

@@ -119,7 +119,7 @@ def test_decoder_is_named_by_its_levels_and_never_by_the_choice() -> None:
 
 @pytest.mark.parametrize("override", ["decoder=deconv", "decoder.levels=[deconv]", "+decoder.levels=[deconv]"])
 def test_decoder_is_refused_if_the_network_has_its_own(override: str) -> None:
-    with pytest.raises(InputError, match=r"SegResNet, which has a decoder of its own: decoder= does not apply"):
+    with pytest.raises(InputError, match=r"SegResNet, which has a fixed decoder: decoder= does not apply"):
         require_decoder_applies({"_target_": "monai.networks.nets.SegResNet"}, ["seed=1", override])
     require_decoder_applies({"upsample": ["deconv"]}, [override])
     require_decoder_applies({"_target_": "monai.networks.nets.SegResNet"}, ["seed=1", "data.decoder_note=x"])
