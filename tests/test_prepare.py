@@ -70,7 +70,7 @@ def test_all_errors_are_told_at_once_and_the_other_cases_prepared(volumes: Path)
     assert "3 unusable" in printed
     for name, told in (
         ("volume-2", "a readable NIfTI"),
-        ("segmentation-5", "labels 0"),
+        ("segmentation-5", "only labels 0"),
         ("volume-7", "a segmentation"),
     ):
         assert re.search(rf"error: .*{name}\.nii\.gz: expected {told}", printed)

@@ -53,7 +53,7 @@ class Parity:
         if self.labels < labels or not self.logits <= logits * self.largest:
             raise InputError(
                 file,
-                f"at least {labels:.2%} of PyTorch's labels, and logits that differ by {logits * self.largest:.3g} at most",
+                f"at least {labels:.2%} of PyTorch's labels, and logits within {logits * self.largest:.3g}",
                 f"{self.labels:.4%} of the labels, and logits that differ by {self.logits:.3g}",
             )
 

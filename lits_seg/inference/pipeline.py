@@ -102,8 +102,8 @@ class Prediction:
                     pictures.add(hu)
                 bar.update(len(hu))
         if lowest >= 0 and highest <= 255:
-            found = f"values from {lowest:g} to {highest:g}, as in an 8-bit image"
-            raise InputError(ct.path, "a CT in HU (air is near -1000)", found)
+            values = f"values from {lowest:g} to {highest:g}, as in an 8-bit image"
+            raise InputError(ct.path, "a CT in HU (air is near -1000)", values)
         return pictures, (lowest, highest)
 
 
