@@ -98,9 +98,11 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
 def find_cts(path: str | Path) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
-    If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are LiTS's ``volume-*`` at any
-    depth, all other NIfTI files in the folder except ``segmentation-*``, a DICOM series in the folder, and each
-    subfolder with a DICOM series.
+    If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
+
+    - ``volume-*`` (LiTS) at any depth;
+    - all other NIfTI files in the folder, except ``segmentation-*``;
+    - a DICOM series in the folder, and each subfolder with a DICOM series.
 
     Returns:
         Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept.

@@ -23,8 +23,8 @@ HALF = 0.5 + 2**-10
 class Preprocess:
     """A conversion of HU slices to 8-bit images of a fixed size.
 
-    Slices that are not square are first padded at the bottom and on the right with the window's lower end (air), so
-    that the anatomy is not distorted; ``restore`` removes the padding.
+    Slices that are not square are first padded at the bottom and on the right with the window's lower end (air). This
+    avoids distortion of the anatomy. ``restore`` removes the padding.
 
     Args:
         window: lower and upper HU; values outside are clipped. The paper uses -100 to 200.
@@ -109,9 +109,9 @@ class Preprocess:
     def _spread(self, grey: np.ndarray) -> np.ndarray:
         """Equalize the histogram of one 8-bit slice with a look-up table.
 
-        The lowest level in the slice becomes 0. The other levels are spread by the cumulative histogram without the
-        lowest level, so that the amount of air around the patient does not change the tissue's grey values. A slice
-        with a single level stays unchanged. The computation uses whole numbers and rounds halves up.
+        The lowest level in the slice becomes 0. The cumulative histogram of the other levels determines their new
+        values. Therefore the amount of air around the patient does not change the tissue's grey values. A slice with a
+        single level is unchanged. The computation uses whole numbers and rounds halves up.
         """
         level = np.arange(256) * self.bins // 256
         counts = np.bincount(level, np.bincount(grey.ravel(), minlength=256), minlength=self.bins).astype(np.int64)

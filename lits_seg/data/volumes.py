@@ -46,8 +46,8 @@ def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
             the block's first slice and its HU ``(B, H, W)``.
 
     Raises:
-        InputError: if a file is not NIfTI, is truncated, is not 3-D, or has NaN or infinite voxels, or if a folder is
-            not a single DICOM series of CT slices (see ``dicom.find_series``).
+        InputError: if a file is not NIfTI, is truncated, is not 3-D, or has NaN or infinite voxels. The same error is
+            raised if a folder is not a single DICOM series of CT slices (see ``dicom.find_series``).
     """
     volume = _read(Path(path), watch and (lambda first, block: watch(first, _hu(block))))
     return replace(volume, slices=to_hu(path, volume.slices))

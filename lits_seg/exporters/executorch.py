@@ -19,8 +19,8 @@ from lits_seg.training.module import LesionModule
 def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata) -> None:
     """Write a program that segments one slice of ``metadata.plane`` pixels per call.
 
-    Its method ``lits_seg`` returns the metadata. Height and width are fixed, since ExecuTorch plans its memory ahead
-    and has no kernels for tensors whose shape is computed from other shapes, such as the weights for resizing.
+    Its method ``lits_seg`` returns the metadata. Height and width are fixed, since ExecuTorch plans its memory ahead.
+    Moreover, it has no kernels for tensors whose shape depends on other shapes, such as the weights for resizing.
 
     Args:
         module: the trained network, on the CPU.

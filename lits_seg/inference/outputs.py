@@ -125,8 +125,8 @@ def _lesion_codes(codes: Any) -> tuple[Any, Any]:
 def _source(path: Path, gap: float) -> Any:
     """Read the header of a slice, and fill required attributes that an anonymiser may have removed.
 
-    Missing identifiers are read from the file's meta header, or generated from the identifier of the series, so that
-    they are the same for all slices and in every call.
+    Missing identifiers are read from the file's meta header, or generated from the identifier of the series. Therefore
+    generated identifiers are the same for all slices and in every call.
 
     Args:
         path: the file.
