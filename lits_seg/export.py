@@ -1,4 +1,4 @@
-"""``lits-seg export``: write a checkpoint as files that run without PyTorch, check each, and compare them."""
+"""``lits-seg export``: export a checkpoint to files that run without PyTorch, verify and compare them."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start
@@ -33,12 +33,12 @@ from lits_seg.runs.provenance import provenance
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 
-CHECKPOINT = "the checkpoint, by PyTorch"
+CHECKPOINT = "checkpoint (PyTorch)"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of ``conf/commands/export.yaml``."""
+    """The settings in ``conf/commands/export.yaml``."""
 
     ckpt: Place
     format: list[str]
@@ -57,10 +57,10 @@ class Settings:
 
 @entry("commands/export", Settings)
 def main(cfg: Settings) -> None:
-    """Write the files and ``exports.md``; a file whose labels differ from the checkpoint's is an error."""
+    """Write the files, ``exports.md`` and ``exports.json``; fail if a file's labels differ from the checkpoint's."""
     wanted = pairs(cfg.format, cfg.precision)
     if not cfg.name or Path(cfg.name).name != cfg.name:
-        raise InputError("name", "the beginning of a file's name", repr(cfg.name))
+        raise InputError("name", "the first part of a file name", repr(cfg.name))
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     module = load_module(cfg.ckpt)
     volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
@@ -94,7 +94,18 @@ def main(cfg: Settings) -> None:
 def _export(
     cfg: Settings, module: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
 ) -> list[Row]:
-    """Write the files into ``scratch``, check and measure them; the first row is the checkpoint's own."""
+    """Write the files into ``scratch``, verify and measure them.
+
+    Args:
+        cfg: the settings.
+        module: the checkpoint's network, on the CPU.
+        volumes: volumes for calibration and measurement.
+        wanted: pairs of format and precision.
+        scratch: folder to write into.
+
+    Returns:
+        The row of the checkpoint, followed by a row for each file.
+    """
     parts = export_parts(module, scratch)
     calibration = network_images(module, slices_of(volumes.train, cfg.calibration, module.context))
     checked = slices_of(volumes.test, cfg.slices, module.context)
@@ -115,9 +126,9 @@ def _export(
     taken = milliseconds(segmenters, checked)
     rows = [replace(row, ms=taken[row.file]) for row in rows]
     patients = volumes.test[: cfg.patients]
-    print(f"lesion Dice of {len(rows)} on {len(patients)} patients …", flush=True)
+    print(f"computing the lesion Dice of {len(rows)} models on {len(patients)} patients …", flush=True)
     return [
-        # ExecuTorch's files take slices of one size, which not all volumes have.
+        # ExecuTorch files accept slices of a single size, and the volumes may have others.
         row
         if row.format == "executorch"
         else replace(row, dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
@@ -128,7 +139,7 @@ def _export(
 def _text(cfg: Settings, rows: str, volumes: Volumes, patients: int) -> str:
     kind = "synthetic volumes" if volumes.synthetic else "volumes"
     same = volumes.train == volumes.test
-    patients_are = "of the same volumes, which int8 was calibrated on, too" if same else "that were kept for tests"
+    patients_are = "of the same volumes, on which int8 was also calibrated" if same else "of the test set"
     threads = cfg.threads or os.cpu_count()
     return "\n".join(
         [
@@ -136,10 +147,11 @@ def _text(cfg: Settings, rows: str, volumes: Volumes, patients: int) -> str:
             "",
             rows,
             "",
-            f"Parity and time: {cfg.slices} slices of {kind} ({volumes.root}), from HU to labels, measured in turns,",
-            f"the fastest of several rounds; {threads} threads of {processor()}. Lesion Dice per case: of {patients}",
-            f"{'patient' if patients == 1 else 'patients'} {patients_are}.",
-            f"Worth it: loses at most {MOST_LOST} lesion Dice, and is {LEAST_GAIN} times as fast as the format's fp32.",
+            f"Parity and time were measured on {cfg.slices} slices of {kind} ({volumes.root}), from HU to labels.",
+            f"Times are the fastest of several rounds, measured in turns on {threads} threads of {processor()}.",
+            f"Lesion Dice is the mean over {patients} {'patient' if patients == 1 else 'patients'} {patients_are}.",
+            f"A file is worth it if it loses at most {MOST_LOST} lesion Dice and is at least {LEAST_GAIN} times as",
+            "fast as the fp32 file of its format.",
             RESEARCH_USE,
             "",
         ]

@@ -1,4 +1,4 @@
-"""``lits-seg predict``: write a mask for every CT, on the CT's own grid, with a report."""
+"""``lits-seg predict``: write a mask on the CT's own grid and a report for every CT."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start
@@ -22,7 +22,7 @@ from lits_seg.inference.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of ``conf/commands/predict.yaml``."""
+    """The settings in ``conf/commands/predict.yaml``."""
 
     ckpt: list[str] | None
     model: Place | None
@@ -41,7 +41,7 @@ class Settings:
 
 @entry("commands/predict", Settings)
 def main(cfg: Settings) -> None:
-    """Predict every CT; name those that cannot be read at the end."""
+    """Predict every CT; report those that failed at the end."""
     cts = find_cts(cfg.input)
     livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))
     segmenter = _segmenter(cfg)
@@ -59,31 +59,31 @@ def main(cfg: Settings) -> None:
             continue
         print(one_line(name, report), *(f"warning: {text}" for text in report.warnings), sep="\n", flush=True)
     if len(errors) < len(cts):
-        print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, into: {output}\n{RESEARCH_USE}")
+        print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, written to: {output}\n{RESEARCH_USE}")
     elif new:
         output.rmdir()
     if errors and len(cts) == 1:
         raise errors[0]
     if errors:
         reasons = "\n".join(str(error) for error in errors)
-        raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(errors)} that cannot be predicted:\n{reasons}")
+        raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(errors)} unusable:\n{reasons}")
 
 
 def _segmenter(cfg: Settings) -> Segmenter:
-    """Load the exported model or the checkpoints that the user named."""
+    """Load the exported model or the checkpoints in the settings."""
     if (cfg.model is None) == (cfg.ckpt is None):
         raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", _given(cfg))
     if cfg.model is not None:
         fixed = {"tta": "none", "device": "auto", "precision": "32"}
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
-            raise InputError(cfg.model, "no settings of checkpoints: an exported model is fixed", ", ".join(changed))
+            raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
         return ExportedModel(cfg.model, cfg.threads)
     checkpoints = cfg.ckpt or []
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
     try:
-        # Takes seconds, and lacks its packages if only exported models are run.
+        # Imported only if needed: the import takes seconds, and `lits_seg[runtime]` does not install PyTorch.
         from lits_seg.inference.ensemble import Ensemble
     except ModuleNotFoundError as error:
         needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
@@ -97,11 +97,16 @@ def _given(cfg: Settings) -> str:
 
 
 def _livers(path: str, names: list[str]) -> dict[str, Path]:
-    """Return the liver mask of each CT."""
+    """Return the liver mask of each CT; a single mask file is used for a single CT of any name.
+
+    Args:
+        path: a mask file or a folder with masks.
+        names: names of the CTs' masks.
+    """
     found = find_masks(path)
     if Path(path).is_file() and len(names) == 1:
         return dict.fromkeys(names, Path(path))
     missing = [name for name in names if name not in found]
     if missing:
-        raise InputError(path, "a liver mask for each CT, by file name", f"none for {', '.join(missing)}")
+        raise InputError(path, "a liver mask for each CT, with its mask's name", f"none for {', '.join(missing)}")
     return found

@@ -31,7 +31,7 @@ THUMBNAIL = 128  # side in pixels
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One case of the report: sizes, counts of slices, volumes in mL, and the fields of ``CaseCheck``."""
+    """A case in the report: size, counts of slices, volumes in mL, and the fields of ``CaseCheck``."""
 
     case: str
     shape: list[int]
@@ -51,7 +51,7 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """Totals of all cases. ``voxels``: background, liver, lesion; shares: of all slices."""
+    """Totals over all cases. ``voxels``: background, liver, lesion. Shares refer to all slices."""
 
     cases: int
     cases_without_lesion: int
@@ -63,7 +63,7 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The report on a data set, as ``check.json`` holds it. ``errors``: the unusable cases."""
+    """The report on a data set, the content of ``check.json``. ``errors``: messages about the unusable cases."""
 
     root: str
     summary: DataSummary
@@ -73,14 +73,14 @@ class DataReport:
 
 @dataclass(frozen=True)
 class Reaction:
-    """What the command does about cases that cannot be used."""
+    """The reaction of the command to unusable cases: end with an error (``stop``), or succeed (``skip``)."""
 
     on_error: Literal["stop", "skip"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of ``conf/commands/prepare.yaml``; ``data`` is the configuration of a ``SliceDataModule``."""
+    """The settings in ``conf/commands/prepare.yaml``; ``data`` configures a ``SliceDataModule``."""
 
     prepare: Reaction
     output: Place
@@ -89,7 +89,7 @@ class Settings:
 
 @entry("commands/prepare", Settings)
 def main(cfg: Settings) -> None:
-    """Print the table and write it as ``check.json`` and ``check.html``."""
+    """Fill the slice store, print the report, and write it as ``check.json`` and ``check.html``."""
     datamodule: SliceDataModule = instantiate(cfg.data)
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
@@ -102,12 +102,12 @@ def main(cfg: Settings) -> None:
     write_text(output / "check.html", page(report, stored))
     print(text(report), f"written to: {output}", sep="\n")
     if errors and cfg.prepare.on_error == "stop":
-        hint = f"{len(errors)} that cannot (see above; prepare.on_error=skip, and data.on_error=skip to train, without)"
-        raise InputError(datamodule.root, "cases that can be used", hint)
+        hint = "see above; to skip them: prepare.on_error=skip, and data.on_error=skip in training"
+        raise InputError(datamodule.root, "usable cases", f"{len(errors)} unusable ({hint})")
 
 
 def case_row(case: StoredCase) -> CaseRow:
-    """Return a case's row."""
+    """Return the row of a case."""
     _, liver, lesion = case.check.voxels
     return CaseRow(
         case=case.name,
@@ -146,11 +146,11 @@ def text(report: DataReport) -> str:
 
 
 def page(report: DataReport, cases: list[StoredCase]) -> str:
-    """Return the report as one HTML file with a picture of each case inside.
+    """Return the report as a single HTML file with a picture of each case.
 
     Args:
-        report: on the cases.
-        cases: in the order of the report.
+        report: the report.
+        cases: the cases, in the order of the report.
     """
     rows = [
         {"picture": _thumbnail(case), "cells": _cells(row)[:-1], "warnings": row.warnings}
@@ -194,7 +194,7 @@ def _summary_lines(report: DataReport) -> list[str]:
 
 
 def _thumbnail(case: StoredCase) -> str:
-    """Encode the slice with the most lesion; of equal slices that with more liver, then the one nearest the middle."""
+    """Encode the slice with the most lesion pixels; ties are resolved by liver pixels, then distance to the middle."""
     middle = len(case) // 2
     number = max(range(len(case)), key=lambda i: (case.lesion_pixels[i], case.liver_pixels[i], -abs(i - middle)))
     picture = Image.fromarray(tinted(case.images[number], case.labels[number])).resize((THUMBNAIL, THUMBNAIL))

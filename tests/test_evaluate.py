@@ -140,7 +140,7 @@ def damage(folder: Path, what: str) -> None:
     [
         ("missing", "shifted: expected one mask for each in references, by file name; found none for segmentation-1"),
         ("extra", "found too many: segmentation-7"),
-        ("other labels", "segmentation-1.nii.gz: expected labels 0 (background), 1 (liver), 2 (lesion) alone"),
+        ("other labels", "segmentation-1.nii.gz: expected only labels 0 (background), 1 (liver), 2 (lesion)"),
         ("corrupt", "segmentation-1.nii.gz: expected a readable NIfTI volume"),
         ("empty folder", "shifted: expected a folder with masks (.nii, .nii.gz); found none"),
         ("another grid", "segmentation-1.nii.gz: expected the grid of references/segmentation-1.nii"),

@@ -82,7 +82,7 @@ def test_an_exported_model_predicts_what_its_checkpoint_does(
     model, ct = exported / "exported" / name, lits / "volume-1.nii.gz"
     status, out, err = light(tmp_path, "predict", f"model={model}", f"input={ct}")
     assert status == 0, err
-    assert "1 of 1 CTs predicted, into: predictions" in out
+    assert "1 of 1 CTs predicted, written to: predictions" in out
     found, expected = (
         np.asanyarray(nib.load(place / "predictions" / "segmentation-1.nii.gz").dataobj)
         for place in (tmp_path, exported)

@@ -47,7 +47,7 @@ def test_a_folder_of_cts(folder: Path) -> None:
     names = [f"segmentation-{number}" for number in range(3)]
     expected = [f"{name}{ending}" for name in names for ending in (".html", ".json", ".nii.gz")]
     assert files(folder / "out") == sorted([*expected, *(f"probability/{name}.nii.gz" for name in names)])
-    assert "3 of 3 CTs predicted, into: out" in out
+    assert "3 of 3 CTs predicted, written to: out" in out
     assert "Research use only." in out
     for number, name in enumerate(names):
         ct, found = (nib.load(folder / path) for path in (f"cts/volume-{number}.nii.gz", f"out/{name}.nii.gz"))
@@ -128,7 +128,7 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
     bad = folder / "cts" / "volume-1.nii.gz"
     bad.write_bytes(bad.read_bytes()[:2000])
     told = fails(folder, "input=cts")
-    assert "cts: expected 3 usable CTs; found 1 that cannot be predicted:" in told
+    assert "cts: expected 3 usable CTs; found 1 unusable:" in told
     assert "cts/volume-1.nii.gz: expected a readable NIfTI volume" in told
     assert {name.split(".")[0] for name in files(folder / "out")} == {"segmentation-0", "segmentation-2"}
 
@@ -138,7 +138,7 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
     [
         (
             np.clip(2 * HU + 100, 0, 255),
-            "expected a CT in HU (air is near -1000); found values 0 to 255, as in a picture",
+            "expected a CT in HU (air is near -1000); found values from 0 to 255, as in an 8-bit image",
         ),
         (np.where(HU > 100, np.nan, HU).astype(np.float32), "expected finite HU values"),
         (HU[..., None], "expected a 3-D volume"),
@@ -154,10 +154,10 @@ def test_what_is_no_ct_leaves_nothing_behind(values: np.ndarray, told: str, fold
 def test_masks_of_others_are_never_overwritten(folder: Path) -> None:
     (folder / "cts" / "segmentation-0.nii.gz").write_bytes(b"by hand")
     told = fails(folder, "input=cts/volume-0.nii.gz", "output=cts")
-    assert "cts/segmentation-0.nii.gz: expected a free name for the mask" in told
+    assert "cts/segmentation-0.nii.gz: expected an unused name for the mask" in told
     assert (folder / "cts" / "segmentation-0.nii.gz").read_bytes() == b"by hand"
     nib.save(nib.Nifti1Image(HU, AFFINES["LPS"]), folder / "cts" / "ct.nii.gz")
-    assert "ct.nii.gz: expected a free name" in fails(folder, "input=cts/ct.nii.gz", "output=cts")
+    assert "ct.nii.gz: expected an unused name" in fails(folder, "input=cts/ct.nii.gz", "output=cts")
 
 
 class Payload:
@@ -205,7 +205,7 @@ def test_missing_spacing_is_warned_of(folder: Path) -> None:
     nib.save(nib.Nifti1Image(HU, np.eye(4)), folder / "b.nii.gz")
     assert "warning: a.nii.gz: spacing 1×1×1 mm" in predict(folder, "input=a.nii.gz")
     assert "warning: b.nii.gz: identity affine" in predict(folder, "input=b.nii.gz")
-    assert "mm and mL mean nothing" in json.loads((folder / "out/a.json").read_text())["warnings"][0]
+    assert "do not use mm and mL" in json.loads((folder / "out/a.json").read_text())["warnings"][0]
     assert "identity affine" in (folder / "out/b.html").read_text()
 
 

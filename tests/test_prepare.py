@@ -63,14 +63,14 @@ def test_all_errors_are_told_at_once_and_the_other_cases_prepared(volumes: Path)
     hu, labels = anatomy(5)
     write_case(volumes, "5", hu, labels + 3)
     (volumes / "segmentation-7.nii.gz").unlink()
-    assert "3 that cannot" in failed_command("prepare", *settings(volumes), cwd=volumes.parent)
+    assert "3 unusable" in failed_command("prepare", *settings(volumes), cwd=volumes.parent)
     found = report(volumes)
     assert [case["case"] for case in found["cases"]] == ["0", "1", "3", "4", "6"]
     printed = run_command("prepare", *settings(volumes), "prepare.on_error=skip", cwd=volumes.parent)
     assert "3 unusable" in printed
     for name, told in (
         ("volume-2", "a readable NIfTI"),
-        ("segmentation-5", "labels 0"),
+        ("segmentation-5", "only labels 0"),
         ("volume-7", "a segmentation"),
     ):
         assert re.search(rf"error: .*{name}\.nii\.gz: expected {told}", printed)
@@ -82,14 +82,14 @@ def test_training_leaves_out_what_it_is_asked_to(volumes: Path, caplog: pytest.L
     told = failed_command("train", *arguments, "name=a", cwd=volumes.parent)
     assert "volume-2.nii.gz: expected a readable NIfTI" in told
     run_command("train", *arguments, "name=b", "data.on_error=skip", cwd=volumes.parent)
-    assert "left out: " in (volumes.parent / "runs" / "b" / "train.log").read_text()
+    assert "skipped: " in (volumes.parent / "runs" / "b" / "train.log").read_text()
 
 
 def test_nothing_usable_is_one_error(volumes: Path) -> None:
     for file in volumes.glob("volume-*"):
         file.write_bytes(b"x")
     told = failed_command("prepare", *settings(volumes), cwd=volumes.parent)
-    assert told == f"error: {volumes}: expected a case that can be used; found 8 that cannot"
+    assert told == f"error: {volumes}: expected a usable case; found 8 unusable"
 
 
 def test_a_killed_preparation_goes_on_where_it_was(volumes: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_full_disk_is_told_and_the_store_stays_valid(volumes: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(InputError, match=r"store.*: expected room for .* MB of case 2"):
+        with pytest.raises(InputError, match=r"store.*: expected space for .* MB of case 2"):
             store_cases(find_cases(volumes), Preprocess(size=32), store, workers=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

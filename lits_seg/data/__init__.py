@@ -1,1 +1,1 @@
-"""CT volumes and their slices: discover, read, check, pre-process, store, split, sample and augment."""
+"""Discover, read, check, pre-process, store, split, sample and augment CT volumes and their slices."""

@@ -1,10 +1,10 @@
-"""Augment whole batches at random, on the device that trains.
+"""Augment whole batches at random, on the training device.
 
-This is the implementation that training uses: a batch takes a few tensor operations, on CPU and GPU. ``augment_monai``
-is the reference that it is tested against; it takes its settings and their defaults from the classes here.
+Training uses this implementation by default: a few tensor operations transform a batch, on CPU or GPU. The tests
+compare it with the reference, ``augment_monai``, which takes its settings and defaults from the classes below.
 
-A transform is called as ``(images (B, C, H, W) float32 in [0, 1], labels (B, H, W), generator)``, with a generator of
-the images' device, and returns images and labels.
+Transforms are called as ``transform(images, labels, generator)``: images ``(B, C, H, W)`` float32 in [0, 1], labels
+``(B, H, W)``, and a random generator on the images' device. They return the new images and labels.
 """
 
 import math
@@ -20,19 +20,19 @@ from lits_seg.common.errors import InputError
 
 @dataclass(frozen=True)
 class RotateZoomBend:
-    """Rotation, zoom and elastic deformation in one interpolation (paper, V.B); the outside is air.
+    """A random rotation, zoom and elastic deformation in a single interpolation (paper, V.B).
 
-    Image values are interpolated linearly; labels are taken from the nearest pixel.
+    Images are interpolated linearly, labels by nearest neighbour. Pixels from outside the image become 0 (air).
 
     Args:
-        rotate: largest angle in degrees, both ways.
-        zoom: largest relative change of scale, both ways, of each axis.
-        bend_spacing: distance of the elastic grid's nodes, as a share of the side (not stated in the paper).
+        rotate: largest angle in degrees, in both directions.
+        zoom: largest relative change of scale, in both directions, drawn for each axis.
+        bend_spacing: distance between nodes of the elastic grid, as a share of the side (not stated in the paper).
         bend_magnitude: range of the nodes' displacement, as a share of the side (not stated in the paper).
-        probability: share of the samples that are changed.
-        crop: side in pixels of a piece that replaces the whole slice, in the same interpolation; None: whole slices.
-        crop_on: shares of the pieces around any pixel, a liver pixel, a lesion pixel. A slice without lesion gives a
-            piece with liver; a slice without liver gives any piece.
+        probability: probability that a sample is transformed.
+        crop: side in pixels of a crop that replaces the whole slice, in the same interpolation; None: whole slices.
+        crop_on: shares of the crops around any pixel, around a pixel of liver or lesion, and around a lesion pixel. If
+            the slice has no lesion, the crop falls back to the liver; if it has no liver, to any pixel.
     """
 
     rotate: float = 180.0
@@ -44,12 +44,15 @@ class RotateZoomBend:
     crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3)
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return images ``(B, C, H, W)`` and labels ``(B, H, W)`` of the given type; with ``crop``, H = W = crop.
+        """Transform a batch.
 
         Args:
-            images: ``(B, C, H, W)``.
-            labels: ``(B, H, W)``.
-            generator: draws the changes; of the images' device.
+            images: ``(B, C, H, W)``, float32 in [0, 1].
+            labels: ``(B, H, W)``, of any type.
+            generator: source of the random numbers, on the images' device.
+
+        Returns:
+            Images and labels of the same types and shapes; with ``crop``, H = W = ``crop``.
 
         Raises:
             InputError: if ``crop`` is larger than the images.
@@ -58,12 +61,12 @@ class RotateZoomBend:
             raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[1:])} px", self.crop)
         grid = self._grid(labels, _Draws(len(images), generator))
         moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        # In single precision label values stay exact.
+        # grid_sample requires floats; small whole numbers stay exact in single precision.
         nearest = functional.grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)
         return moved, nearest[:, 0].to(labels.dtype)
 
     def _grid(self, labels: Tensor, draw: "_Draws") -> Tensor:
-        """Draw each pixel's origin, ``(B, h, w, 2)`` as (x, y); the slice's outer edges are at -1 and 1."""
+        """Draw the source position of each pixel, ``(B, h, w, 2)`` as (x, y); the slice's edges are at -1 and 1."""
         side = torch.tensor(labels.shape[:0:-1], device=labels.device)  # W, H
         height, width = (self.crop, self.crop) if self.crop else labels.shape[1:]
         rows, columns = (torch.arange(n, device=labels.device) - (n - 1) / 2 for n in (height, width))
@@ -91,7 +94,7 @@ class RotateZoomBend:
         return field[..., top : top + height, left : left + width].permute(0, 2, 3, 1)
 
     def _centre(self, labels: Tensor, draw: "_Draws") -> Tensor:
-        """Draw each piece's centre, ``(B, 2)`` as (x, y): around a pixel of the drawn class, within the slice."""
+        """Draw the centre of each crop, ``(B, 2)`` as (x, y): near a pixel of the drawn class, inside the slice."""
         assert self.crop is not None
         height, width = labels.shape[1:]
         shares = torch.tensor(self.crop_on, device=labels.device).cumsum(0)
@@ -108,14 +111,15 @@ class RotateZoomBend:
 
 @dataclass(frozen=True)
 class ScannerVariety(RotateZoomBend):
-    """``RotateZoomBend``, then the differences between scanners: contrast, offset, sharpness, noise.
+    """``RotateZoomBend``, followed by differences between scanners: contrast, offset, sharpness and noise.
 
     Args:
-        gamma: range of the contrast's exponent.
-        shift: largest offset of the grey values, of [0, 1].
-        noise: largest standard deviation of the added noise, of [0, 1]; equalization amplifies a scan's own noise.
+        gamma: range of the exponent of the contrast change.
+        shift: largest offset of the grey values, in both directions, on the scale [0, 1].
+        noise: largest standard deviation of the added noise, on the scale [0, 1]. The default is large because
+            histogram equalization amplifies a scan's own noise.
         blur: range of the Gaussian's sigma in pixels.
-        intensity_probability: share of the samples that each of the four changes.
+        intensity_probability: probability of each of the four changes, drawn for each sample.
     """
 
     gamma: tuple[float, float] = (0.6, 1.6)
@@ -125,7 +129,13 @@ class ScannerVariety(RotateZoomBend):
     intensity_probability: float = 0.4
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """As ``RotateZoomBend``; the images may leave [0, 1] a little."""
+        """Transform a batch as ``RotateZoomBend`` does, then change its grey values, which may leave [0, 1] slightly.
+
+        Args:
+            images: ``(B, C, H, W)``, float32 in [0, 1].
+            labels: ``(B, H, W)``, of any type.
+            generator: source of the random numbers, on the images' device.
+        """
         images, labels = super().__call__(images, labels, generator)
         draw = _Draws(len(images), generator)
         for change in (self._contrast, self._offset, self._smooth, self._noise):
@@ -152,7 +162,7 @@ class ScannerVariety(RotateZoomBend):
 
 
 class _Draws:
-    """Random numbers, one row per sample."""
+    """A source of random numbers, drawn independently for each sample of a batch."""
 
     def __init__(self, samples: int, generator: Generator) -> None:
         self.samples, self.generator = samples, generator
@@ -172,7 +182,14 @@ class _Draws:
 
 
 def _gaussian(images: Tensor, sigma: Tensor, axis: int, reach: int) -> Tensor:
-    """Smooth each sample by its own ``sigma`` in pixels; the kernel is the Gaussian's integral over each pixel."""
+    """Smooth each sample of ``(B, C, H, W)`` along one axis; the kernel is the Gaussian's integral over each pixel.
+
+    Args:
+        images: ``(B, C, H, W)``.
+        sigma: in pixels, ``(B,)``.
+        axis: -1 or -2.
+        reach: half the kernel's length in pixels.
+    """
     batch, channels, height, width = images.shape
     edges = torch.arange(-reach, reach + 2, device=images.device) - 0.5
     integral = torch.erf(edges / (sigma[:, None] * math.sqrt(2)))

@@ -1,9 +1,9 @@
-"""Augment training slices at random through MONAI, one sample at a time.
+"""Augment training slices at random with MONAI, one sample at a time.
 
-This is the plain reference that the batched ``augment`` is tested against; settings and defaults are those of its
-classes. A transform takes and returns ``{"image": (1, H, W) float32 in [0, 1], "label": (1, H, W)}``. All randomness
-is drawn from the seed of each sample (see ``sampling``): it repeats with the run's seed and differs between workers,
-epochs and ranks.
+These transforms are the reference in the tests of ``augment``, whose classes define the settings and their defaults.
+They take and return ``{"image": (1, H, W) float32 in [0, 1], "label": (1, H, W)}``. The seed of each sample (see
+``sampling``) determines its augmentation. Therefore augmentation is reproducible with the run's seed, and differs
+between workers, epochs and ranks.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ IMAGE, LABEL = "image", "label"
 
 
 def rotate_zoom_bend(size: int, **settings: Any) -> Compose:
-    """Return the reference of ``augment.RotateZoomBend``.
+    """Return the reference implementation of ``augment.RotateZoomBend``.
 
     Args:
         size: side of the images in pixels.
@@ -35,7 +35,7 @@ def rotate_zoom_bend(size: int, **settings: Any) -> Compose:
 
 
 def scanner_variety(size: int, **settings: Any) -> Compose:
-    """Return the reference of ``augment.ScannerVariety``.
+    """Return the reference implementation of ``augment.ScannerVariety``.
 
     Args:
         size: side of the images in pixels.
@@ -56,7 +56,7 @@ def scanner_variety(size: int, **settings: Any) -> Compose:
 
 def _geometry(size: int, wanted: RotateZoomBend) -> Compose:
     if wanted.crop is not None:
-        raise InputError("augment.crop", "null: MONAI's augmentation takes whole slices", wanted.crop)
+        raise InputError("augment.crop", "null, since augmentation with MONAI supports whole slices only", wanted.crop)
     lowest, highest = wanted.bend_magnitude
     return Compose(
         Rand2DElasticd(
@@ -65,8 +65,8 @@ def _geometry(size: int, wanted: RotateZoomBend) -> Compose:
             magnitude_range=(lowest * size, highest * size),
             prob=wanted.probability,
             rotate_range=float(np.deg2rad(wanted.rotate)),
-            scale_range=(wanted.zoom, wanted.zoom),  # a single number would zoom the rows alone
-            # Nearest for labels: the transform's default would blend them into values that do not exist.
+            scale_range=(wanted.zoom, wanted.zoom),  # a single number would zoom the rows only
+            # Linear interpolation, the default, would blend labels into values that are no class.
             mode=("bilinear", "nearest"),
             padding_mode="zeros",
         )

@@ -1,4 +1,4 @@
-"""Warn about suspicious cases; unreadable ones are rejected by ``volumes``."""
+"""Warn about suspicious cases; ``volumes`` rejects unreadable cases."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,23 @@ from lits_seg.data.grid import Grid
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import Volume
 
-# Outside these ranges the labels do not mark the liver, or the numbers are not HU (fat: -100, contrasted liver: 60 to
-# 200).
+# Outside this range, the labels do not mark the liver or the voxels are not in HU (fat: -100, contrast-enhanced liver:
+# 60 to 200).
 LIVER_HU = (-20, 250)
-SPACING_MM = (0.3, 10.0)
+SPACING_MM = (0.3, 10.0)  # outside this range, the header is probably wrong
 
 
 @dataclass(frozen=True)
 class CaseCheck:
-    """Facts and warnings of a case that was read.
+    """Facts about a readable case, and warnings.
 
     Args:
-        orientation: axes of the image's file, such as ``LPS``.
+        orientation: axes of the image file, such as ``LPS``.
         hu: lowest and highest HU.
-        liver_hu: median of the liver in HU, of every eighth voxel; None if there is no liver.
+        liver_hu: median of the liver in HU, from every eighth voxel; None if there is no liver.
         voxels: number of background, liver and lesion voxels.
-        lesion_outside: share of the lesion's voxels in pieces that touch no liver.
-        warnings: sentences that name their file.
+        lesion_outside: share of lesion voxels in connected components without an adjacent liver voxel.
+        warnings: messages, each starting with the path of the file.
     """
 
     orientation: str
@@ -40,10 +40,10 @@ class CaseCheck:
 
 
 def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
-    """Collect facts and warnings of a case.
+    """Collect facts about a case, and warnings.
 
     Args:
-        case: its files, which warnings name.
+        case: the paths that warnings name.
         image: the CT.
         label: its labels.
     """
@@ -68,16 +68,19 @@ def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
 
 
 def grid_warnings(path: Path, grid: Grid) -> list[str]:
-    """Warn if a CT's header lacks its voxels' size and place, or gives an unlikely size.
+    """Warn if a CT's header lacks voxel size and position, or has an unlikely voxel size.
 
     Args:
-        path: the CT that a warning names.
-        grid: of its header.
+        path: the CT, which warnings name.
+        grid: the grid in its header.
+
+    Returns:
+        The warnings, an empty list if there is none.
     """
     if np.array_equal(grid.affine, np.eye(4)):
-        return [f"{path}: identity affine; orientation and spacing are unknown (mm and mL mean nothing)"]
+        return [f"{path}: identity affine; orientation and spacing are unknown (do not use mm and mL)"]
     if np.allclose(grid.spacing, 1, rtol=0, atol=1e-6):
-        return [f"{path}: spacing 1×1×1 mm, which no scanner gives: it is probably missing (mm and mL mean nothing)"]
+        return [f"{path}: spacing 1×1×1 mm, untypical of CT; it is probably missing (do not use mm and mL)"]
     if not all(SPACING_MM[0] <= size <= SPACING_MM[1] for size in grid.spacing):
         sizes = "×".join(f"{size:.3g}" for size in grid.spacing)
         return [f"{path}: spacing {sizes} mm; expected {SPACING_MM[0]} to {SPACING_MM[1]} mm"]
@@ -85,17 +88,20 @@ def grid_warnings(path: Path, grid: Grid) -> list[str]:
 
 
 def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
-    """Warn if the range of the voxels is not a CT's.
+    """Warn if the range of the voxels is untypical of a CT.
 
     Args:
-        path: the CT that a warning names.
-        lowest: HU.
-        highest: HU.
+        path: the CT, which warnings name.
+        lowest: lowest HU.
+        highest: highest HU.
+
+    Returns:
+        The warnings, an empty list if there is none.
     """
     if lowest >= 0 and highest > 255:
-        return [f"{path}: HU from {lowest:g}: an offset of 1024 was probably not applied"]
+        return [f"{path}: lowest HU is {lowest:g}; an offset of 1024 was probably not applied"]
     if lowest > -200:
-        return [f"{path}: HU {lowest:g} to {highest:g}: no air; cropped, windowed, or no CT"]
+        return [f"{path}: HU {lowest:g} to {highest:g}, no air; the CT is cropped or windowed, or is not a CT"]
     return []
 
 
@@ -114,16 +120,16 @@ def _label_warnings(case: Case, liver_hu: float | None, lesion_outside: float) -
         found.append(f"{case.label}: no liver")
     elif not LIVER_HU[0] <= liver_hu <= LIVER_HU[1]:
         found.append(
-            f"{case.image}: the liver's median is {liver_hu:g} HU, expected {LIVER_HU[0]} to {LIVER_HU[1]}: an offset, "
-            "or labels that do not lie on the liver"
+            f"{case.image}: median of the liver {liver_hu:g} HU; expected {LIVER_HU[0]} to {LIVER_HU[1]} HU (an "
+            "offset was not applied, or the labels do not mark the liver)"
         )
     if lesion_outside > 0:
-        found.append(f"{case.label}: {lesion_outside:.2%} of the lesion's voxels lie apart from the liver")
+        found.append(f"{case.label}: {lesion_outside:.2%} of the lesion voxels are not connected to the liver")
     return found
 
 
 def _outside(label: np.ndarray) -> int:
-    """Count the lesion voxels in connected pieces without an adjacent liver voxel."""
+    """Count the lesion voxels in connected components without an adjacent liver voxel."""
     lesion_box = scipy.ndimage.find_objects(label, max_label=2)[1:]
     if not lesion_box or lesion_box[0] is None:
         return 0

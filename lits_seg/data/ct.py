@@ -1,4 +1,4 @@
-"""Read one CT a few slices at a time, so that the memory does not grow with its length."""
+"""Read a CT a few slices at a time, so that memory use does not grow with the number of slices."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,13 +18,17 @@ from lits_seg.data.volumes import to_hu
 
 @dataclass(frozen=True)
 class Ct(Grid):
-    """A CT whose voxels are on the disk, uncompressed.
+    """A CT with uncompressed voxels on disk. HU = stored value x ``slope`` + ``inter``.
 
     Args:
-        path: the path that the user named: a NIfTI file or a folder with a DICOM series.
-        voxels: the file that holds the voxels, in Fortran order from ``offset``; HU = stored x ``slope`` + ``inter``.
-        header: of the NIfTI file; None for DICOM.
-        series: the DICOM files in the order of the last axis; empty for NIfTI.
+        path: the path given by the user: a NIfTI file or a folder with a DICOM series.
+        voxels: the file that holds the voxels in Fortran order.
+        dtype: type of the stored values.
+        offset: position of the first voxel in the file, in bytes.
+        slope: HU per stored unit.
+        inter: HU of the stored value 0.
+        header: header of the NIfTI file; None for DICOM.
+        series: DICOM files in the order of the last axis; empty for NIfTI.
     """
 
     path: Path
@@ -44,13 +48,13 @@ class Ct(Grid):
         """Read axial slices ``(stop - start, H, W)`` in HU.
 
         Args:
-            start: index of the first slice, from 0, the lowest.
+            start: index of the first slice; 0 is the lowest slice of the patient.
             stop: index after the last slice.
 
         Raises:
             InputError: if a voxel is NaN or infinite.
         """
-        # Mapped anew each time, so that slices read before do not stay in memory.
+        # A new memory map for each call: pages of a long-lived map would stay in memory.
         stored = np.array(self._view()[start:stop], order="C")
         if (self.slope, self.inter) != (1.0, 0.0):
             stored = stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.inter)
@@ -63,14 +67,17 @@ class Ct(Grid):
 
 @contextmanager
 def open_ct(path: str | Path, scratch: str | Path | None = None) -> Iterator[Ct]:
-    """Open a CT from a NIfTI file or a folder with one DICOM series; unpack compressed voxels until it is closed.
+    """Open a CT from a NIfTI file or a folder with one DICOM series; compressed voxels are unpacked to disk.
 
     Args:
         path: the file or folder.
-        scratch: the folder to unpack into; None: the system's temporary folder.
+        scratch: folder for the unpacked voxels, which are deleted on exit; None: the system's temporary folder.
+
+    Yields:
+        The CT, readable inside the ``with`` block.
 
     Raises:
-        InputError: for the reasons of ``read_volume``.
+        InputError: if a file is unreadable; see ``volumes.read_volume``.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(prefix="ct-", dir=scratch) as folder:

@@ -1,4 +1,4 @@
-"""Stream slices from the store to the trainer."""
+"""Load slices from the store for training, validation and test."""
 
 import logging
 from collections.abc import Callable
@@ -25,31 +25,38 @@ SLICES = ("all", "liver", "lesion")
 
 
 class SliceDataModule(pl.LightningDataModule):
-    """Slices for training, whole patients, slice by slice, for validation and test.
+    """Load augmented slices for training, and all slices of each patient for validation and test.
 
-    Batches reach the network with ``image`` ``(B, context, size, size)`` float32 in [0, 1] and ``label``
-    ``(B, size, size)``, 0/1/2. Batches for validation and test hold slices of one patient and add ``truth``
-    ``(B, H, W)`` uint8, the labels at the volume's own resolution, ``case`` and ``slice`` ``(B,)``. The loaders return
-    8-bit images; the device converts them to float and augments them.
+    The network receives batches with ``image`` ``(B, context, size, size)`` float32 in [0, 1] and ``label``
+    ``(B, size, size)``, 0/1/2. Each batch for validation or test has slices of a single patient. It adds ``truth``
+    ``(B, H, W)`` uint8, the labels at the volume's own resolution, and ``case`` and ``slice``, both ``(B,)``. The
+    loaders return 8-bit images, which are converted to float and augmented on the device.
 
     Args:
         root: folder with volumes, in LiTS or MSD layout.
-        store: folder for pre-processed slices; the module writes and updates it.
-        preprocess: from HU to the network's images.
-        augment: changes training slices: by batches on the device (``augment``), one by one in the loader
+        store: folder of the slice store, which is filled and updated automatically.
+        preprocess: converts HU to the network's images.
+        augment: augmentation of training slices: by batches on the device (``augment``), one by one in the loader
             (``augment_monai``), or None.
-        generate: called with ``root`` before anything else; writes the phantom. None: ``root`` has its volumes.
-        test_root: test on the volumes of this folder instead of the held-out fold.
-        folds, fold, val_share, split_seed: see ``split_patients``.
-        slices: which training slices are used: all, those with liver, or those with lesion.
+        generate: function that writes volumes into ``root`` before it is read; None: ``root`` already has volumes.
+        test_root: folder with volumes to test on, instead of the held-out fold.
+        folds: see ``split_patients``.
+        fold: see ``split_patients``.
+        val_share: see ``split_patients``.
+        split_seed: the ``seed`` of ``split_patients``.
+        slices: training slices to use: ``all``, those with ``liver``, or those with ``lesion``.
         lesion_share: share of slices with lesion in every training batch; None: not controlled.
         context: 1, 3 or 5 neighbouring slices as the image's channels (2.5-D).
-        device_resident: keep the training slices on the device, for GPUs that are faster than any loader.
+        device_resident: keep the training slices on the device, for GPUs that are faster than the loaders.
         slices_per_epoch: training slices in an epoch; None: all slices.
-        batch_size, eval_batch_size: slices in a batch, on each device.
-        workers: loader processes; also threads that fill the store.
+        batch_size: slices in a training batch, on each device.
+        eval_batch_size: slices in a batch for validation and test, on each device.
+        workers: number of loader processes, and of threads that fill the store.
         on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
-        seed: of the order and the augmentation.
+        seed: seed of the order of slices and of the augmentation.
+
+    Raises:
+        InputError: if a setting is invalid.
     """
 
     def __init__(
@@ -92,7 +99,8 @@ class SliceDataModule(pl.LightningDataModule):
             if not isinstance(value, int) or value < lowest:
                 raise InputError(f"data.{name}", f"a whole number, at least {lowest}", value)
         if device_resident and isinstance(augment, Compose):
-            raise InputError("data.device_resident", "augmentation by batches, or none", "augmentation one by one")
+            found = "augmentation one by one"
+            raise InputError("data.device_resident", "augmentation by batches, or no augmentation", found)
         self.root, self.store = Path(root), Path(store)
         self.test_root = None if test_root is None else Path(test_root)
         self.preprocess, self.augment, self.generate = preprocess, augment, generate
@@ -105,16 +113,16 @@ class SliceDataModule(pl.LightningDataModule):
         self._resident: ResidentSlices | None = None
 
     def prepare_data(self) -> None:
-        """Write the phantom if requested, and fill the store; runs in one process per machine."""
+        """Generate the volumes if requested, and fill the store. Lightning calls this in one process per machine."""
         if self.generate is not None:
             self.generate(self.root)
         for root in (self.root, self.test_root):
             if root is not None:
                 for error in self.stored(root)[1]:
-                    log.warning("left out: %s", error)
+                    log.warning("skipped: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
-        """Split the patients. A test on ``test_root`` does not read ``root``."""
+        """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
         if self.test_root:
             self.split["test"] = self.stored(self.test_root)[0]
         if "train" in self.split or (stage == "test" and self.test_root):
@@ -129,16 +137,16 @@ class SliceDataModule(pl.LightningDataModule):
         self.split = {**split, **self.split}
 
     def stored(self, root: Path) -> tuple[list[StoredCase], list[InputError]]:
-        """Bring the cases below ``root`` into the store; return them, and the errors of skipped cases."""
+        """Write the cases below ``root`` to the store; return them and the errors of skipped cases."""
         errors: list[InputError] | None = [] if self.on_error == "skip" else None
         stored = store_cases(find_cases(root, errors), self.preprocess, self.store, self.workers, errors)
         if not stored:
-            raise InputError(root, "a case that can be used", f"{len(errors or [])} that cannot")
+            raise InputError(root, "a usable case", f"{len(errors or [])} unusable")
         return stored, errors or []
 
     @property
     def synthetic(self) -> bool:
-        """Whether the test patients are a phantom's."""
+        """Return whether the test patients are synthetic."""
         return is_phantom(self.test_root or self.root)
 
     def label_counts(self) -> list[int]:
@@ -153,13 +161,13 @@ class SliceDataModule(pl.LightningDataModule):
         one_by_one = self.augment if isinstance(self.augment, Compose) else None
         slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
         if not len(slices):
-            raise InputError(self.root, f"training slices with {self.slices}", "none")
+            raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
         sampler = SeededSampler(slices.has_lesion, self.slices_per_epoch, self.lesion_share, self.seed, *self._rank())
         return DataLoader(
             slices,
             self.batch_size,
             sampler=sampler,
-            # A last batch of one slice would leave batch norm without statistics.
+            # Batch norm cannot compute statistics of a last batch with a single slice.
             drop_last=len(sampler) >= self.batch_size,
             **self._loading(),
         )
@@ -173,11 +181,11 @@ class SliceDataModule(pl.LightningDataModule):
         return self._evaluation("test")
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Keep the seed of a training batch (its first slice's) in main memory: reading the device would wait."""
+        """Keep the seed of a training batch, that of its first slice, on the host: no synchronization is needed."""
         return {**batch, "seed": int(batch["seed"][0])} if "seed" in batch else batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Look up resident slices, convert 8-bit images to float and augment training batches, all on the device."""
+        """Look up resident slices, convert images to float, and augment training batches, all on the device."""
         if "place" in batch:
             if self._resident is None:
                 self._resident = ResidentSlices(self.split["train"], self.context, batch["place"].device)
@@ -194,7 +202,7 @@ class SliceDataModule(pl.LightningDataModule):
     def _evaluation(self, part: str) -> DataLoader:
         slices = EvaluationSlices(self.split[part], self.context)
         rank, world = self._rank()
-        # Every rank needs a batch. No batch is repeated, since a repeated slice would count twice.
+        # Every rank needs at least one batch. Batches are not repeated, since their slices would count twice.
         size = min(self.eval_batch_size, max(1, len(slices) // world))
         batches = slices.batches(size)[rank::world]
         return DataLoader(slices, batch_sampler=batches, **self._loading())

@@ -11,26 +11,29 @@ import numpy as np
 from lits_seg.common.errors import InputError
 from lits_seg.data.grid import Grid, require_volume
 
-TILT_DEGREES = 0.5
-GAP_SHARE = 0.1
+TILT_DEGREES = 0.5  # larger angles between stacking direction and normal are a tilted gantry
+GAP_SHARE = 0.1  # gaps may differ from the median gap by this share
 
 
 @dataclass(frozen=True)
 class Series(Grid):
-    """One DICOM series of CT slices. ``paths``: the files in the order of the last axis."""
+    """A DICOM series of CT slices. ``paths``: its files in the order of the last axis."""
 
     paths: tuple[Path, ...]
 
     def slices(self) -> Iterator[np.ndarray]:
-        """Read the slices one by one, ``(Y, X)`` in HU. Raises ``InputError`` if pixels cannot be decoded."""
+        """Read the slices one by one, ``(Y, X)`` in HU; raise ``InputError`` if pixels cannot be decoded."""
         return map(read_slice, self.paths)
 
 
 def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a series as HU ``(X, Y, Z)`` with its NIfTI affine (RAS+, mm).
+    """Read a series.
 
-    HU are int16 if all of them are whole numbers, else float32.
-    Raises ``InputError`` for the reasons of ``find_series``, and if pixels cannot be decoded.
+    Returns:
+        HU ``(X, Y, Z)``, int16 if all HU are whole numbers, else float32; and the NIfTI affine (RAS+, mm).
+
+    Raises:
+        InputError: if pixels cannot be decoded, or if the folder is no single series (see ``find_series``).
     """
     series = find_series(folder)
     slices = np.stack(list(series.slices()), axis=-1)
@@ -38,12 +41,13 @@ def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_series(folder: str | Path) -> Series:
-    """Find the one series in a folder; no pixels are read.
+    """Find the single series in a folder, without reading pixels.
 
-    Slices are sorted by their position along the normal (DICOM PS3.3 C.7.6.2), whatever the files' names.
+    Slices are sorted by their position along the normal (DICOM PS3.3 C.7.6.2), not by file name.
 
-    Raises ``InputError`` if the slices are no single stack of CT images: several series or shapes, a missing or
-    repeated slice, a tilted gantry, or several frames in a file.
+    Raises:
+        InputError: if the files are not a single stack of CT slices: several series or shapes, a missing or repeated
+            slice, a tilted gantry, or several frames in a file.
     """
     folder = Path(folder)
     headers = _headers(folder)
@@ -85,14 +89,14 @@ def _headers(folder: Path) -> dict[Path, Any]:
     for path, header in headers.items():
         for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
             if header.get(name) is None:
-                raise InputError(path, "a CT slice with its place in the patient", f"no {name}")
+                raise InputError(path, "a CT slice with its position in the patient", f"no {name}")
         if int(header.get("NumberOfFrames") or 1) > 1:
-            raise InputError(path, "one slice a file", f"{header.NumberOfFrames} frames")
+            raise InputError(path, "one slice per file", f"{header.NumberOfFrames} frames")
     return headers
 
 
 def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
-    """Return paths in the order of their place, and the NIfTI affine of ``(column, row, slice)``."""
+    """Return paths in the order of their positions, and the NIfTI affine of ``(column, row, slice)``."""
     first = next(iter(headers.values()))
     along_row, along_column = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
     normal = np.cross(along_row, along_column)
@@ -105,7 +109,7 @@ def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarr
     usual = float(np.median(gaps))
     for gap, path, following in zip(gaps, paths, paths[1:], strict=False):
         if gap <= 1e-3:
-            raise InputError(following, "each slice once", f"the place of {path.name}")
+            raise InputError(following, "slices at different positions", f"the position of {path.name}")
         if abs(gap - usual) > GAP_SHARE * usual:
             raise InputError(
                 folder,
@@ -127,14 +131,14 @@ def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarr
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """Read one slice ``(H, W)`` in HU, by its own slope and intercept (DICOM PS3.3 C.11.1)."""
+    """Read one slice ``(H, W)`` in HU, rescaled by its own slope and intercept (DICOM PS3.3 C.11.1)."""
     import pydicom
 
     dataset = pydicom.dcmread(path)
     try:
         stored = dataset.pixel_array
     except Exception as error:
-        # Decoders raise types of their own. If none fits the syntax, pydicom's message names the package to install.
+        # Each decoder has its own exception types. If no decoder fits, pydicom's message names the package to install.
         raise InputError(path, "pixels that can be decoded", f"{type(error).__name__}: {error}") from error
     slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
     hu = stored.astype(np.float32) * slope + intercept

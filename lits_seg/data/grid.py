@@ -1,7 +1,7 @@
-"""Place voxels: a file's grid, and the one orientation that all axial slices have here.
+"""Define a file's grid and the common orientation of axial slices.
 
-Slices ``(S, H, W)``: the first is the lowest, row 0 is anterior, column 0 is the patient's right (as a radiologist
-sees it). If the file's axes are oblique, the nearest axis counts.
+Axial slices ``(S, H, W)`` start with the patient's lowest slice. Row 0 is anterior, column 0 is the patient's right, as
+radiologists display them. If the file's axes are oblique, each is assigned to the nearest axis of the patient.
 """
 
 from dataclasses import dataclass
@@ -26,30 +26,30 @@ SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 
 @dataclass(frozen=True)
 class Grid:
-    """The place of a file's voxels: its affine (RAS+, mm) and its shape."""
+    """The position of a file's voxels: its affine (RAS+, mm) and its shape."""
 
     affine: np.ndarray
     shape: tuple[int, ...]
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm along the slices' axes: along W, along H, along S."""
+        """Return the voxel size in mm along the axes W, H and S of the slices."""
         x, y, z = voxel_sizes(self.affine)[reorientation(self.affine)[:, 0].argsort()].tolist()
         return x, y, z
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel in mL."""
+        """Return the volume of a voxel in mL."""
         return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     @property
     def slices_affine(self) -> np.ndarray:
-        """Affine from ``(column, row, slice)`` to mm (RAS+)."""
+        """Return the affine from ``(column, row, slice)`` to mm (RAS+)."""
         return self.affine @ inv_ornt_aff(reorientation(self.affine), self.shape)
 
     @property
     def corners(self) -> np.ndarray:
-        """Places of the eight corner voxels in mm, ``(8, 3)``, in the order of the slices' axes."""
+        """Return the positions of the eight corner voxels in mm, ``(8, 3)``, in the order of the slices' axes."""
         width, height, depth = (self.shape[axis] for axis in reorientation(self.affine)[:, 0].argsort())
         ends = np.array(list(product((0, width - 1), (0, height - 1), (0, depth - 1))))
         return apply_affine(self.slices_affine, ends)
@@ -62,7 +62,12 @@ class Grid:
 
 
 def same_place(one: Grid, other: Grid) -> bool:
-    """Return whether both headers put the corners of the slices at the same places, to a tenth of a voxel."""
+    """Return whether the corners of two grids agree to a tenth of a voxel.
+
+    Args:
+        one: the grid whose voxel size sets the tolerance.
+        other: the other grid.
+    """
     return np.allclose(one.corners, other.corners, rtol=0, atol=0.1 * min(one.spacing))
 
 
@@ -70,38 +75,62 @@ def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: 
     """Check that a header describes a 3-D volume of real numbers.
 
     Args:
-        path: the file or folder that an error names.
-        shape: of the voxels.
-        dtype: of the voxels.
-        affine: voxel to mm.
+        path: the file or folder, which errors name.
+        shape: shape of the voxel array.
+        dtype: type of the voxel array.
+        affine: from voxel indices to mm, ``(4, 4)``.
 
     Raises:
-        InputError: if it does not, or if the affine leaves the order of the axes open.
+        InputError: if it describes other data, or if the affine does not determine the order of the axes.
     """
     if len(shape) != 3:
         raise InputError(path, "a 3-D volume", f"{len(shape)} dimensions, shape {shape}")
     if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
         raise InputError(path, "an affine with three distinct axes", f"{affine.tolist()}")
     if dtype.kind not in "iuf" or 0 in shape:
-        raise InputError(path, "voxels with one real number each", f"type {dtype}, shape {shape}")
+        raise InputError(path, "voxels with a single real number each", f"type {dtype}, shape {shape}")
 
 
 def to_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return a file's array ``(X, Y, Z)`` as axial slices ``(S, H, W)``: axes swapped and flipped, never resampled."""
+    """Return a file's array as axial slices: axes are swapped and flipped, never resampled.
+
+    Args:
+        array: ``(X, Y, Z)``, in the order of the file.
+        affine: of the file.
+
+    Returns:
+        Contiguous slices ``(S, H, W)``.
+    """
     return np.ascontiguousarray(view_slices(array, affine))
 
 
 def view_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return ``to_slices`` without a copy: writing into the slices writes into the array."""
+    """Return a view of a file's array as axial slices: writing to the slices changes the array.
+
+    Args:
+        array: ``(X, Y, Z)``, in the order of the file.
+        affine: of the file.
+
+    Returns:
+        Slices ``(S, H, W)``, not contiguous.
+    """
     return apply_orientation(array, reorientation(affine)).transpose(2, 1, 0)
 
 
 def from_slices(slices: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Invert ``to_slices``: return axial slices ``(S, H, W)`` on the file's own grid ``(X, Y, Z)``."""
+    """Return axial slices in the order of the file's own axes, the inverse of ``to_slices``.
+
+    Args:
+        slices: ``(S, H, W)``.
+        affine: of the file.
+
+    Returns:
+        A contiguous array ``(X, Y, Z)``.
+    """
     back = ornt_transform(SLICES_ORIENTATION, io_orientation(affine))
     return np.ascontiguousarray(apply_orientation(slices.transpose(2, 1, 0), back))
 
 
 def reorientation(affine: np.ndarray) -> np.ndarray:
-    """Return nibabel's orientation ``(3, 2)`` from the file's axes to those of the slices, ``(x, y, z)``."""
+    """Return nibabel's orientation transform ``(3, 2)`` from the file's axes to the axes W, H and S of the slices."""
     return ornt_transform(io_orientation(affine), SLICES_ORIENTATION)

@@ -1,4 +1,4 @@
-"""Discover what is in a folder: pairs of CT and labels in every layout of LiTS, masks, and CTs to predict."""
+"""Discover the files in a folder: pairs of CT and labels in every layout of LiTS, masks, and CTs to predict."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from lits_seg.common.errors import InputError
 
-PHANTOM = "phantom.json"  # next to synthetic volumes: the generator's settings
+PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
 
-# LiTS's names, without .nii or .nii.gz. The challenge's test volumes begin with test-.
+# File names of LiTS without .nii or .nii.gz. Test volumes of the challenge start with test-.
 _LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<number>\w+)")
 
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """One patient: a name, the CT's path (a file, or a folder with a DICOM series), and the labels' path."""
+    """A patient's files: ``image`` is the CT (a file, or a folder with a DICOM series), ``label`` its labels."""
 
     name: str
     image: Path
@@ -25,16 +25,18 @@ class Case:
 def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> list[Case]:
     """Find all pairs of CT and labels below a folder, in the order of their numbers.
 
-    Two layouts are known. LiTS: ``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with
-    ``segmentation-N.nii[.gz]``, in one folder or spread over the split folders of mirrors. MSD Task03_Liver:
-    ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``.
+    Two layouts are supported:
+
+    - LiTS: ``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with ``segmentation-N.nii[.gz]``, in
+      one folder or distributed over the subfolders of mirrors;
+    - MSD Task03_Liver: ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``.
 
     Args:
         root: the folder.
-        unpaired: collects an error for each file without its counterpart; None: the first one is raised.
+        unpaired: list to which an error is added for each file without its counterpart; None: raise the first error.
 
     Raises:
-        InputError: if the folder is missing or holds no pair, or if a name is there twice.
+        InputError: if the folder is missing or has no pair, or if two files have the same name.
     """
     root = Path(root)
     if not root.is_dir():
@@ -63,12 +65,16 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
 
 
 def find_masks(folder: str | Path) -> dict[str, Path]:
-    """Find the masks in a folder, or a single mask file, by file name without ending.
+    """Find the masks in a folder, or a single mask file.
 
-    The first of these kinds that is there counts: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/``
-    (MSD), NIfTI files in the folder itself.
+    The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
+    NIfTI files in the folder itself.
 
-    Raises ``InputError`` if there is no mask, or a name is there twice.
+    Returns:
+        Paths by file name without extension.
+
+    Raises:
+        InputError: if there is no mask, or if two masks have the same name.
     """
     folder = Path(folder)
     if folder.is_file():
@@ -82,7 +88,7 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(paths):
         if stem(path) in found:
-            raise InputError(path, "each mask once", f"it is also {found[stem(path)]}")
+            raise InputError(path, "masks with different names", f"the same name as {found[stem(path)]}")
         found[stem(path)] = path
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
@@ -90,12 +96,19 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
 
 
 def find_cts(path: str | Path) -> dict[str, Path]:
-    """Find the CTs in a file or folder by the name of their mask: LiTS's ``volume-N`` gives ``segmentation-N``.
+    """Find the CT in a file, or all CTs in a folder.
 
-    If the folder has MSD's ``imagesTr/``, its files are the CTs. Otherwise these are: LiTS's ``volume-*`` at any depth,
-    every other NIfTI file in the folder except ``segmentation-*``, a DICOM series, and folders with a series each.
+    If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
 
-    Raises ``InputError`` if there is no CT, or two with the same name of their mask.
+    - ``volume-*`` (LiTS) at any depth;
+    - all other NIfTI files in the folder, except ``segmentation-*``;
+    - a DICOM series in the folder, and each subfolder with a DICOM series.
+
+    Returns:
+        Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept.
+
+    Raises:
+        InputError: if there is no CT, or if two CTs have the same mask name.
     """
     path = Path(path)
     if not path.exists():
@@ -107,7 +120,7 @@ def find_cts(path: str | Path) -> dict[str, Path]:
         if lits and lits["kind"] == "volume":
             name = f"{lits['test'] or ''}segmentation-{lits['number']}"
         if name in found:
-            raise InputError(ct, "CTs of different names", f"also {found[name]}, and {name} can be one mask only")
+            raise InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
         found[name] = ct
     if not found:
         raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", "none")
@@ -129,7 +142,7 @@ def _has_dicom(folder: Path) -> bool:
 def _is_volume(path: Path) -> bool:
     if path.is_file():
         return path.name.endswith((".nii", ".nii.gz"))
-    # A folder of the mirrors may have such a name (volume_pt1 has no hyphen) but holds volumes, not a series.
+    # Some mirrors have folders with a similar name, which hold volumes, not a DICOM series.
     return not any(path.glob("*.nii*"))
 
 
@@ -145,7 +158,7 @@ def _by_name(paths: Iterable[Path], name_of: Callable[[Path], str | None]) -> di
         if name is None:
             continue
         if name in found:
-            raise InputError(path, "each case once", f"it is also {found[name]}")
+            raise InputError(path, "cases with different names", f"the same name as {found[name]}")
         found[name] = path
     return found
 
@@ -156,12 +169,12 @@ def is_phantom(root: str | Path) -> bool:
 
 
 def is_nifti(path: Path) -> bool:
-    """Return whether a path is a file with a NIfTI name, and not a hidden one."""
+    """Return whether a path is a file with a NIfTI name and is not hidden."""
     return _has_nifti_name(path) and path.is_file()
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM, by its ending or its preamble."""
+    """Return whether a file is DICOM, by its extension or its preamble."""
     with path.open("rb") as file:
         return path.suffix.lower() in (".dcm", ".ima") or file.read(132)[128:] == b"DICM"
 
@@ -172,7 +185,7 @@ def stem(path: Path) -> str:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return a sorting key that compares numbers by value: ``case-9`` comes before ``case-10``."""
+    """Return a sorting key that compares numbers by value: ``case-9`` precedes ``case-10``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 

@@ -1,4 +1,4 @@
-"""Open NIfTI files: one way for whole volumes and for blocks of slices, with errors that name the file."""
+"""Open NIfTI files, for whole volumes and for blocks of slices, with errors that name the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,24 +18,24 @@ DAMAGED = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, Overf
 
 @contextmanager
 def open_nifti(path: Path, unpacked: Path | None = None) -> Iterator[nib.Nifti1Image]:
-    """Open a NIfTI file with one 3-D volume; its voxels are read by whoever uses the image.
+    """Open a NIfTI file with a 3-D volume; the caller reads the voxels.
 
     Args:
         path: the file, ``.nii`` or ``.nii.gz``.
-        unpacked: an uncompressed copy, read in place of ``path``.
+        unpacked: an uncompressed copy to read instead of ``path``.
 
     Yields:
-        The image. Errors while reading its voxels inside the ``with`` block name ``path``, too.
+        The image. Errors that occur inside the ``with`` block, while voxels are read, name ``path``, too.
 
     Raises:
-        InputError: if the file is missing, damaged, of another kind, or holds no 3-D volume of real numbers.
+        InputError: if the file is missing, damaged, not NIfTI, or not a 3-D volume of real numbers.
     """
     with nifti_errors(path, unpacked):
         if path.is_file() and is_dicom(path):
             raise InputError(path, "a NIfTI file, or the folder of a DICOM series", "a single DICOM file")
         image = nib.load(unpacked or path)
         if unpacked is None and path.suffix == ".gz":
-            # nibabel decompresses with zlib; ISA-L gives the same bytes in half the time.
+            # ISA-L needs half the time of zlib, which nibabel uses.
             image = type(image).from_stream(igzip.open(path))
         require_volume(path, image.dataobj.shape, image.dataobj.dtype, image.affine)
         yield image
@@ -50,7 +50,7 @@ def unpack(path: Path, plain: Path) -> None:
 
     Raises:
         InputError: if ``path`` is missing or damaged.
-        OSError: if ``plain`` cannot be written, which is no fault of ``path``.
+        OSError: if ``plain`` cannot be written.
     """
     with nifti_errors(path):
         packed = igzip.open(path)
@@ -65,11 +65,11 @@ def unpack(path: Path, plain: Path) -> None:
 
 @contextmanager
 def nifti_errors(path: Path, unpacked: Path | None = None) -> Iterator[None]:
-    """Turn the errors of reading a missing, damaged or foreign file into an ``InputError`` that names ``path``.
+    """Convert errors from reading a missing, damaged or foreign file to an ``InputError`` that names ``path``.
 
     Args:
-        path: the file that the user named.
-        unpacked: the file that is read in its place; the message names ``path`` instead.
+        path: the path given by the user.
+        unpacked: the file that is read instead; its name is replaced in the message.
     """
     try:
         yield
@@ -81,7 +81,7 @@ def nifti_errors(path: Path, unpacked: Path | None = None) -> Iterator[None]:
         message = str(error).replace(str(unpacked), str(path))
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {message}") from error
     except Exception as error:
-        # The decompressors report damage by exceptions of their own.
+        # Each decompressor has its own exception types for damaged files.
         if type(error).__module__.split(".")[0] not in ("zlib", "gzip", "isal"):
             raise
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {error}") from error

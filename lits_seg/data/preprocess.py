@@ -1,7 +1,7 @@
-"""Turn HU into the network's images: window, resize, equalize (paper, III.A and III.B).
+"""Convert HU to the network's images: window, resize, equalize (paper, III.A and III.B).
 
-This is the one definition for training, validation and prediction, with its inverse for logits. Only the exported
-graph repeats it, in operations of its runtimes (``exporters.graph``).
+Training, validation and prediction share this definition, and its inverse for logits. Only the exported graph
+implements it a second time, with operations of its runtimes (``exporters.graph``).
 """
 
 from dataclasses import dataclass
@@ -13,25 +13,28 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 
-BLOCK = 16
-# Added before rounding down to a grey level. Integer HU often give halves; with the small excess, halves are rounded up
-# whatever the order of sums. So PyTorch and the exported graph give the same images.
+BLOCK = 16  # slices
+# Added before rounding down to a grey level. Resized HU are often halves. The small excess rounds all of them up,
+# independent of the order of summation, so that PyTorch and the exported graph give the same images.
 HALF = 0.5 + 2**-10
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """HU slices to 8-bit images of a fixed size.
+    """A conversion of HU slices to 8-bit images of a fixed size.
 
-    Slices that are not square are first padded below and at the right with the window's lower end (air), so that the
-    anatomy is not distorted; ``restore`` removes the padding.
+    Slices that are not square are first padded at the bottom and on the right with the window's lower end (air). This
+    avoids distortion of the anatomy. ``restore`` removes the padding.
 
     Args:
-        window: lower and upper HU; values outside are clipped. The paper: -100 to 200.
-        size: side of the images in pixels. The paper: 256.
-        equalize: spread each slice's grey values by its own histogram.
+        window: lower and upper HU; values outside are clipped. The paper uses -100 to 200.
+        size: side of the images in pixels. The paper uses 256.
+        equalize: equalize the histogram of each slice.
         equalize_first: equalize before resizing instead of after it.
-        bins: grey levels of the histogram, 2 to 256.
+        bins: number of grey levels in the histogram, 2 to 256.
+
+    Raises:
+        InputError: if a setting is invalid.
     """
 
     window: tuple[float, float] = (-100.0, 200.0)
@@ -52,7 +55,7 @@ class Preprocess:
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """Return HU slices ``(S, H, W)`` as images ``(S, size, size)``, uint8."""
-        # In blocks: torch distributes a block's slices over its threads, and the memory stays small.
+        # PyTorch distributes the slices of a block over its threads; small blocks limit the memory.
         return np.concatenate([self._images(slices[i : i + BLOCK]) for i in range(0, len(slices), BLOCK)])
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
@@ -66,7 +69,7 @@ class Preprocess:
         return out
 
     def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
-        """Resize logits to the slices' own grid, bilinear.
+        """Resize logits to the slices' own grid by bilinear interpolation.
 
         Args:
             logits: ``(B, K, size, size)``.
@@ -91,7 +94,7 @@ class Preprocess:
         return grey if self.equalize_first else self._equalize(grey)
 
     def _grey(self, hu: Tensor) -> np.ndarray:
-        """Return the window as 8 bits."""
+        """Convert HU in the window to 8-bit grey levels."""
         lower, upper = self.window
         return ((hu - lower) * (255 / (upper - lower)) + HALF).floor_().clamp_(0, 255).byte().numpy()
 
@@ -104,11 +107,11 @@ class Preprocess:
         return np.stack([self._spread(grey) for grey in slices]) if self.equalize else slices
 
     def _spread(self, grey: np.ndarray) -> np.ndarray:
-        """Equalize the histogram of one 8-bit slice by a look-up table.
+        """Equalize the histogram of one 8-bit slice with a look-up table.
 
-        The lowest level present becomes 0. The other levels are spread by the cumulative histogram without the lowest
-        level, so that the amount of air around the patient does not change the tissue's grey values. A slice with a
-        single level stays unchanged. Computed in whole numbers; halves are rounded up.
+        The lowest level in the slice becomes 0. The cumulative histogram of the other levels determines their new
+        values. Therefore the amount of air around the patient does not change the tissue's grey values. A slice with a
+        single level is unchanged. The computation uses whole numbers and rounds halves up.
         """
         level = np.arange(256) * self.bins // 256
         counts = np.bincount(level, np.bincount(grey.ravel(), minlength=256), minlength=self.bins).astype(np.int64)

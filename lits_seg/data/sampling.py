@@ -1,4 +1,4 @@
-"""Choose the slices that loaders draw: which slices, in which order, with which seed."""
+"""Select slices for the loaders, draw their order, and assign the seeds of their augmentation."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -14,18 +14,21 @@ from lits_seg.data.store import StoredCase
 
 
 class SeededSampler(Sampler[tuple[int, int]]):
-    """A sampler of ``(index, seed)``: a slice, and the seed of its augmentation.
+    """A sampler of pairs ``(index, seed)``: a slice and the seed of its augmentation.
 
-    Both depend only on the run's seed, the epoch and the place in the epoch. Therefore they do not change with the
-    number of workers or a resume, and they differ between epochs and ranks.
+    Both depend only on the run's seed, the epoch and the position in the epoch. Therefore they do not change with the
+    number of workers or when a run is resumed, and they differ between epochs and ranks.
 
     Args:
-        has_lesion: for each slice.
+        has_lesion: whether each slice has a lesion.
         count: slices in an epoch, over all ranks; None: all slices.
-        lesion_share: share of slices with lesion in every batch (to the next whole slice); None: not controlled.
-        seed: of the run.
+        lesion_share: share of slices with lesion in every batch, within one slice; None: not controlled.
+        seed: seed of the run.
         rank: index of this process.
         world: number of processes.
+
+    Raises:
+        InputError: if ``lesion_share`` is set and all slices, or no slices, have a lesion.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
         if self.lesion_share is None:
             indices = _deal(torch.arange(len(self.lesion)), self.count, generator)
         else:
-            # The two kinds alternate evenly on every rank, so that each batch holds the share.
+            # Slices with and without lesion are interleaved evenly on every rank, so that each batch has the share.
             turn = torch.arange(self.count, dtype=torch.double) // self.world
             share = self.lesion_share
             lesion = ((turn + 1) * share + 1e-6).floor() > (turn * share + 1e-6).floor()
@@ -78,9 +81,9 @@ class TrainingSlices(Dataset):
     Args:
         cases: the patients.
         slices: ``all`` slices, those with ``liver``, or those with ``lesion``.
-        augment: changes single samples; None: no change.
-        context: slices in an image, centred on the labelled slice; beyond the ends the end slice is repeated.
-        resident: return places instead of images, for ``ResidentSlices``.
+        augment: augmentation of single samples; None: no augmentation.
+        context: slices in an image, centred on the labelled slice; the first and last slice are repeated at the ends.
+        resident: return positions for ``ResidentSlices`` instead of images.
     """
 
     def __init__(
@@ -125,10 +128,16 @@ class TrainingSlices(Dataset):
 
 
 class ResidentSlices:
-    """All slices of some patients on one device, uint8: 131 KB per slice of 256² with its labels."""
+    """All slices of some patients on a device, as uint8: 131 kB per slice of 256² pixels with its labels.
+
+    Args:
+        cases: the patients.
+        context: slices in an image, as for ``TrainingSlices``.
+        device: device that holds the slices.
+    """
 
     def __init__(self, cases: Sequence[StoredCase], context: int, device: torch.device) -> None:
-        # Case by case, so that the main memory never holds the whole store.
+        # Copied case by case, so that the whole store is never in main memory.
         self.images, self.labels = (
             torch.cat([torch.from_numpy(np.array(part(case))).to(device) for case in cases])
             for part in (lambda case: case.images, lambda case: case.labels)
@@ -140,20 +149,25 @@ class ResidentSlices:
         self.offsets = torch.arange(context, device=device) - context // 2
 
     def __call__(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images ``(B, context, size, size)`` and labels ``(B, size, size)``, uint8, of places ``(B,)``."""
+        """Return images ``(B, context, size, size)`` and labels ``(B, size, size)``, uint8, at positions ``(B,)``."""
         around = (places[:, None] + self.offsets).maximum(self.first[places, None])
         return self.images[around.minimum(self.last[places, None])], self.labels[places]
 
 
 class EvaluationSlices(Dataset):
-    """Every slice of the given patients, unchanged. ``context``: see ``TrainingSlices``."""
+    """All slices of some patients, without augmentation.
+
+    Args:
+        cases: the patients.
+        context: slices in an image, as for ``TrainingSlices``.
+    """
 
     def __init__(self, cases: Sequence[StoredCase], context: int = 1) -> None:
         self.cases, self.context = cases, context
         self.starts = list(accumulate((len(case) for case in cases), initial=0))
 
     def batches(self, size: int) -> list[list[int]]:
-        """Return indices in batches of one patient each, since patients differ in the shape of their slices."""
+        """Return batches of at most ``size`` indices; each has a single patient, since slice shapes differ."""
         return [
             list(range(i, min(i + size, stop)))
             for start, stop in zip(self.starts, self.starts[1:], strict=False)
@@ -176,7 +190,7 @@ class EvaluationSlices(Dataset):
 
 
 def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw ``count`` indices without replacement; start again, newly shuffled, after all were drawn."""
+    """Draw ``count`` indices without replacement; reshuffle when all have been drawn."""
     rounds = -(-count // len(indices))
     return torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])[:count]
 

@@ -1,4 +1,4 @@
-"""Split patients into folds; the slices of a patient always stay together."""
+"""Split patients into folds, so that all slices of a patient are in the same set."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,17 @@ Split = dict[str, list[StoredCase]]
 def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float, seed: int) -> Split:
     """Select the patients for training, validation and test.
 
-    Every patient is in exactly one fold. Patients with and without lesions are distributed separately, so that each
-    fold has its part of both.
+    Every patient is in exactly one fold. Patients with and without lesions are distributed separately, so that all
+    folds have a similar share of both.
 
     Args:
         cases: the patients.
         folds: number of folds.
-        fold: the fold that is the test set.
-        val_share: share of the other patients, at least one, that choose the best checkpoint. With 0, the test patients
-            choose it, as in the paper ("the best results on the validation set"): then the score is optimistic.
-        seed: of the distribution.
+        fold: index of the test fold.
+        val_share: share of the other patients, at least one patient, for validation. With 0, the test patients are
+            also used for validation, as in the paper ("the best results on the validation set"). Their scores are
+            then optimistic, since they select the checkpoint.
+        seed: seed of the shuffle.
 
     Returns:
         ``{"train": [...], "val": [...], "test": [...]}``.
@@ -49,8 +50,8 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
     if val_share == 0:
         return {"train": rest, "val": test, "test": test}
     count = min(max(1, round(val_share * len(rest))), len(rest) - 1)
-    # Evenly spaced over patients with lesions first, then those without: the validation set mirrors the mix. Its first
-    # patient has a lesion; without any lesion, Dice could not choose between checkpoints.
+    # `rest` starts with the patients with lesions. Evenly spaced picks give validation the same mix, and at least one
+    # patient with a lesion: without any lesion, Dice could not select a checkpoint.
     picked = {int(i * len(rest) / count) for i in range(count)}
     val = [case for i, case in enumerate(rest) if i in picked]
     return {"train": [case for i, case in enumerate(rest) if i not in picked], "val": val, "test": test}

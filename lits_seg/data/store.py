@@ -1,12 +1,12 @@
-"""Keep pre-processed axial slices on disk, the slice store, and read them at random through memory maps.
+"""Write and read the slice store: pre-processed axial slices on disk, read at random through memory maps.
 
-Each case has a folder, named by the case and a fingerprint of its source files, below a folder named by a
-fingerprint of the pre-processing: a changed setting or file can never meet stale slices. A case is written
-under a temporary name and renamed when it is complete.
+The folder of a case is named by the case and a fingerprint of its source files. Its parent folder is named by a
+fingerprint of the pre-processing. Therefore stale slices are never read after a setting or a file has changed. A case
+is written under a temporary name and renamed when it is complete.
 
     STORE/<pre-processing>/<case>-<sources>/image.npy   (S, size, size) uint8, the network's input
                                             label.npy   (S, size, size) uint8, 0/1/2
-                                            truth.npy   (2, S, H, W/8) bits: liver-or-lesion, lesion, own grid
+                                            truth.npy   (2, S, H, W/8) bits: liver or lesion, lesion; original grid
                                             case.json   name, shape, spacing, voxel volume, pixel counts, check
 """
 
@@ -37,17 +37,17 @@ STORE_VERSION = 4
 
 @dataclass(frozen=True)
 class StoredCase:
-    """A case of the store. Each process opens the arrays when it uses them first.
+    """A case of the store. Each process opens the arrays on first use.
 
     Args:
-        folder: of the case in the store.
-        name: of the case.
-        shape: of the slices ``(S, H, W)``.
+        folder: folder of the case in the store.
+        name: name of the case.
+        shape: shape of the original slices, ``(S, H, W)``.
         spacing: voxel size in mm along W, H and S.
         voxel_ml: volume of a voxel in mL.
-        liver_pixels: per slice, of the network's images: liver or lesion.
-        lesion_pixels: per slice, of the network's images.
-        check: facts and warnings.
+        liver_pixels: number of liver and lesion pixels in each of the network's label images.
+        lesion_pixels: number of lesion pixels in each of the network's label images.
+        check: facts about the case, and warnings.
     """
 
     folder: Path
@@ -61,19 +61,19 @@ class StoredCase:
 
     @classmethod
     def open(cls, folder: Path) -> "StoredCase":
-        """Read ``case.json``; no array is touched."""
+        """Read ``case.json``, but no arrays."""
         description = json.loads((folder / "case.json").read_text())
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
         return cls(folder=folder, **{**fields, "check": CaseCheck(**description["check"])})
 
     @cached_property
     def images(self) -> np.ndarray:
-        """Images ``(S, size, size)`` uint8."""
+        """Map the images, ``(S, size, size)`` uint8."""
         return np.load(self.folder / "image.npy", mmap_mode="r")
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Labels ``(S, size, size)`` uint8, 0/1/2."""
+        """Map the labels, ``(S, size, size)`` uint8, 0/1/2."""
         return np.load(self.folder / "label.npy", mmap_mode="r")
 
     @cached_property
@@ -81,7 +81,7 @@ class StoredCase:
         return np.load(self.folder / "truth.npy", mmap_mode="r")
 
     def truth(self, index: int) -> np.ndarray:
-        """Read the labels of one slice at the case's own resolution, ``(H, W)`` uint8, 0/1/2."""
+        """Read the labels of one slice at the original resolution, ``(H, W)`` uint8, 0/1/2."""
         planes = np.unpackbits(self._truth[:, index], axis=-1, count=self.shape[2])
         return planes[0] + planes[1]
 
@@ -89,7 +89,7 @@ class StoredCase:
         return self.shape[0]
 
     def __getstate__(self) -> dict:
-        # Workers map the files themselves; a pickled memory map would be copied with its whole content.
+        # Worker processes map the files again: pickling a memory map would copy its content.
         return {key: self.__dict__[key] for key in self.__dataclass_fields__}
 
 
@@ -100,19 +100,19 @@ def store_cases(
     workers: int = 2,
     errors: list[InputError] | None = None,
 ) -> list[StoredCase]:
-    """Write the cases that the store lacks, and open all cases in the given order.
+    """Write the cases that are not in the store yet, and open all cases in the given order.
 
-    A case takes about 1.5 times the memory of its unpacked files while it is written.
+    Writing a case takes about 1.5 times the memory of its unpacked files.
 
     Args:
         cases: the files.
-        preprocess: from HU to images.
-        store: the folder.
-        workers: cases written at the same time.
-        errors: collects an error for each unusable case, which is left out; None: the first error is raised.
+        preprocess: converts HU to images.
+        store: folder of the store.
+        workers: number of cases written in parallel.
+        errors: list to which an error is added for each unusable case, which is skipped; None: raise the first error.
 
     Raises:
-        InputError: if a case is unusable, or if the disk is full; cases written before stay.
+        InputError: if a case is unusable, or if the disk is full. Cases that are already written are kept.
     """
     settings = json.dumps({"version": STORE_VERSION, **asdict(preprocess)}, sort_keys=True)
     root = Path(store) / _fingerprint(settings)
@@ -133,8 +133,8 @@ def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int
     """Write cases in parallel, with a progress bar by bytes; yield the errors of unusable cases."""
     sizes = {case: sum(path.stat().st_size for path in _files(case)) for case in missing}
     with (
-        # A second thread per case makes images of slices while the next slices are being decompressed. These threads
-        # are shared, since each new thread would keep some of its memory.
+        # For each case, a second thread pre-processes slices while the next slices are decompressed. These threads are
+        # pooled, since every new thread would retain some memory.
         ThreadPoolExecutor(max(1, workers)) as image_threads,
         ThreadPoolExecutor(max(1, workers)) as pool,
         tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices") as bar,
@@ -179,28 +179,28 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
 
 
 def _save(case: Case, folder: Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
-    """Write a case's folder completely or not at all."""
+    """Write the folder of a case, completely or not at all."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
         (temporary / "case.json").write_text(json.dumps(description))
         temporary.chmod(0o755)
-        if not folder.is_dir():  # else another process was faster
+        if not folder.is_dir():  # another process may have written the case in the meantime
             temporary.rename(folder)
     except OSError as error:
-        # NumPy gives no error number if it could not write everything.
+        # NumPy's error has no number if an array was written only partly.
         if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         size = sum(array.nbytes for array in arrays.values())
         found = f"a full disk ({error.strerror or error})"
-        raise InputError(folder.parent, f"room for {size / 1e6:.0f} MB of case {case.name}", found) from error
+        raise InputError(folder.parent, f"space for {size / 1e6:.0f} MB of case {case.name}", found) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove incomplete cases of killed processes; folders younger than an hour may be another process's work."""
+    """Remove incomplete cases of killed processes; folders younger than an hour may still be in use."""
     for folder in root.glob(".*"):
         if time.time() - folder.stat().st_mtime > 3600:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Read whole CT volumes and their labels, and verify them.
 
-Arrays leave this module as axial slices ``(S, H, W)`` in one orientation (see ``grid``), whatever the file's affine.
+All functions return axial slices ``(S, H, W)`` in a common orientation (see ``grid``), regardless of the file's affine.
 ``ct`` reads the same files a few slices at a time.
 """
 
@@ -17,17 +17,20 @@ from lits_seg.data.grid import Grid, from_slices, reorientation, same_place, to_
 from lits_seg.data.layouts import Case
 from lits_seg.data.nifti import open_nifti
 
-Watch = Callable[[int, np.ndarray], object]
+Watch = Callable[[int, np.ndarray], object]  # receives the index of a block's first slice, and the block (B, H, W)
 
-BLOCK = 16
+BLOCK = 16  # slices
 LABELS = {0: "background", 1: "liver", 2: "lesion"}
 
 
 @dataclass(frozen=True)
 class Volume(Grid):
-    """Axial slices ``(S, H, W)`` of a file.
+    """A file's voxels as axial slices.
 
-    ``header_grid``: the grid from the file's own header, if the image's grid is used instead.
+    Args:
+        slices: ``(S, H, W)``.
+        header_grid: grid from the header of a label file, if the image's grid is used instead; None: the header's grid
+            is used.
     """
 
     slices: np.ndarray
@@ -39,41 +42,49 @@ def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
 
     Args:
         path: a NIfTI file, or a folder with one DICOM series.
-        watch: called with the index of a block's first slice and the block's HU ``(B, H, W)``, in any order, while
-            further blocks are still being decompressed.
+        watch: called for each block of slices, in any order, while further blocks are decompressed: with the index of
+            the block's first slice and its HU ``(B, H, W)``.
 
     Raises:
-        InputError: if a file is not NIfTI, is truncated, is not 3-D, or holds NaN or infinity, and for the reasons of
-            ``find_series``.
+        InputError: if a file is not NIfTI, is truncated, is not 3-D, or has NaN or infinite voxels. The same error is
+            raised if a folder is not a single DICOM series of CT slices (see ``dicom.find_series``).
     """
     volume = _read(Path(path), watch and (lambda first, block: watch(first, _hu(block))))
     return replace(volume, slices=to_hu(path, volume.slices))
 
 
 def read_labels(path: str | Path) -> Volume:
-    """Read a label volume as uint8: 0 background, 1 liver, 2 lesion. Raises ``InputError`` for other values."""
+    """Read a label volume as uint8: 0 background, 1 liver, 2 lesion.
+
+    Raises:
+        InputError: if the file is unreadable (see ``read_volume``), or if it has other values.
+    """
     volume = _read(Path(path))
     slices = volume.slices
     whole = slices.dtype.kind in "iu"
     if not (slices.min() >= 0 and slices.max() <= max(LABELS) and (whole or (slices == slices.round()).all())):
         values = np.unique(slices)
         shown = ", ".join(f"{value:g}" for value in values[:8]) + (", …" if len(values) > 8 else "")
-        raise InputError(path, "labels 0 (background), 1 (liver), 2 (lesion) alone", f"values {shown}")
+        raise InputError(path, "only labels 0 (background), 1 (liver), 2 (lesion)", f"values {shown}")
     return replace(volume, slices=slices.astype(np.uint8, copy=False))
 
 
 def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
-    """Read image and labels of a case as slices on the same grid, verified against each other.
+    """Read the image and the labels of a case as slices on the same grid.
 
-    If both headers give the same place, each file is oriented by its own header. If they disagree, the labels are
-    taken voxel by voxel on the image's grid, and ``checks`` warns of it: LiTS has pairs of this kind whose voxels fit.
+    If both headers give the same position, each file is oriented by its own header. If the headers disagree, the
+    image's grid is used for the labels, voxel by voxel, and ``checks`` adds a warning. LiTS has pairs with wrong
+    headers whose voxels match.
 
     Args:
         case: the files.
-        watch: see ``read_volume``; sees the image.
+        watch: called for each block of the image, see ``read_volume``.
+
+    Returns:
+        Image and labels.
 
     Raises:
-        InputError: if the shapes differ, and for the reasons of ``read_volume`` and ``read_labels``.
+        InputError: if the shapes differ, or if a file is unusable (see ``read_volume`` and ``read_labels``).
     """
     image, label = read_volume(case.image, watch), read_labels(case.label)
     if not same_place(image, label):
@@ -88,7 +99,7 @@ def to_hu(path: str | Path, slices: np.ndarray) -> np.ndarray:
     """Return voxels unchanged if they are int16, else as float32.
 
     Args:
-        path: the file that an error names.
+        path: the file, which errors name.
         slices: voxels in HU, of any shape.
 
     Raises:
@@ -106,9 +117,9 @@ def _read(path: Path, watch: Watch | None = None) -> Volume:
     else:
         with open_nifti(path) as image:
             proxy, affine = image.dataobj, image.affine
-            # Voxels as stored if no scaling applies.
+            # Without scaling, voxels keep their stored type.
             dtype = proxy.dtype if (proxy.slope, proxy.inter) == (1, 0) else np.dtype(np.float32)
-            # Blocks of axial slices can be seen early if the file's last, slowest axis is the patient's.
+            # Axial slices are available before the end of the file only if they are stacked along its last axis.
             if watch and path.suffix == ".gz" and reorientation(affine)[2, 0] == 2:
                 array, watch = _read_by_blocks(proxy, dtype, affine, watch), None
             else:
@@ -120,7 +131,7 @@ def _read(path: Path, watch: Watch | None = None) -> Volume:
 
 
 def _read_by_blocks(proxy: nib.arrayproxy.ArrayProxy, dtype: np.dtype, affine: np.ndarray, watch: Watch) -> np.ndarray:
-    """Read the voxels ``(X, Y, Z)`` and show ``watch`` each block of axial slices as soon as it is read."""
+    """Read the voxels ``(X, Y, Z)``, and call ``watch`` with each block of axial slices as soon as it is read."""
     array, depth = np.empty(proxy.shape, dtype, order="F"), proxy.shape[2]
     upwards = reorientation(affine)[2, 1] > 0
     for start in range(0, depth, BLOCK):

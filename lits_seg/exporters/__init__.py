@@ -1,1 +1,1 @@
-"""A checkpoint as one file that runs without PyTorch, with pre-processing in its graph, checked after writing."""
+"""Export checkpoints to single files that include pre-processing and run without PyTorch, and verify the files."""

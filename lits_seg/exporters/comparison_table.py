@@ -1,4 +1,4 @@
-"""Compare exported files with their checkpoint in a table."""
+"""Make the table that compares exported files with their checkpoint."""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from lits_seg.common.tables import markdown, number
 from lits_seg.exporters.parity import Parity
 
 MOST_LOST = 0.005  # lesion Dice
-LEAST_GAIN = 1.05  # times as fast as fp32; less is within the scatter of timings
+LEAST_GAIN = 1.05  # speed relative to fp32; smaller gains are within the scatter of timings
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file.
+    """A file in the table.
 
     Args:
-        format: of the file.
-        precision: of the file.
-        file: its name.
-        size: in bytes.
-        parity: agreement with PyTorch; None for the checkpoint itself.
+        format: format of the file.
+        precision: precision of the file.
+        file: name of the file.
+        size: size in bytes.
+        parity: agreement with PyTorch; None for the checkpoint.
         ms: milliseconds per slice, from HU to labels.
-        dice: lesion Dice of each test patient; empty if it was not measured.
+        dice: lesion Dice of each test patient; empty if not measured.
     """
 
     format: str
@@ -36,12 +36,12 @@ class Row:
 
 
 def verdict(row: Row, fp32: Row, checkpoint: Row) -> str:
-    """Judge a file: worth it if it loses at most 0.005 lesion Dice and is faster than its format's fp32 file.
+    """Judge a file: it is worth it if it loses at most 0.005 lesion Dice and is faster than its format's fp32 file.
 
     Args:
         row: the file.
         fp32: the fp32 file of the same format.
-        checkpoint: PyTorch.
+        checkpoint: the checkpoint, run by PyTorch.
     """
     if row.precision != "fp32" and fp32.ms / row.ms < LEAST_GAIN:
         return "not worth it: no faster than fp32"
@@ -55,11 +55,11 @@ def table(checkpoint: Row, rows: Sequence[Row]) -> str:
     """Return a Markdown table of size, parity, time and lesion Dice.
 
     Args:
-        checkpoint: its first row.
+        checkpoint: the checkpoint, the first row of the table.
         rows: the exported files.
     """
-    header = ["file", "MB", "equal labels", "Dice of both lesion masks", "largest logit difference"]
-    header += ["ms a slice", "to PyTorch", "lesion Dice", "worth it"]
+    header = ["file", "MB", "equal labels", "Dice with PyTorch's lesion mask", "largest logit difference"]
+    header += ["ms per slice", "speed-up over PyTorch", "lesion Dice", "worth it"]
     fp32 = {row.format: row for row in rows if row.precision == "fp32"}
     lines = []
     for row in (checkpoint, *rows):

@@ -1,4 +1,4 @@
-"""Write and run the graph as an ExecuTorch program, for apps on phones: XNNPACK's kernels, fp32, slices of one size."""
+"""Write and run ExecuTorch programs for apps on phones, with XNNPACK kernels, in fp32, for slices of a fixed size."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -17,17 +17,20 @@ from lits_seg.training.module import LesionModule
 
 
 def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata) -> None:
-    """Write a program for one slice of ``metadata.plane`` pixels at a time; its method ``lits_seg`` gives the metadata.
+    """Write a program that segments one slice of ``metadata.plane`` pixels per call.
 
-    ExecuTorch plans memory ahead and has no kernels for sizes that are computed from other sizes, as the weights of
-    resizing are. Therefore the slice's height and width are fixed.
+    Its method ``lits_seg`` returns the metadata. Height and width are fixed, since ExecuTorch plans its memory ahead.
+    Moreover, it has no kernels for tensors whose shape depends on other shapes, such as the weights for resizing.
 
     Args:
         module: the trained network, on the CPU.
         path: the file to write.
-        metadata: the facts that the file holds about itself.
+        metadata: metadata to store in the file.
+
+    Raises:
+        InputError: if the metadata has no ``plane``.
     """
-    # Some kernels need the memory order of the shape; the order does not change the function.
+    # Some kernels require the default memory format. The format does not change the results.
     network = deepcopy(module.network).to(memory_format=torch.contiguous_format)
     contract = Contract(network, module.preprocess, module.classes).eval()
     hu = torch.zeros(1, module.context, *_plane(metadata))
@@ -40,7 +43,7 @@ def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata)
 
 
 class ExecuTorchProgram(ExportedSegmenter):
-    """A file of ``write_executorch``, run by ExecuTorch's own runtime, slice by slice."""
+    """A file written by ``write_executorch``, run slice by slice with ExecuTorch's Python runtime."""
 
     def __init__(self, path: Path) -> None:
         program = Runtime.get().load_program(path)
@@ -63,7 +66,7 @@ class ExecuTorchProgram(ExportedSegmenter):
         if list(hu.shape[2:]) != plane:
             raise InputError("plane", f"slices of {plane} pixels", list(hu.shape[2:]))
         slices = torch.from_numpy(np.ascontiguousarray(hu, np.float32)).split(1)
-        # Copied, since the next slice's outputs overwrite these tensors.
+        # Clone, since the outputs of the next slice overwrite these tensors.
         outputs = [[output.clone().numpy() for output in self.method.execute([part])] for part in slices]
         return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 

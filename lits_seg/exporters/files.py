@@ -15,7 +15,7 @@ from lits_seg.inference.contract import ExportMetadata
 from lits_seg.inference.exported import ExportedModel, ExportedSegmenter
 from lits_seg.training.module import LesionModule
 
-# The precisions that each runtime computes in, or at least stores, on a CPU.
+# The precisions in which each runtime can compute, or at least store weights, on a CPU.
 PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "bf16", "int8"),
@@ -25,14 +25,14 @@ ENDINGS = {"onnx": ".onnx", "openvino": ".openvino.zip", "executorch": ".pte"}
 
 
 def write_file(module: LesionModule, parts: Parts, images: np.ndarray, path: Path, metadata: ExportMetadata) -> None:
-    """Write one file of the format and precision that its metadata names.
+    """Write a file in the format and precision given by its metadata.
 
     Args:
         module: the trained network, on the CPU.
-        parts: its graph, by ``export_parts``.
-        images: ``(N, context, size, size)`` uint8, as the network sees them, to calibrate int8 on.
+        parts: graph of the network, written by ``export_parts``.
+        images: the network's input images ``(N, context, size, size)`` uint8, for the calibration of int8.
         path: the file to write.
-        metadata: the facts that the file holds about itself.
+        metadata: metadata to store in the file.
     """
     if metadata.format == "executorch":
         _executorch().write_executorch(module, path, metadata)
@@ -47,10 +47,10 @@ def write_file(module: LesionModule, parts: Parts, images: np.ndarray, path: Pat
 
 
 def _int8(module: LesionModule, parts: Parts, images: np.ndarray) -> Path:
-    """Return the network in 8 bits; the first call writes it.
+    """Return the ONNX file of the 8-bit network, which the first call writes.
 
-    The network is exported as it was trained, its decoder not split: the split decoder sums two convolutions, and
-    8-bit sums would lose too much.
+    The decoder is not split here: a split decoder sums the outputs of two convolutions, and 8-bit sums would lose too
+    much accuracy.
     """
     quantized = parts.logits.with_name("logits_int8.onnx")
     if not quantized.exists():
@@ -65,7 +65,7 @@ def open_file(path: Path, threads: int | None) -> ExportedSegmenter:
 
     Args:
         path: the file.
-        threads: of the CPU; None: one per core.
+        threads: largest number of CPU threads, which ExecuTorch ignores; None: one per core.
     """
     if path.name.endswith(ENDINGS["executorch"]):
         return _executorch().ExecuTorchProgram(path)
@@ -73,7 +73,7 @@ def open_file(path: Path, threads: int | None) -> ExportedSegmenter:
 
 
 def _executorch() -> ModuleType:
-    """Import ExecuTorch only if it is used: it is large, and few users install it."""
+    """Import the module for ExecuTorch on first use, since ExecuTorch is large and optional."""
     try:
         return import_module("lits_seg.exporters.executorch")
     except ModuleNotFoundError as error:
@@ -82,14 +82,14 @@ def _executorch() -> ModuleType:
 
 
 def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
-    """Return the pairs of format and precision to export, with each format's fp32 as the reference.
+    """Return the pairs of format and precision to export; fp32, the reference, is added to each format if missing.
 
     Args:
         formats: names of formats; ``["all"]``: all formats.
         precisions: names of precisions; ``["all"]``: all precisions of each format.
 
     Raises:
-        InputError: if a pair does not exist or is repeated; lists the pairs that exist.
+        InputError: if a pair is not supported or is repeated, or if ExecuTorch is needed but missing.
     """
     works = "; ".join(f"format={name} precision={', '.join(PRECISIONS[name])}" for name in PRECISIONS)
     formats = list(PRECISIONS) if formats == ["all"] else formats
@@ -102,7 +102,7 @@ def pairs(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
         if precision not in PRECISIONS.get(name, ()):
             raise InputError("format and precision", f"one of: {works}", f"format={name} precision={precision}")
     if "executorch" in formats:
-        _executorch()  # if it is missing, fail before the work
+        _executorch()  # if the package is missing, fail before other files are written
     if not wanted or len(set(wanted)) < len(wanted):
         raise InputError("format and precision", f"some of: {works}; each once", wanted or "none")
     return [(name, "fp32") for name in dict.fromkeys(formats) if (name, "fp32") not in wanted] + wanted

@@ -1,8 +1,8 @@
 """Define the exported graph: the operations of ``Preprocess`` and ``LesionModule.labels`` for any runtime.
 
-``Preprocess`` makes a histogram by NumPy and resizes by PyTorch's own kernel. Neither can go into a graph. Therefore
-this module repeats them in operations that every runtime has: resizing as two products of matrices, whose entries are
-the weights of the triangle filter, and the histogram as a scattered sum. Tests compare the images.
+``Preprocess`` computes histograms with NumPy and resizes with a kernel of PyTorch, which cannot be exported. This
+module implements both with operations that every runtime supports. Resizing is a product with two matrices that contain
+the weights of the triangle filter; the histogram is a scatter-add. Tests compare the images of both implementations.
 """
 
 import torch
@@ -12,7 +12,7 @@ from lits_seg.data.preprocess import HALF, Preprocess
 
 
 class Prepare(nn.Module):
-    """HU slices ``(B, context, H, W)`` float32 to the network's images ``(B, context, size, size)`` uint8."""
+    """A layer from HU slices ``(B, context, H, W)`` float32 to images ``(B, context, size, size)`` uint8."""
 
     level: Tensor
 
@@ -22,7 +22,7 @@ class Prepare(nn.Module):
         self.register_buffer("level", torch.arange(256) * preprocess.bins // 256, persistent=False)
 
     def forward(self, hu: Tensor) -> Tensor:
-        """``(B, context, H, W) -> (B, context, size, size)``."""
+        """Convert HU ``(B, context, H, W)`` to images ``(B, context, size, size)``."""
         lower, upper = self.preprocess.window
         above = hu.clamp(lower, upper) - lower
         if self.preprocess.equalize_first:
@@ -31,18 +31,18 @@ class Prepare(nn.Module):
         return (grey if self.preprocess.equalize_first else self._equalize(grey)).to(torch.uint8)
 
     def _resize(self, above: Tensor) -> Tensor:
-        """Resize to ``size``, antialiased, as if padded to a square: padding is 0 above the window's end."""
+        """Resize with antialiasing, as if padded to a square with 0, which is the window's lower end here."""
         height, width = above.shape[-2:]
         weights = antialias(torch.sym_max(height, width), self.preprocess.size, above.device)
         return weights[:, :height] @ (above @ weights[:, :width].T)
 
     def _grey(self, above: Tensor) -> Tensor:
-        """Return the window as whole numbers from 0 to 255, int64."""
+        """Convert HU above the window's lower end to grey levels 0 to 255, int64."""
         lower, upper = self.preprocess.window
         return (above * (255 / (upper - lower)) + HALF).floor().clamp(0, 255).long()
 
     def _equalize(self, grey: Tensor) -> Tensor:
-        """Equalize each slice by its own histogram, as ``Preprocess`` defines it."""
+        """Equalize the histogram of each slice as ``Preprocess`` does."""
         if not self.preprocess.equalize:
             return grey
         pixels = grey.shape[-2] * grey.shape[-1]
@@ -57,10 +57,10 @@ class Prepare(nn.Module):
 
 
 class Restore(nn.Module):
-    """Logits ``(B, K, size, size)`` to LiTS labels and lesion probability, ``(B, H, W)``, on the slices' own grid.
+    """A layer from logits ``(B, K, size, size)`` to LiTS labels and lesion probability ``(B, H, W)``.
 
-    Equals ``LesionModule.labels`` in another form: the graph enlarges and compares each class's distance to the
-    background. This saves a channel and the ``argmax``, which takes runtimes as long as the network.
+    The results equal those of ``LesionModule.labels``. The graph resizes and compares differences to the background's
+    logit. This saves a channel and the ``argmax``, which would take as long as the network in some runtimes.
     """
 
     def __init__(self, classes: int) -> None:
@@ -72,7 +72,7 @@ class Restore(nn.Module):
 
         Args:
             logits: ``(B, K, size, size)``.
-            like: any tensor of the slices' shape, ``(B, context, H, W)``.
+            like: any tensor with the shape of the slices, ``(B, context, H, W)``.
         """
         height, width = like.shape[-2:]
         weights = bilinear(logits.shape[-1], torch.sym_max(height, width), logits.device)
@@ -86,19 +86,19 @@ class Restore(nn.Module):
 
 
 class Logits(nn.Module):
-    """The network on 8-bit images: ``(B, context, size, size)`` uint8 to logits ``(B, K, size, size)``."""
+    """The network with a conversion of 8-bit images, from ``(B, context, size, size)`` to ``(B, K, size, size)``."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(B, context, size, size) -> (B, K, size, size)``."""
+        """Convert images ``(B, context, size, size)`` uint8 to logits ``(B, K, size, size)``."""
         return self.network(image.float() / 255)
 
 
 class Contract(nn.Module):
-    """The whole graph, from HU to labels, probability and logits."""
+    """The complete graph, from HU to labels, probability and logits."""
 
     def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int) -> None:
         super().__init__()
@@ -106,18 +106,28 @@ class Contract(nn.Module):
         self.restore = Restore(classes)
 
     def forward(self, hu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``(B, context, H, W)`` -> ``(B, H, W)`` twice and ``(B, K, size, size)``."""
+        """Segment slices.
+
+        Args:
+            hu: ``(B, context, H, W)`` float32.
+
+        Returns:
+            Labels ``(B, H, W)`` uint8, probability ``(B, H, W)`` float32, and logits ``(B, K, size, size)``.
+        """
         logits = self.logits(self.prepare(hu))
         return (*self.restore(logits, hu), logits)
 
 
 def antialias(side: int | torch.SymInt, size: int, device: torch.device | None = None) -> Tensor:
-    """Return the weights ``(size, side)`` of antialiased bilinear resizing: triangles as wide as the scale.
+    """Return the weights of antialiased bilinear resizing: triangles whose width is the scale.
 
     Args:
-        side: pixels before; symbolic while the graph is exported.
-        size: pixels after.
-        device: of the weights.
+        side: input side in pixels; symbolic during export.
+        size: output side in pixels.
+        device: device of the weights.
+
+    Returns:
+        ``(size, side)``.
     """
     scale = side / size
     width = torch.sym_max(scale, 1.0)
@@ -128,12 +138,15 @@ def antialias(side: int | torch.SymInt, size: int, device: torch.device | None =
 
 
 def bilinear(size: int, side: int | torch.SymInt, device: torch.device | None = None) -> Tensor:
-    """Return the weights ``(side, size)`` of plain bilinear resizing with repeated edges (``align_corners=False``).
+    """Return the weights of bilinear resizing with repeated edges (``align_corners=False``).
 
     Args:
-        size: pixels before.
-        side: pixels after; symbolic while the graph is exported.
-        device: of the weights.
+        size: input side in pixels.
+        side: output side in pixels; symbolic during export.
+        device: device of the weights.
+
+    Returns:
+        ``(side, size)``.
     """
     pixels = torch.arange(side, device=device)  # type: ignore[arg-type]  # takes symbolic sizes
     place = ((pixels + 0.5) * (size / side) - 0.5).clamp(0, size - 1)

@@ -1,4 +1,4 @@
-"""Describe an export: fill the metadata that its file holds."""
+"""Describe an export: collect the metadata to store in its file."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +11,11 @@ from lits_seg.training.module import LesionModule
 
 
 def describe_export(ckpt: str | Path, module: LesionModule, format: str, precision: str) -> ExportMetadata:
-    """Return the metadata of one exported file.
+    """Return the metadata of an exported file.
 
     Args:
-        ckpt: the checkpoint of ``module``.
-        module: the trained network.
+        ckpt: path of the checkpoint.
+        module: the checkpoint's network.
         format: ``onnx``, ``openvino`` or ``executorch``.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
     """

@@ -1,4 +1,4 @@
-"""Export the graph as ONNX: in three parts, so that the network can be changed alone, which are then joined."""
+"""Export the graph as ONNX in three parts, so that the network can be quantized separately, and join the parts."""
 
 import contextlib
 import io
@@ -22,14 +22,14 @@ from lits_seg.models.unet import split_decoder
 from lits_seg.training.module import LesionModule
 
 OPSET = 18
-IMAGE = "image"  # between the parts
+IMAGE = "image"  # connects `prepare` and `logits`
 BATCH = Dim("batch", max=1024)
-LIKE = "like"  # the slices again, for their shape: joined graphs may not have two inputs of the same name
+LIKE = "like"  # the slices as input of `restore`; graphs to join must not have inputs of the same name
 
 
 @dataclass(frozen=True)
 class Parts:
-    """ONNX files: from HU to image, from image to logits (the network), from logits to labels and probability."""
+    """Three ONNX files: from HU to images, from images to logits (the network), from logits to labels."""
 
     prepare: Path
     logits: Path
@@ -37,16 +37,16 @@ class Parts:
 
 
 def export_parts(module: LesionModule, folder: Path) -> Parts:
-    """Write the parts of a trained network.
+    """Write the three parts of the graph of a trained network.
 
     Args:
-        module: in eval mode, on the CPU.
-        folder: the folder to write into.
+        module: the trained network, in eval mode, on the CPU.
+        folder: folder to write into.
     """
     preprocess, context = module.preprocess, module.context
     parts = Parts(*(folder / f"{name}.onnx" for name in ("prepare", "logits", "restore")))
     slices = {0: BATCH, 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
-    # A shape without equal sizes, so that the exporter does not take one size for another.
+    # All sizes differ, so that the exporter cannot confuse them.
     hu = torch.zeros(2, context, 48, 40)
     export_onnx(Prepare(preprocess), {HU: hu}, [IMAGE], parts.prepare, {HU: slices})
     export_network(split_decoder(module.network), context, preprocess.size, parts.logits)
@@ -57,10 +57,10 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
 
 
 def export_network(network: nn.Module, context: int, size: int, path: Path) -> None:
-    """Write a network from images to logits.
+    """Write a network, from images to logits, as ONNX.
 
     Args:
-        network: in eval mode, on the CPU.
+        network: the network, in eval mode, on the CPU.
         context: channels of the images.
         size: side of the images in pixels.
         path: the file to write.
@@ -70,12 +70,12 @@ def export_network(network: nn.Module, context: int, size: int, path: Path) -> N
 
 
 def join(prepare: Path | None, logits: Path, restore: Path) -> onnx.ModelProto:
-    """Join the parts to one graph.
+    """Join the parts to a single graph.
 
     Args:
-        prepare: makes images; None: the graph takes ``image``, and ``hu`` for its shape.
-        logits: the network.
-        restore: makes labels and probability.
+        prepare: file of the pre-processing; None: the inputs of the graph are ``image``, and ``hu`` for its shape.
+        logits: file of the network.
+        restore: file of the conversion to labels and probability.
     """
     joined = _merge(onnx.load(logits), onnx.load(restore), LOGITS, keep=[LOGITS])
     if prepare is not None:
@@ -93,9 +93,10 @@ def join(prepare: Path | None, logits: Path, restore: Path) -> onnx.ModelProto:
 
 
 def with_weights_in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with its weights stored as 16-bit floats: half the size. It still computes in 32 bits.
+    """Return the graph with its weights stored as 16-bit floats, which halves its size.
 
-    No CPU kernel of ONNX Runtime computes in 16 bits; it converts the weights to 32 bits once, when a file is loaded.
+    The computation stays in 32 bits, since ONNX Runtime has no 16-bit kernels for CPUs. ONNX Runtime converts the
+    weights to 32 bits when it loads the file.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
@@ -113,12 +114,12 @@ def with_weights_in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, path: Path, metadata: ExportMetadata) -> None:
-    """Write a graph as one file, with the weights inside.
+    """Write a graph with its weights to a single file.
 
     Args:
         model: the graph.
         path: the file to write.
-        metadata: the facts that the file holds about itself.
+        metadata: metadata to store in the file.
     """
     helper.set_model_props(model, {METADATA: metadata.to_json()})
     model.doc_string = metadata.research_use_only
@@ -129,14 +130,14 @@ def save(model: onnx.ModelProto, path: Path, metadata: ExportMetadata) -> None:
 def export_onnx(
     module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, shapes: dict | None = None
 ) -> None:
-    """Export a module as one ONNX file.
+    """Export a module to a single ONNX file.
 
     Args:
         module: the module.
         inputs: an example of each input, by name.
         outputs: names of the outputs.
         path: the file to write.
-        shapes: the dimensions that may vary, by input; None: none.
+        shapes: variable dimensions of each input; None: all shapes are fixed.
     """
     with _quiet():
         torch.onnx.export(
@@ -155,7 +156,7 @@ def export_onnx(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages about its own work."""
+    """Silence the messages of PyTorch's exporter."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
@@ -165,7 +166,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _merge(first: onnx.ModelProto, second: onnx.ModelProto, joint: str, keep: Sequence[str]) -> onnx.ModelProto:
-    """Feed the output ``joint`` of ``first`` into ``second``; keep the outputs ``keep`` of ``first``."""
+    """Connect the output ``joint`` of ``first`` to the input ``joint`` of ``second``.
+
+    Args:
+        first: graph that computes ``joint``.
+        second: graph that uses ``joint``.
+        joint: name of the connected output and input.
+        keep: outputs of ``first`` to keep as outputs of the result.
+    """
     second = compose.add_prefix(second, f"after_{joint}/", rename_inputs=False, rename_outputs=False)
     outputs = [*keep, *(value.name for value in second.graph.output)]
     return compose.merge_models(first, second, [(joint, joint)], outputs=outputs)

@@ -1,4 +1,4 @@
-"""Write the graph as OpenVINO's intermediate representation, its files in one ZIP."""
+"""Write the graph in OpenVINO's intermediate representation, with all files in a ZIP archive."""
 
 import zipfile
 from pathlib import Path
@@ -12,15 +12,15 @@ from lits_seg.inference.exported import OPENVINO_METADATA, OPENVINO_MODEL, OPENV
 
 
 def write_openvino(parts: Parts, path: Path, metadata: ExportMetadata) -> None:
-    """Write one file of the precision that its metadata names.
+    """Write a file in the precision given by its metadata.
 
-    For bf16, the images are made by a model of their own that runs in fp32: OpenVINO's CPU device sets the precision
-    of a whole model, and HU with 8 significant bits would give other grey levels. 8-bit images lose nothing.
+    With bf16, pre-processing is a separate model that runs in fp32. OpenVINO's CPU device has a single precision for
+    all of a model, and HU rounded to bf16 would give other grey levels. The 8-bit images are exact in bf16.
 
     Args:
-        parts: the graph.
+        parts: the parts of the graph.
         path: the file to write.
-        metadata: the facts that the file holds about itself.
+        metadata: metadata to store in the file.
     """
     models = {OPENVINO_MODEL: join(parts.prepare, parts.logits, parts.restore)}
     if metadata.precision == "bf16":
@@ -34,7 +34,8 @@ def write_openvino(parts: Parts, path: Path, metadata: ExportMetadata) -> None:
 
 
 def _save(model: onnx.ModelProto, stem: Path, fp16_weights: bool) -> tuple[Path, Path]:
-    # Read from a file, OpenVINO keeps no copy of the weights, and the converter with its telemetry is not involved.
+    # OpenVINO reads the ONNX file directly: this needs no second copy of the weights, and avoids the converter and its
+    # telemetry.
     ov = import_openvino()
     source, xml = stem.with_suffix(".onnx.tmp"), stem.with_suffix(".xml")
     onnx.save(model, source)

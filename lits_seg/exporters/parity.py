@@ -1,4 +1,4 @@
-"""Compare an exported file with its checkpoint: labels and logits, time, and lesion Dice."""
+"""Compare an exported file with its checkpoint: labels, logits, time and lesion Dice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from lits_seg.metrics import case_scores
 from lits_seg.metrics.counts import VolumeOverlap
 from lits_seg.training.module import LesionModule
 
-# By precision: lowest share of equal labels, and largest difference of logits as a share of the largest logit.
-BARS = {"fp32": (0.9999, 0.05), "fp16": (0.999, 0.05), "bf16": (0.99, 0.25), "int8": (0.98, 1.0)}
+# Limits for each precision: lowest share of equal labels, and largest difference relative to the largest logit.
+LIMITS = {"fp32": (0.9999, 0.05), "fp16": (0.999, 0.05), "bf16": (0.99, 0.25), "int8": (0.98, 1.0)}
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The agreement of a file with PyTorch in fp32, on some slices.
+    """The agreement of a file with PyTorch in fp32, measured on slices.
 
     Args:
         labels: share of equal labels.
-        lesion: Dice of both lesion masks; None if both are empty.
+        lesion: Dice between the lesion masks of the file and of PyTorch; None if both are empty.
         logits: largest absolute difference of logits.
-        largest: PyTorch's largest absolute logit.
+        largest: largest absolute logit of PyTorch.
     """
 
     labels: float
@@ -40,21 +40,21 @@ class Parity:
     largest: float
 
     def require(self, file: str, precision: str) -> None:
-        """Check the agreement.
+        """Check that the agreement is within the limits of a precision (``LIMITS``).
 
         Args:
-            file: the name that an error gives.
-            precision: of the file, which sets the limits (``BARS``).
+            file: name of the file, for errors.
+            precision: precision of the file.
 
         Raises:
-            InputError: if the agreement is below the limits.
+            InputError: if labels or logits differ too much.
         """
-        labels, logits = BARS[precision]
+        labels, logits = LIMITS[precision]
         if self.labels < labels or not self.logits <= logits * self.largest:
             raise InputError(
                 file,
-                f"PyTorch's labels in {labels:.2%} of the pixels and logits within {logits * self.largest:.3g}",
-                f"{self.labels:.4%} and {self.logits:.3g}",
+                f"at least {labels:.2%} of PyTorch's labels, and logits within {logits * self.largest:.3g}",
+                f"{self.labels:.4%} of the labels, and logits that differ by {self.logits:.3g}",
             )
 
 
@@ -63,7 +63,7 @@ def parity(module: LesionModule, exported: ExportedSegmenter, hu: np.ndarray) ->
 
     Args:
         module: the checkpoint's network, on the CPU.
-        exported: the file.
+        exported: the exported file.
         hu: slices ``(B, context, H, W)`` in HU.
     """
     found_labels, found_logits = exported.logits(hu)
@@ -81,21 +81,29 @@ def parity(module: LesionModule, exported: ExportedSegmenter, hu: np.ndarray) ->
 
 
 def network_images(module: LesionModule, hu: np.ndarray) -> np.ndarray:
-    """Return slices ``(B, context, H, W)`` in HU as the network's images ``(B, context, size, size)`` uint8."""
+    """Pre-process slices.
+
+    Args:
+        module: the network, which defines the pre-processing.
+        hu: slices ``(B, context, H, W)`` in HU.
+
+    Returns:
+        Images ``(B, context, size, size)`` uint8.
+    """
     images = module.preprocess.images(hu.reshape(-1, *hu.shape[2:]))
     return images.reshape(*hu.shape[:2], *images.shape[1:])
 
 
 def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
-    """Read slices with their neighbours, evenly spread over the middle half of each case.
+    """Read slices with their neighbours, evenly distributed over the middle half of each case.
 
     Args:
-        cases: the volumes; those of another slice size than the first are left out.
+        cases: the volumes; those whose slice size differs from the first are skipped.
         count: number of slices.
-        context: slices that the network takes for one slice.
+        context: number of input slices for the labels of one slice.
 
     Returns:
-        HU ``(count, context, H, W)``; fewer if there are not enough slices.
+        HU ``(count, context, H, W)``, or fewer slices if volumes were skipped.
     """
     found: list[np.ndarray] = []
     each = -(-count // max(1, len(cases)))
@@ -110,12 +118,12 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
 
 
 def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
-    """Return the lesion Dice of each case, of whole volumes on their own grid.
+    """Return the lesion Dice of each case, computed over the whole volume at its original resolution.
 
     Args:
-        segmenter: finds the lesions.
+        segmenter: segmenter that predicts the labels.
         cases: volumes with labels.
-        batch_size: slices at a time.
+        batch_size: slices in a batch.
     """
     if not cases:
         return []
@@ -130,15 +138,15 @@ def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) ->
 
 
 def milliseconds(segmenters: Mapping[Any, Segmenter], hu: np.ndarray, rounds: int = 3) -> dict[Any, float]:
-    """Time one slice from HU to labels by each segmenter, in turns.
+    """Measure the time per slice, from HU to labels, of several segmenters in turns.
 
     Args:
-        segmenters: by any key.
+        segmenters: segmenters by key.
         hu: slices ``(B, context, H, W)`` in HU.
-        rounds: timed passes of each segmenter, of which the fastest counts.
+        rounds: timed passes of each segmenter; the fastest pass counts.
 
     Returns:
-        Milliseconds a slice, by the same keys.
+        Milliseconds per slice, by key.
     """
     flat = np.ascontiguousarray(hu.reshape(-1, *hu.shape[2:]))
     around = np.arange(len(flat)).reshape(len(hu), -1)

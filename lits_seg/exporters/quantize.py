@@ -1,4 +1,4 @@
-"""Quantize the network's part of the graph to 8-bit integers, by static calibration on slices."""
+"""Quantize the network in the graph to 8-bit integers, with static calibration on slices."""
 
 import logging
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-# These operators only move or scale values: in 8 bits they lose precision and time. Besides, OpenVINO crashes on plain
-# networks with some decoders if the outputs of a concatenation and of a batch norm are in 8 bits.
+# These operators only move or scale values, and would be slower and less precise in 8 bits. In addition, OpenVINO
+# crashes on some networks if the outputs of a concatenation and of a batch norm are in 8 bits.
 IN_32_BITS = ("BatchNormalization", "Concat", "Resize", "DepthToSpace")
 
 
@@ -24,17 +24,17 @@ class _Images(CalibrationDataReader):
 
 
 def quantize(logits: Path, images: np.ndarray, quantized: Path) -> None:
-    """Write the network with 8-bit weights, one scale per channel, and 8-bit maps between its convolutions.
+    """Write the network with 8-bit weights (one scale per channel) and 8-bit feature maps between its convolutions.
 
-    The last convolution, which gives the logits, stays in 32 bits: it is cheap, and small differences of logits
+    The last convolution, which computes the logits, stays in 32 bits: it is cheap, and small differences between logits
     decide labels.
 
     Args:
         logits: the network's ONNX file.
-        images: ``(N, context, size, size)`` uint8; the ranges of the maps are those seen on them.
+        images: images ``(N, context, size, size)`` uint8, from which the ranges of the feature maps are calibrated.
         quantized: the file to write.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # its advice goes to the root logger
+    logging.getLogger().setLevel(logging.ERROR)  # ONNX Runtime sends its advice to the root logger
     prepared = quantized.with_suffix(".prepared.onnx")
     quant_pre_process(str(logits), str(prepared), skip_symbolic_shape=True)
     graph = onnx.load(prepared).graph

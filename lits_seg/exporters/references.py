@@ -1,4 +1,4 @@
-"""Find the volumes that an exported file is calibrated and checked on."""
+"""Find the volumes for calibration and verification of exported files."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,14 @@ from lits_seg.training.module import LesionModule
 
 @dataclass(frozen=True)
 class Volumes:
-    """Volumes of a folder ``root``. ``train``: for calibration; ``test``: for parity, time and Dice."""
+    """Volumes for an export.
+
+    Args:
+        train: volumes for calibration.
+        test: volumes for parity, time and Dice.
+        root: folder of the test volumes.
+        synthetic: whether the test volumes are synthetic.
+    """
 
     train: list[Case]
     test: list[Case]
@@ -23,11 +30,14 @@ class Volumes:
 
 
 def find_volumes(cfg: DictConfig, module: LesionModule) -> Volumes:
-    """Find the volumes in ``cfg.references``, or else the training and test patients of the checkpoint's own run.
+    """Find the volumes in ``cfg.references``, or else the training and test patients of the checkpoint's run.
 
     Args:
-        cfg: with ``references`` and ``ckpt``.
+        cfg: settings with ``references`` and ``ckpt``.
         module: the checkpoint's network.
+
+    Returns:
+        The volumes. If there is no run, or ``cfg.references`` is set, calibration and test use the same volumes.
 
     Raises:
         InputError: if there are no volumes.

@@ -1,1 +1,1 @@
-"""A CT from file to mask, report and viewer. Free of PyTorch, except for ``ensemble``."""
+"""Predict masks, reports and viewer pages from CT files. Only ``ensemble`` needs PyTorch."""

@@ -1,6 +1,6 @@
-"""Define what an exported model promises: the names in its graph, and the metadata in its file.
+"""Define the contract of exported models: the names in their graphs, and the metadata in their files.
 
-Whoever writes files (``exporters``) and whoever runs them (``inference.exported``) share these definitions.
+The writers (``exporters``) and the readers (``inference.exported``) of the files share these definitions.
 """
 
 import json
@@ -12,13 +12,15 @@ from lits_seg.common.records import as_plain, from_plain
 from lits_seg.runs.provenance import Provenance
 from lits_seg.runs.result import NetworkFacts
 
-# The names of the graph's input and outputs in every format, and the version of their meaning.
+# Names of the graph's input and outputs, the same in every format.
 HU = "hu"  # (B, context, H, W) float32
-LABELS, PROBABILITY, LOGITS = "labels", "probability", "logits"  # (B, H, W) twice, (B, K, size, size)
+LABELS = "labels"  # (B, H, W) uint8
+PROBABILITY = "probability"  # (B, H, W) float32
+LOGITS = "logits"  # (B, K, size, size) float32
 OUTPUTS = (LABELS, PROBABILITY, LOGITS)
-CONTRACT = 1
+CONTRACT = 1  # version of the meaning of input and outputs
 
-METADATA = "lits_seg"  # the key of the metadata in ONNX and ExecuTorch files
+METADATA = "lits_seg"  # key of the metadata in ONNX and ExecuTorch files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class ExportMetadata(Provenance, NetworkFacts):
         format: ``onnx``, ``openvino`` or ``executorch``.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         classes: 2 (lesion or not) or 3 (background, liver, lesion).
-        context: slices that the graph takes for one slice's labels.
-        labels: the meaning of each label in the mask.
+        context: number of input slices for the labels of one slice.
+        labels: meaning of each label in the mask.
         window_hu: lower and upper end of the HU window.
         preprocess: the arguments of ``Preprocess``.
         plane: height and width in pixels, if the graph takes slices of one size only (ExecuTorch).
@@ -48,7 +50,7 @@ class ExportMetadata(Provenance, NetworkFacts):
     plane: list[int] | None = None
 
     def to_json(self) -> str:
-        """Return the metadata as JSON; ``plane`` only if there is one."""
+        """Return the metadata as JSON; ``plane`` is omitted if the size is not fixed."""
         plain = as_plain(self)
         if self.plane is None:
             del plain["plane"]
@@ -59,19 +61,19 @@ def read_metadata(text: str | None, path: object) -> ExportMetadata:
     """Validate the metadata of an exported file.
 
     Args:
-        text: JSON from the file; None if it holds none.
-        path: the file that an error names.
+        text: JSON from the file; None if the file has no metadata.
+        path: the file, which errors name.
 
     Raises:
-        InputError: if there is no metadata, or metadata of another contract.
+        InputError: if the metadata is missing, invalid, or of another contract.
     """
     if text is None:
-        raise InputError(path, "a model that lits_seg exported", "another program's")
+        raise InputError(path, "a model exported by lits_seg", "a model of another program")
     try:
         plain = json.loads(text)
         contract = plain["contract"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(path, f"metadata of an export ({METADATA})", f"{type(error).__name__}: {error}") from error
+        raise InputError(path, f"valid metadata ({METADATA})", f"{type(error).__name__}: {error}") from error
     if contract != CONTRACT:
-        raise InputError(path, f"a model of contract {CONTRACT}", f"{contract}: export it again")
+        raise InputError(path, f"a model with contract {CONTRACT}", f"contract {contract} (export it again)")
     return from_plain(ExportMetadata, plain, path)

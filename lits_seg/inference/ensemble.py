@@ -1,4 +1,4 @@
-"""Run trained networks on whole CTs, a few slices at a time: several checkpoints, several views, one mask."""
+"""Segment CTs with checkpoints, averaged over an ensemble and over test-time augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.memory import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
-# Quarter turns, and whether the image is mirrored first. On square images all of them are exact.
+# Number of quarter turns, and whether the image is mirrored first. No view resamples the square images.
 VIEWS = {
     "none": ((0, False),),
     "flips": ((0, False), (0, True), (2, False), (2, True)),
@@ -26,18 +26,18 @@ VIEWS = {
 
 
 class Ensemble(Segmenter):
-    """One or several checkpoints as one segmentation of axial slices.
+    """An ensemble of one or more checkpoints, whose probabilities are averaged.
 
     Args:
-        checkpoints: of the same classes and pre-processing, such as the folds of a cross-validation; their
-            probabilities are averaged.
-        tta: test-time augmentation: ``none``, ``flips``, ``rotations`` (quarter turns) or ``all`` (both: 8 views).
+        checkpoints: checkpoints with the same classes and pre-processing, such as the folds of a cross-validation.
+        tta: test-time augmentation: ``none``, ``flips``, ``rotations`` (quarter turns) or ``all`` (both, 8 views).
         device: ``cpu``, ``cuda``, or ``auto``.
         precision: ``32`` or ``bf16``.
-        threads: of the CPU, in this process; None: PyTorch's own choice.
+        threads: number of CPU threads of this process; None: PyTorch's default.
 
     Raises:
-        InputError: if a setting is invalid, or if a checkpoint was not written by lits_seg or does not fit the others.
+        InputError: if a setting is invalid, if a checkpoint was not written by lits_seg, or if the checkpoints differ
+            in classes, context or pre-processing.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Ensemble(Segmenter):
         if str(precision) not in ("32", "bf16"):
             raise InputError("precision", "32 or bf16", precision)
         if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-            raise InputError("device", "auto, cpu, or cuda if the machine has one", device)
+            raise InputError("device", "auto, cpu, or cuda (only if the machine has a GPU)", device)
         if threads is not None:
             torch.set_num_threads(threads)
         self.checkpoints, self.tta = [str(path) for path in checkpoints], tta
@@ -90,7 +90,7 @@ class Ensemble(Segmenter):
 
     @torch.inference_mode()
     def labels(self, images: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Segment images by the mean of all members' and views' probabilities.
+        """Segment images by the mean probability over all members and views.
 
         Args:
             images: ``(B, context, size, size)`` uint8.
@@ -98,12 +98,12 @@ class Ensemble(Segmenter):
             width: columns of the slices, in pixels.
 
         Returns:
-            LiTS labels and the lesion's probability (255 for 1), both ``(B, height, width)`` uint8.
+            LiTS labels, and the lesion's probability scaled to 0…255, both ``(B, height, width)`` uint8.
         """
         batch = images.to(self.device).float() / 255
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             scores = [self._view(member, batch, *view).float() for member in self.members for view in self.views]
-        # Log-probabilities differ from logits by a number per pixel, which changes neither label nor probability.
+        # Log-probabilities differ from logits by a constant per pixel, which changes neither labels nor probabilities.
         mean = scores[0]
         if len(scores) > 1:
             mean = torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0)
@@ -112,7 +112,7 @@ class Ensemble(Segmenter):
 
     @staticmethod
     def _view(member: LesionModule, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
-        """Return logits ``(B, K, size, size)`` of the turned or mirrored images, turned back."""
+        """Return logits ``(B, K, size, size)`` of the mirrored and rotated images, in the original orientation."""
         seen = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
         logits = torch.rot90(member(seen), -turns, (-2, -1))
         return logits.flip(-1) if mirrored else logits

@@ -1,4 +1,4 @@
-"""Run exported models (``python -m lits_seg.export``) by ONNX Runtime or OpenVINO. Needs no PyTorch."""
+"""Run exported models (``lits-seg export``) with ONNX Runtime or OpenVINO, without PyTorch."""
 
 import zipfile
 from abc import abstractmethod
@@ -13,13 +13,22 @@ from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, PROBABILIT
 from lits_seg.inference.runtimes import first_line, onnx_session, openvino_request, require_runtime
 from lits_seg.inference.segmenter import ExportedFile, ModelFacts, RunSettings, Segmenter
 
-OPENVINO_METADATA, OPENVINO_MODEL, OPENVINO_PREPARE = "lits_seg.json", "model", "prepare"
+# Names of the files in an .openvino.zip, models without extension.
+OPENVINO_METADATA = "lits_seg.json"
+OPENVINO_MODEL = "model"
+OPENVINO_PREPARE = "prepare"  # only in files with precision bf16
 
-Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]  # HU and names of outputs to arrays
+Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]  # from HU and the names of outputs to the outputs
 
 
 class ExportedSegmenter(Segmenter):
-    """A segmentation by an exported file on the CPU, whatever runtime computes it."""
+    """An exported file that segments slices on the CPU, with any runtime.
+
+    Args:
+        path: the file.
+        metadata: metadata in the file.
+        runtime: name of the runtime, for reports.
+    """
 
     def __init__(self, path: Path, metadata: ExportMetadata, runtime: str) -> None:
         self.path, self.metadata, self.runtime = path, metadata, runtime
@@ -49,14 +58,14 @@ class ExportedSegmenter(Segmenter):
 
 
 class ExportedModel(ExportedSegmenter):
-    """A file for ONNX Runtime or OpenVINO: from HU slices to labels, all within its graph.
+    """A file for ONNX Runtime or OpenVINO, whose graph includes pre-processing: it takes HU and returns labels.
 
     Args:
-        path: ``.onnx`` or ``.openvino.zip``; the file's content decides which.
-        threads: at most so many; None: one per core.
+        path: ``.onnx`` or ``.openvino.zip``; the format is detected from the file's content.
+        threads: largest number of CPU threads; None: one per core.
 
     Raises:
-        InputError: if the file is of another kind or program, or if its runtime is not installed.
+        InputError: if the file was not exported by lits_seg, or if its runtime is not installed.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
@@ -81,7 +90,7 @@ class ExportedModel(ExportedSegmenter):
 
 
 def _kind(path: Path) -> str:
-    """Return ``onnx`` or ``openvino``, by a file's content."""
+    """Return the format, ``onnx`` or ``openvino``, detected from the file's content."""
     expected = "an exported model: .onnx (ONNX Runtime) or .openvino.zip (OpenVINO)"
     try:
         with path.open("rb") as file:
@@ -89,16 +98,16 @@ def _kind(path: Path) -> str:
     except OSError as error:
         raise InputError(path, expected, error.strerror) from None
     if head[4:8] == b"ET12":
-        raise InputError(path, expected, "an ExecuTorch program, which is run by an app (or executorch.runtime)")
+        raise InputError(path, expected, "an ExecuTorch program, which needs an app or executorch.runtime")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
         if OPENVINO_METADATA in names:
             return "openvino"
         checkpoint = any(name.endswith("/data.pkl") for name in names)
-        raise InputError(path, expected, "a checkpoint (ckpt=…)" if checkpoint else "another program's ZIP file")
+        raise InputError(path, expected, "a checkpoint (ckpt=…)" if checkpoint else "a ZIP file of another program")
     if head.startswith(b"PK"):
-        raise InputError(path, expected, "a ZIP file that is damaged or truncated")
+        raise InputError(path, expected, "a damaged or truncated ZIP file")
     if path.suffix != ".onnx":
         raise InputError(path, expected, "a file of another kind")
     return "onnx"
@@ -114,7 +123,7 @@ def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
 
 
 def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
-    """Open the model and, if the file has one, the separate model that makes the images."""
+    """Open the model, and the separate model for pre-processing if the file has one."""
     with zipfile.ZipFile(path) as file:
         metadata = read_metadata(_member(path, file, OPENVINO_METADATA).decode(errors="replace"), path)
         require_runtime("openvino", path)
@@ -142,4 +151,4 @@ def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
     try:
         return file.read(name)
     except (KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path, f"{name} in it, whole", first_line(error)) from error
+        raise InputError(path, f"an intact file {name} inside", first_line(error)) from error

@@ -1,4 +1,4 @@
-"""Measure a mask: the report that is written next to it."""
+"""Measure a mask, and make the report that is saved next to the mask."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from lits_seg.metrics.lesions import measure
 from lits_seg.runs.provenance import PERMITTED_USE, provenance
 
 DEFINITIONS = (
-    "lesions: pieces that connect by faces; diameter: the largest distance, in 3-D, between two points of the "
-    "surface; liver: with its lesions; tumour burden: lesion / liver; centre: RAS+; slices: from 0, the lowest"
+    "lesions: connected components (voxels that share a face); diameter: largest distance in 3-D between two points of "
+    "the surface; liver: including its lesions; tumour burden: lesion / liver; centre: RAS+; slices: from 0, the lowest"
 )
 
 
 @dataclass(frozen=True)
 class PredictionSettings(RunSettings):
-    """Settings of inference, the rules on the mask, and the liver mask's path, if one was given."""
+    """The settings of inference, the rules, and the path of the given liver masks (None: no path was given)."""
 
     rules: Rules
     liver: str | None
@@ -32,7 +32,7 @@ class PredictionSettings(RunSettings):
 
 @dataclass(frozen=True)
 class MadeBy:
-    """The code, the network and the settings that made a mask."""
+    """The code, the network and the settings that produced a mask."""
 
     lits_seg: str
     git_commit: str | None
@@ -42,14 +42,14 @@ class MadeBy:
 
 @dataclass(frozen=True)
 class LesionRow:
-    """One lesion of a report.
+    """A lesion in a report.
 
     Args:
-        number: 1 for the largest.
+        number: rank by size; 1 is the largest lesion.
         volume_ml: volume in mL.
         diameter_mm: largest diameter in mm.
-        slices: first and last slice with the lesion, from 0, the lowest.
-        largest_in_slice: the slice with the most voxels of the lesion.
+        slices: indices of the first and last slice with the lesion; 0 is the lowest slice.
+        largest_in_slice: index of the slice with the most voxels of the lesion.
         centre_mm: centre in mm (RAS+).
     """
 
@@ -63,29 +63,29 @@ class LesionRow:
 
 @dataclass(frozen=True)
 class CtReport:
-    """The findings in one CT, as its JSON file holds them.
+    """The findings in a CT, the content of its JSON file.
 
     Args:
-        research_use_only: the permitted use.
+        research_use_only: statement of the permitted use.
         ct: path of the CT.
-        synthetic: True for a phantom; None: not known.
-        shape: of the CT's voxels.
-        spacing_mm: along the slices' columns, rows and normal.
+        synthetic: True for a phantom; None: unknown.
+        shape: shape of the CT in voxels, in the order of its file.
+        spacing_mm: voxel size in mm along the columns, rows and normal of the slices.
         axes: orientation of the CT's file, such as ``LPS``.
         hu: lowest and highest HU.
-        warnings: doubts about the CT's header or values.
-        lesion_count: number of lesions, which may be more than ``lesions`` lists.
+        warnings: warnings about the CT's header or values.
+        lesion_count: number of all lesions.
         lesion_ml: volume of all lesions in mL.
-        liver_ml: volume of the liver with its lesions in mL; None if the liver is not known.
-        tumour_burden: lesion / liver; None if the liver is not known or empty.
-        largest_diameter_mm: in mm; None if there is no lesion.
+        liver_ml: volume of the liver in mL, including its lesions; None if the liver is unknown.
+        tumour_burden: lesion volume / liver volume; None if the liver is unknown or empty.
+        largest_diameter_mm: diameter of the largest lesion in mm; None if there is no lesion.
         lesions: the largest lesions, at most 1,000.
-        definitions: the meaning of the numbers.
+        definitions: definitions of the quantities.
         mask: file name of the mask.
         lits_seg: version of the package.
-        git_commit: commit of the code; None if the package is not a checkout.
-        model: the network.
-        settings: of inference.
+        git_commit: commit of the code; None if the package is not in a git checkout.
+        model: facts about the network.
+        settings: settings of inference.
     """
 
     research_use_only: str
@@ -110,7 +110,7 @@ class CtReport:
     settings: PredictionSettings
 
     def plain(self) -> dict[str, Any]:
-        """Return the report as dicts and lists; ``exported`` only if an exported file was run."""
+        """Return the report as dicts and lists; ``exported`` is omitted if checkpoints were run."""
         plain = as_plain(self)
         if self.model.exported is None:
             del plain["model"]["exported"]
@@ -118,12 +118,12 @@ class CtReport:
 
 
 def made_by(segmenter: Segmenter, rules: Rules, liver: str | Path | None) -> MadeBy:
-    """Return the facts about what makes masks now.
+    """Describe the code, the network and the settings of a prediction.
 
     Args:
-        segmenter: finds the lesions.
-        rules: applied to its mask.
-        liver: a liver mask or a folder with liver masks; None: the network finds the liver, if it can.
+        segmenter: segmenter that predicts the labels.
+        rules: rules applied to its mask.
+        liver: path of a liver mask or of a folder with liver masks; None: no liver mask is given.
     """
     code = provenance()
     settings = PredictionSettings(
@@ -135,15 +135,15 @@ def made_by(segmenter: Segmenter, rules: Rules, liver: str | Path | None) -> Mad
 def ct_report(
     ct: Ct, labels: np.ndarray, hu: tuple[float, float], liver_known: bool, mask: str, made_by: MadeBy
 ) -> CtReport:
-    """Measure the lesions of a mask: volume (mL), largest diameter (mm) and place.
+    """Measure the lesions in a mask: volume (mL), largest diameter (mm) and position.
 
     Args:
         ct: the CT.
-        labels: LiTS labels ``(S, H, W)`` on the CT's slices.
+        labels: LiTS labels ``(S, H, W)`` of the CT's slices.
         hu: lowest and highest HU of the CT.
-        liver_known: whether label 1 is the liver; otherwise the mask has no liver.
+        liver_known: whether the mask includes the liver (label 1).
         mask: file name of the mask.
-        made_by: what made the mask.
+        made_by: code, network and settings that produced the mask.
     """
     count, lesions = measure(labels, ct.slices_affine, ct.voxel_ml)
     lesion_ml = sum(int(np.count_nonzero(part == 2)) for part in labels) * ct.voxel_ml
@@ -176,11 +176,11 @@ def ct_report(
 
 
 def one_line(name: str, report: CtReport) -> str:
-    """Summarise a report for a terminal.
+    """Summarise a report for the terminal.
 
     Args:
-        name: of the mask.
-        report: of the CT.
+        name: name of the mask.
+        report: report on the CT.
     """
     lesions = "1 lesion" if report.lesion_count == 1 else f"{report.lesion_count} lesions"
     parts = [f"{lesions}, {report.lesion_ml:.1f} mL"]

@@ -13,7 +13,7 @@ from lits_seg.data.ct import Ct
 
 DESCRIPTION = b"lits_seg; research use only"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-# Attributes that a segmentation copies from its CT, empty or not.
+# Attributes that a segmentation copies from its CT. They must be present, but may be empty.
 PATIENT_AND_STUDY = (
     "PatientID",
     "PatientName",
@@ -30,13 +30,13 @@ PATIENT_AND_STUDY = (
 def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> None:
     """Write an array on the CT's grid as ``.nii.gz``.
 
-    The affine is the CT's own, bit by bit: the header's transforms are copied, not computed again.
+    The affine equals the CT's bit by bit, since the transforms in the CT's header are copied.
 
     Args:
         path: the file to write.
         array: ``(X, Y, Z)`` uint8, in the order of the CT's file.
         ct: the CT.
-        slope: a voxel's value is the stored value x ``slope``.
+        slope: scale of the stored values; a voxel's value is the stored value x ``slope``.
     """
     if ct.header is None:
         image = nib.Nifti1Image(array, ct.affine)
@@ -44,7 +44,7 @@ def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> No
     else:
         header = ct.header.copy()
         header.set_data_dtype(np.uint8)
-        header.extensions.clear()  # they belong to the CT
+        header.extensions.clear()  # extensions describe the CT and may identify the patient
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         image = kind(array, None, header)
     image.header["descrip"] = DESCRIPTION
@@ -55,17 +55,17 @@ def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> No
 
 
 def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
-    """Write a mask of a DICOM series as DICOM-SEG: a binary segment for each label in the mask.
+    """Write a mask of a DICOM series as DICOM-SEG, with a binary segment for each label in the mask.
 
-    Segments do not overlap: *Liver* is label 1, the liver without its lesions; *Lesion* is label 2.
+    Segments do not overlap: *Liver* (label 1) excludes the lesions, *Lesion* is label 2.
 
     Args:
         path: the file to write.
         mask: LiTS labels ``(X, Y, Z)``, in the order of the series.
-        ct: the series.
+        ct: the DICOM series.
 
     Raises:
-        InputError: if the series lacks attributes that a segmentation has to refer to.
+        InputError: if highdicom is not installed, or if the series lacks attributes that a segmentation requires.
     """
     try:
         import highdicom as hd
@@ -123,10 +123,14 @@ def _lesion_codes(codes: Any) -> tuple[Any, Any]:
 
 
 def _source(path: Path, gap: float) -> Any:
-    """Read a slice's header; the next slice is ``gap`` mm away.
+    """Read the header of a slice, and fill required attributes that an anonymiser may have removed.
 
-    If an anonymiser emptied required attributes, they are taken from the file's preamble or generated: identifiers from
-    the series' identifier, so that they are the same for all its slices and in every call.
+    Missing identifiers are read from the file's meta header, or generated from the identifier of the series. Therefore
+    generated identifiers are the same for all slices and in every call.
+
+    Args:
+        path: the file.
+        gap: distance to the next slice in mm, which replaces a missing slice thickness.
     """
     import pydicom
 
@@ -134,7 +138,7 @@ def _source(path: Path, gap: float) -> Any:
     header.SOPClassUID = header.get("SOPClassUID") or CT_IMAGE_STORAGE
     header.SOPInstanceUID = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     if not header.SOPInstanceUID:
-        raise InputError(path, "a SOPInstanceUID, which a DICOM-SEG refers to", "none")
+        raise InputError(path, "a SOPInstanceUID, to which a DICOM-SEG refers", "none")
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         if not header.get(name):
             generated = pydicom.uid.generate_uid(entropy_srcs=[name, str(header.get("SeriesInstanceUID", ""))])

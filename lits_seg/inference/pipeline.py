@@ -1,4 +1,4 @@
-"""Predict one CT, from file to files: mask, report, page, and on request a probability map."""
+"""Predict a CT and write its files: mask, report, viewer page, and a probability map if requested."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ PROBABILITY = "probability"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The way in which CTs are predicted.
+    """A function that predicts CTs and writes their files.
 
     Args:
-        segmenter: finds the lesions.
-        rules: applied to the mask.
-        made_by: the facts for the report.
-        batch_size: slices at a time.
+        segmenter: segmenter that predicts the labels.
+        rules: rules applied to the mask.
+        made_by: code, network and settings, for the report.
+        batch_size: slices in a batch.
         probability: also write a map of the lesion's probability into ``probability/``.
-        page: also write a page with the slices and the mask.
+        page: also write a viewer page with the slices and the mask.
     """
 
     segmenter: Segmenter
@@ -47,20 +47,22 @@ class Prediction:
         """Write ``name.nii.gz``, ``.json``, ``.html`` and, for a DICOM series, ``.dcm``: all files or none.
 
         Args:
-            name: of the mask.
-            path: the CT.
-            output: the folder to write into.
-            liver: a mask; its voxels are the liver then, and lesions are kept within it.
+            name: name of the mask.
+            path: path of the CT.
+            output: folder to write into.
+            liver: path of a liver mask, which replaces the predicted liver and limits the lesions; None: no liver mask.
 
         Returns:
             The report.
 
         Raises:
-            InputError: if the CT or the liver is unusable, or if a file that predict did not write has the mask's name.
+            InputError: if the CT or the liver mask is unusable, or if the mask would overwrite a file that was not
+                written by a prediction.
         """
         mask_path = output / f"{name}.nii.gz"
         if mask_path.exists() and not (output / f"{name}.json").exists():
-            raise InputError(mask_path, "a free name for the mask (output=…)", "a file that predict did not write")
+            expected = "an unused name for the mask (output=…)"
+            raise InputError(mask_path, expected, "a file that was not written by predict")
         with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path, scratch) as ct:
             work = Path(scratch)
             mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
@@ -84,7 +86,7 @@ class Prediction:
     def _segment(
         self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Path | None
     ) -> tuple[Pictures, tuple[float, float]]:
-        """Fill mask and probability; return the slices' pictures, and the lowest and highest HU."""
+        """Fill ``mask`` and ``probability``; return pictures of the slices, and the lowest and highest HU."""
         inside = None if liver is None else _liver(liver, ct)
         pictures, lowest, highest = Pictures(), np.inf, -np.inf
         with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
@@ -100,9 +102,8 @@ class Prediction:
                     pictures.add(hu)
                 bar.update(len(hu))
         if lowest >= 0 and highest <= 255:
-            raise InputError(
-                ct.path, "a CT in HU (air is near -1000)", f"values {lowest:g} to {highest:g}, as in a picture"
-            )
+            values = f"values from {lowest:g} to {highest:g}, as in an 8-bit image"
+            raise InputError(ct.path, "a CT in HU (air is near -1000)", values)
         return pictures, (lowest, highest)
 
 
@@ -114,7 +115,7 @@ def _liver(path: Path, ct: Ct) -> np.ndarray:
 
 
 class _OnDisk:
-    """A byte for each of a CT's voxels, in a file that is mapped anew for each use, so that memory is freed."""
+    """A file with one byte per voxel of a CT. Each access makes a new memory map, which frees its memory after use."""
 
     def __init__(self, path: Path, ct: Ct) -> None:
         self.path, self.shape, self.affine = path, ct.shape, ct.affine
@@ -126,18 +127,24 @@ class _OnDisk:
         return np.memmap(self.path, np.uint8, "r+", shape=self.shape, order="F")
 
     def slices(self) -> np.ndarray:
-        """Map the voxels as writable slices ``(S, H, W)``."""
+        """Map the voxels as writable axial slices ``(S, H, W)``."""
         return view_slices(self.array(), self.affine)
 
 
 @contextmanager
 def _all_or_none(name: str, output: Path, done: Path) -> Iterator[Path]:
-    """Yield a folder whose files replace an earlier prediction's in ``output`` once all of them are written."""
+    """Yield a folder for new files; on exit without error, move them to ``output``, replacing an earlier prediction.
+
+    Args:
+        name: name of the mask.
+        output: folder of the predictions.
+        done: the folder to create and yield.
+    """
     done.mkdir()
     yield done
     for earlier in (f"{name}.html", f"{name}.dcm", f"{PROBABILITY}/{name}.nii.gz"):
         if (output / f"{name}.json").exists() and not (done / earlier).exists():
-            (output / earlier).unlink(missing_ok=True)  # it belongs to the earlier mask
+            (output / earlier).unlink(missing_ok=True)  # a file of the earlier mask would not match the new mask
     for file in sorted(path for path in done.rglob("*") if path.is_file()):
         target = output / file.relative_to(done)
         target.parent.mkdir(exist_ok=True)

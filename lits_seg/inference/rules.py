@@ -1,4 +1,4 @@
-"""Apply rules to a finished mask: which pieces of liver and lesion stay."""
+"""Remove connected components of liver and lesion from a predicted mask."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,17 @@ from lits_seg.metrics.lesions import components, label_box
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules in the order in which they are applied.
+    """Rules for connected components, applied in the order of the arguments.
 
-    A dropped lesion becomes liver if it touches liver, else background.
+    A removed lesion becomes liver if it touches liver, else background.
 
     Args:
-        largest_liver: keep only the largest connected piece of liver with the lesions in it.
-        min_lesion_ml: drop lesions of a smaller volume.
+        largest_liver: keep only the largest connected component of the liver, with its lesions.
+        min_lesion_ml: remove lesions with a smaller volume, in mL.
         largest_lesion: keep only the largest lesion.
+
+    Raises:
+        InputError: if ``min_lesion_ml`` is negative or not finite.
     """
 
     largest_liver: bool = False
@@ -53,7 +56,16 @@ class Rules:
 
 
 def _pieces(labels: np.ndarray, lowest: int) -> Iterator[tuple[np.ndarray, np.ndarray, int, int]]:
-    """Yield for each connected piece of labels >= ``lowest``: labels around it, mask, size, and the largest size."""
+    """Find the connected components of labels >= ``lowest``.
+
+    Args:
+        labels: LiTS labels ``(S, H, W)``.
+        lowest: 1 for liver with lesions, 2 for lesions.
+
+    Yields:
+        For each component: a view of the labels around it, its mask in this view, its size in voxels, and the size of
+        the largest component.
+    """
     box = label_box(labels, lowest)
     if box is None:
         return
@@ -67,7 +79,7 @@ def _pieces(labels: np.ndarray, lowest: int) -> Iterator[tuple[np.ndarray, np.nd
 
 
 def _wider(box: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Return a box with its adjacent voxels."""
+    """Return a box, enlarged by its adjacent voxels."""
     return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
 
 

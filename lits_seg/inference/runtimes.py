@@ -1,4 +1,4 @@
-"""Open ONNX and OpenVINO models on the CPU: the one place that makes their sessions. Needs no PyTorch."""
+"""Open sessions of ONNX Runtime and OpenVINO on the CPU, without PyTorch."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +11,11 @@ from lits_seg.common.errors import InputError
 
 
 def onnx_session(path: Path, threads: int | None) -> Any:
-    """Open an ONNX file by ONNX Runtime.
+    """Open an ONNX file with ONNX Runtime.
 
     Args:
         path: the file.
-        threads: at most so many; None: one per core.
+        threads: largest number of CPU threads; None: one per core.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -29,19 +29,19 @@ def onnx_session(path: Path, threads: int | None) -> Any:
     options.intra_op_num_threads = threads or 0
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime reports damage by many types
-        raise InputError(path, "an ONNX file", f"one that cannot be loaded ({first_line(error)})") from error
+    except Exception as error:  # ONNX Runtime has many exception types for damaged files
+        raise InputError(path, "a readable ONNX file", first_line(error)) from error
 
 
 def openvino_request(path: Path, xml: bytes, weights: bytes, precision: str, threads: int | None) -> Any:
-    """Compile a model by OpenVINO.
+    """Compile a model with OpenVINO.
 
     Args:
-        path: the file that an error names.
-        xml: the model.
-        weights: content of its ``.bin`` file.
-        precision: ``f32`` or ``bf16``, in which the CPU computes.
-        threads: at most so many; None: OpenVINO's choice.
+        path: the exported file, which errors name.
+        xml: content of the model's ``.xml`` file.
+        weights: content of the model's ``.bin`` file.
+        precision: precision of the computation, ``f32`` or ``bf16``.
+        threads: largest number of CPU threads; None: OpenVINO's default.
 
     Returns:
         An ``openvino.InferRequest``.
@@ -58,18 +58,21 @@ def openvino_request(path: Path, xml: bytes, weights: bytes, precision: str, thr
         model = core.read_model(xml, ov.Tensor(np.frombuffer(weights, np.uint8)))
         return core.compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:
-        raise InputError(path, "a model for OpenVINO", f"one that cannot be loaded ({first_line(error)})") from error
+        raise InputError(path, "a readable OpenVINO model", first_line(error)) from error
 
 
 def require_runtime(package: str, path: Path) -> Any:
     """Import ``onnxruntime`` or ``openvino``.
 
     Args:
-        package: the name.
-        path: the file that an error names.
+        package: name of the package.
+        path: the exported file, which errors name.
+
+    Returns:
+        The package.
 
     Raises:
-        InputError: if the package is not installed; says how to install it.
+        InputError: if the package is not installed.
     """
     try:
         return import_openvino() if package == "openvino" else import_module(package)

@@ -1,4 +1,4 @@
-"""Define the interface from CT slices to labels: ``ensemble`` runs checkpoints, ``exported`` runs exported files."""
+"""Define the interface of segmenters, which ``ensemble`` (checkpoints) and ``exported`` (exported files) implement."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ class ModelFacts(NetworkFacts):
 
     Args:
         classes: 2 or 3, see ``Segmenter``.
-        preprocess: the arguments of ``Preprocess``.
-        checkpoints: the trained weights; several for an ensemble.
-        exported: the exported file; None if the checkpoints themselves are run.
+        preprocess: arguments of ``Preprocess``.
+        checkpoints: files with the trained weights; several for an ensemble.
+        exported: the exported file; None if checkpoints are run.
     """
 
     classes: int
@@ -40,7 +40,7 @@ class ModelFacts(NetworkFacts):
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of inference: test-time augmentation, numerical precision, device."""
+    """The settings of inference: test-time augmentation, numerical precision, device."""
 
     tta: str
     precision: str
@@ -48,10 +48,11 @@ class RunSettings:
 
 
 class Segmenter(ABC):
-    """A segmentation of axial slices.
+    """A model that segments axial slices.
 
-    ``classes``: 2 (lesion or not) or 3 (background, liver, lesion). ``context``: number of slices that one slice's
-    labels depend on, centred on that slice.
+    Attributes:
+        classes: 2 (lesion or not) or 3 (background, liver, lesion).
+        context: number of input slices for the labels of one slice, centred on that slice.
     """
 
     classes: int
@@ -59,14 +60,14 @@ class Segmenter(ABC):
 
     @abstractmethod
     def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Segment some slices.
+        """Segment slices.
 
         Args:
             hu: slices ``(S, H, W)`` in HU.
-            around: indices into ``hu`` of the ``context`` slices around each of ``B`` slices, ``(B, context)``.
+            around: for each of ``B`` slices to segment, the indices in ``hu`` of its input slices, ``(B, context)``.
 
         Returns:
-            LiTS labels and the lesion's probability (255 for 1), both ``(B, H, W)`` uint8.
+            LiTS labels, and the lesion's probability scaled to 0…255, both ``(B, H, W)`` uint8.
         """
 
     @abstractmethod
@@ -78,14 +79,14 @@ class Segmenter(ABC):
         """Return the settings of inference, for the report."""
 
     def segment(self, ct: Ct, batch_size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Segment a CT in blocks of slices, from below.
+        """Segment a CT batch by batch, starting with the lowest slice.
 
         Args:
             ct: the CT.
-            batch_size: slices in a block.
+            batch_size: slices in a batch.
 
         Yields:
-            Index of a block's first slice; its HU, labels and lesion probability, all ``(B, H, W)``.
+            For each batch: the index of its first slice, and its HU, labels and lesion probability, ``(B, H, W)`` each.
         """
         side = self.context // 2
         for start in range(0, len(ct), batch_size):

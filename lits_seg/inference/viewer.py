@@ -1,4 +1,4 @@
-"""Write one HTML file to look at a mask: the CT's slices with the mask over them, and the report's numbers."""
+"""Render the viewer page: an HTML file with the CT's slices, the mask as an overlay, and the report."""
 
 import zlib
 
@@ -9,16 +9,17 @@ from lits_seg.common.html import base64_picture, render
 from lits_seg.data.ct import Ct
 from lits_seg.inference.findings import CtReport
 
-SIDE = 320  # largest side of the CT's pictures in pixels; the mask keeps the CT's own resolution
+SIDE = 320  # largest side of the pictures in pixels; the mask keeps the CT's resolution
 JPEG_QUALITY = 85
-# 8-bit levels for HU: three units a level where soft tissue is, more elsewhere.
-HU, LEVELS = (-1024, -200, 300, 1500), (0, 40, 215, 255)
-# Colours of labels 0, 1 and 2: their red is the label. With three colours, PNG needs two bits per pixel.
+# Piecewise linear map from HU to 8-bit levels: about 3 HU per level in soft tissue, more elsewhere.
+HU = (-1024, -200, 300, 1500)
+LEVELS = (0, 40, 215, 255)
+# Colours of labels 0, 1 and 2; the page reads the label from the red channel. A palette needs two bits per pixel.
 PALETTE = [channel for label in range(3) for channel in (label, label, label)]
 
 
 class Pictures:
-    """The CT's slices from below, each encoded as soon as it is added: about 15 kB each."""
+    """The CT's slices as JPEG, lowest first. Each is encoded when it is added, and takes about 15 kB."""
 
     def __init__(self) -> None:
         self.jpegs: list[str] = []
@@ -34,8 +35,8 @@ class Pictures:
 
 
 def grey_levels(hu: np.ndarray) -> np.ndarray:
-    """Return HU, int16 or float, as the 8-bit levels of the pictures."""
-    # Most CTs are int16: looking levels up takes a fifth of the time.
+    """Convert HU, int16 or float, to the 8-bit levels of the pictures."""
+    # Most CTs are int16, for which a look-up table takes a fifth of the time.
     return _INT16.take(hu) if hu.dtype == np.int16 else _interpolate(hu)
 
 
@@ -43,11 +44,14 @@ def page(name: str, report: CtReport, pictures: Pictures, labels: np.ndarray, ct
     """Render the page.
 
     Args:
-        name: of the mask.
-        report: of the CT.
-        pictures: of all slices.
-        labels: LiTS labels ``(S, H, W)`` on the CT's slices.
+        name: name of the mask.
+        report: report on the CT.
+        pictures: pictures of all slices.
+        labels: LiTS labels ``(S, H, W)`` of the CT's slices.
         ct: the CT.
+
+    Returns:
+        HTML without references to other files.
     """
     x, y, _ = ct.spacing
     height, width = labels.shape[1:]
@@ -72,16 +76,17 @@ def _interpolate(hu: np.ndarray) -> np.ndarray:
     return np.interp(hu, HU, LEVELS).round().astype(np.uint8)
 
 
-# The levels of 0 to 32767, then of -32768 to -1: NumPy counts negative indices from the end.
+# Levels of 0 to 32767, followed by those of -32768 to -1, since negative indices count from the end.
 _INT16 = _interpolate(np.arange(2**16, dtype=np.uint16).view(np.int16))
 
 
 def _mask(labels: np.ndarray) -> tuple[int, str]:
-    """Return the highest label of ``(H, W)``, and a picture if it is not 0."""
-    labels = np.ascontiguousarray(labels)  # a flipped view is slow to read
+    """Return the highest label in ``(H, W)``, and the labels as PNG (empty if the slice has only background)."""
+    labels = np.ascontiguousarray(labels)  # reading a flipped view is slow
     highest = int(labels.max())
     if not highest:
         return 0, ""
     picture = Image.fromarray(labels)
     picture.putpalette(PALETTE)
-    return highest, base64_picture(picture, "png", compress_type=zlib.Z_RLE)  # runs of equal labels: smaller and faster
+    # Run-length coding suits labels: it is faster and gives smaller files than the default.
+    return highest, base64_picture(picture, "png", compress_type=zlib.Z_RLE)

@@ -70,9 +70,9 @@ def tilt(i: int, dataset: Any) -> None:
         (set_on(4, Modality="MR"), "expected CT images; found Modality CT in 9 files, Modality MR in 1"),
         (set_on(4, PixelSpacing=[1, 1]), "one pixel spacing"),
         (set_on(4, ImageOrientationPatient=[0, 1, 0, 1, 0, 0]), "one orientation"),
-        (set_on(4, ImagePositionPatient=[10, 20, -41]), "each slice once"),
+        (set_on(4, ImagePositionPatient=[10, 20, -41]), "slices at different positions"),
         (set_on(4, ImagePositionPatient=[10, 20, 400]), "slices 3 mm apart, none missing; found 6 mm between"),
-        (set_on(4, NumberOfFrames=3), "one slice a file; found 3 frames"),
+        (set_on(4, NumberOfFrames=3), "one slice per file; found 3 frames"),
         (tilt, "a gantry tilt of 5.71 degrees"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_slice_without_its_place_is_named(tmp_path: Path) -> None:
             del dataset.ImagePositionPatient
 
     write_series(tmp_path, anatomy(0)[0], forget)
-    with pytest.raises(InputError, match=r"IM\d+: expected a CT slice with its place.*no ImagePositionPatient"):
+    with pytest.raises(InputError, match=r"IM\d+: expected a CT slice with its position.*no ImagePositionPatient"):
         read_series(tmp_path)
 
 

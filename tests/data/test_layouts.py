@@ -100,7 +100,11 @@ def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("files", "told"),
-    [([], "no such file or folder"), (["notes.txt"], "found none"), (["a.nii", "a.nii.gz"], "of different names")],
+    [
+        ([], "no such file or folder"),
+        (["notes.txt"], "found none"),
+        (["a.nii", "a.nii.gz"], "with different mask names"),
+    ],
 )
 def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path) -> None:
     for name in files:

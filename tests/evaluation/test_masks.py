@@ -53,7 +53,10 @@ def test_masks_without_a_counterpart_are_all_named(tmp_path: Path) -> None:
     [
         (lambda folder: None, "no such file or folder"),
         (lambda folder: folder.mkdir(), "found none"),
-        (lambda folder: [write(folder / name) for name in ("a.nii", "a.nii.gz")], "expected each mask once"),
+        (
+            lambda folder: [write(folder / name) for name in ("a.nii", "a.nii.gz")],
+            "expected masks with different names",
+        ),
     ],
 )
 def test_folders_that_cannot_be_used(prepare: object, told: str, tmp_path: Path) -> None:
@@ -114,5 +117,5 @@ def test_every_bad_mask_is_told(tmp_path: Path) -> None:
         score_masks(tmp_path / "p", tmp_path / "r")
     told = str(error.value)
     assert "2 that cannot" in told
-    assert "a.nii: expected labels 0 (background), 1 (liver), 2 (lesion) alone; found values 0, 2, 4" in told
+    assert "a.nii: expected only labels 0 (background), 1 (liver), 2 (lesion); found values 0, 2, 4" in told
     assert "b.nii.gz: expected a readable NIfTI volume" in told
