@@ -170,7 +170,12 @@ def case_rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 
 def common(group: Group, variant: Variant) -> int:
-    """Return the number of patients that a variant shares with the baseline."""
+    """Return the number of patients that a variant shares with the baseline.
+
+    Args:
+        group: the group of the variant, which defines the baseline.
+        variant: the variant.
+    """
     return len(variant.cases.keys() & group.baseline.cases.keys())
 
 
