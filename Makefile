@@ -1,4 +1,4 @@
-# make with no target lists the targets. PYTHON chooses the interpreter that makes the environment.
+# make without a target lists the targets. PYTHON sets the interpreter that creates the environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,21 +10,21 @@ READY := $(VENV)/.ready
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY)  ## make the environment in .venv
+setup: $(READY)  ## create the environment in .venv
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python >= 3.11 expected; found " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# torch first: alone, pip takes a CPU build if the index offers one
+	@# torch alone first, so that pip takes a CPU build if the index offers one
 	$(BIN)/pip install --progress-bar on -c constraints.txt torch
 	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: setup  ## train the paper's network on synthetic CT, score it on held-out patients (minutes)
+demo: setup  ## train the paper's network on synthetic CT and test it on held-out patients (minutes)
 	$(BIN)/python -m lits_seg.train experiment=demo model=dsc_unet decoder=subpixel name=demo ckpt_path=last
 
 COMPARE := experiment=demo data.slices_per_epoch=640 optimizer.lr=0.001 ckpt_path=last
-compare: setup  ## train the network and the UNet (with and without batch norm) by one short schedule, and compare them (twenty minutes)
+compare: setup  ## train the paper's network and two UNets (without and with batch norm) by one short schedule, and compare them (twenty minutes)
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=dsc_unet decoder=subpixel name=compare/dsc_unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet decoder=deconv name=compare/unet
 	$(BIN)/python -m lits_seg.train $(COMPARE) model=unet_bn decoder=deconv name=compare/unet_bn
@@ -33,25 +33,25 @@ compare: setup  ## train the network and the UNet (with and without batch norm) 
 real-data: setup  ## fetch one real LiTS case from PyPI into data/real
 	$(BIN)/python -m experiments.real_case data/real
 
-real-test: demo real-data  ## test the demo's network, trained on synthetic CT alone, on the real case
+real-test: demo real-data  ## test the demo's network, which was trained on synthetic CT only, on the real case
 	$(BIN)/python -m lits_seg.evaluate ckpt=runs/demo/checkpoints/best.ckpt references=data/real output=runs/demo/real
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 RUNTIME := $(VENV)-runtime
-runtime-test: setup  ## predict in an environment with the wheel and the runtime extra alone
+runtime-test: setup  ## test predicting in an environment with only the package and the runtime extra
 	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/pip install -c constraints.txt '.[runtime]'
 	LIGHT_PYTHON=$(abspath $(RUNTIME))/bin/python $(BIN)/python -m pytest tests/test_light.py
 
-lint: setup  ## check format, code, types and the floors of the architecture
+lint: setup  ## check format, code, types and the layers of the architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: setup  ## draw the architecture and build the documentation, docs/_build/html/index.html
+docs: setup  ## draw the architecture and build the documentation in docs/_build/html
 	$(BIN)/python docs/house.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
@@ -61,10 +61,10 @@ package: setup  ## build sdist and wheel into dist/ and check both
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist
 
-smoke: setup  ## run a sweep over both models on tiny volumes
+smoke: setup  ## run a sweep over two models and two decoders on tiny volumes
 	$(BIN)/python -m lits_seg.train -m experiment=smoke model=dsc_unet,unet decoder=subpixel,deconv
 
-bench: setup  ## measure anew, into experiments/: a slice's cost, parameters, and the speed of data, masks and training
+bench: setup  ## repeat the measurements of cost, parameters and speed, and write their tables into experiments/
 	$(BIN)/python -m experiments.inference_speed
 	$(BIN)/python -m experiments.inference_speed.layers
 	$(BIN)/python -m experiments.parameter_audit

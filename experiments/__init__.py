@@ -1,1 +1,1 @@
-"""What measures a claim, a folder a claim: question, command, tables and the program that writes them."""
+"""Measure the claims: each folder has a question, a command, tables, and the program that writes the tables."""

@@ -1,7 +1,7 @@
 """``hydra/sweeper=optuna``: run the jobs of a Hydra sweep as the trials of an Optuna search.
 
-Hydra takes plugins only from the namespace ``hydra_plugins``, and imports all of them at every start. Optuna is
-therefore imported only when a search starts.
+Hydra finds plugins only in the namespace ``hydra_plugins``, and imports all of them at every start. This module
+therefore imports Optuna only when a search starts.
 """
 
 import importlib.util
@@ -20,19 +20,19 @@ from lits_seg.common.files import write_text
 
 
 class OptunaSweeper(Sweeper):
-    """Ask Optuna for ``n_jobs`` trials, launch them and record their values, until there are ``n_trials``.
+    """Ask Optuna for ``n_jobs`` trials, launch them and record their values, until ``n_trials`` have ended.
 
-    Intervals, ranges and choices among Hydra's overrides are searched; all other overrides are the same in every job.
-    A job that raises, or returns None or NaN, is a failed trial. The same command resumes a killed search from the
-    journal, with the same proposals if ``sampler`` has a seed. ``search.csv`` and ``best.yaml`` are written into the
-    sweep's folder after each batch.
+    Intervals, ranges and choices among Hydra's overrides are searched. All other overrides apply to every job. A job
+    that raises, or returns None or NaN, is a failed trial. The same command resumes a killed search from the journal,
+    with the same proposals if ``sampler`` has a seed. After each batch, ``search.csv`` and ``best.yaml`` are written
+    into the sweep's folder.
 
     Args:
-        n_trials: trials in all.
-        n_jobs: trials that the launcher gets at the same time.
+        n_trials: total number of trials.
+        n_jobs: number of trials that the launcher gets at the same time.
         direction: ``maximize`` or ``minimize``.
-        study_name: the name of the search in the journal.
-        storage: Optuna's journal, a file.
+        study_name: name of the search in the journal.
+        storage: file of Optuna's journal.
         sampler: the config of Optuna's sampler.
 
     Raises:
@@ -54,7 +54,7 @@ class OptunaSweeper(Sweeper):
         self.sampler = sampler
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra passes before ``sweep``."""
+        """Keep Hydra's context and make the launcher. Hydra calls this before ``sweep``."""
         self.hydra_context = hydra_context
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -70,7 +70,7 @@ class OptunaSweeper(Sweeper):
         search.require_settings(self.n_trials, self.n_jobs, self.direction, self.sampler)
         overrides = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
         space = search_space.distributions(overrides)
-        # A wrong key or choice is one error of the command, not one of each trial.
+        # Check now, so that a wrong key or choice is a single error of the command instead of an error of each trial.
         self.validate_batch_is_legal([search_space.job(overrides, values) for values in search_space.examples(space)])
 
         folder = Path(self.config.hydra.sweep.dir)
@@ -82,7 +82,7 @@ class OptunaSweeper(Sweeper):
                 batch = range(done, min(done + self.n_jobs, self.n_trials))
                 trials = [search.ask(study, space, self.sampler, number) for number in batch]
                 jobs = [tuple(search_space.job(overrides, search.parameters(trial))) for trial in trials]
-                # Equal trials are one job: two jobs at the same time would share a folder.
+                # Equal trials share a job, because two equal jobs at the same time would share a folder.
                 once = list(dict.fromkeys(jobs))
                 returns = dict(zip(once, self.launcher.launch(once, initial_job_idx=done), strict=True))
                 for trial, job in zip(trials, jobs, strict=True):

@@ -1,6 +1,6 @@
-"""``lits-seg dashboard entity=NAME``: make a report on the W&B server that compares a project's runs.
+"""``lits-seg dashboard entity=NAME``: write a report on the W&B server that compares a project's runs.
 
-Needs the network, an account and the ``dashboard`` extra; nothing else in the project imports this file.
+The command needs the network, an account and the ``dashboard`` extra. No other module imports this one.
 """
 
 if __name__ == "__main__":
@@ -18,20 +18,21 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 
 UPLOAD = "wandb sync runs/**/wandb/offline-run-*"
-DEFINITIONS = f"""**{RESEARCH_USE}** Not a medical device; nothing here may guide the care of a patient.
+DEFINITIONS = f"""**{RESEARCH_USE}** Not a medical device: no result may guide the care of a patient.
 Runs whose `data` is `phantom`, `smoke` or a folder of such volumes were tested on **synthetic** CT.
 
-| name | what it is |
+| name | meaning |
 |---|---|
-| `test/dice` | Dice per case of lesions: mean over held-out patients; both masks empty: 1, one empty: 0 |
-| `test/dice_global` | Dice of all patients' voxels together |
+| `test/dice` | Dice per case of lesions: mean over held-out patients; 1 if both masks are empty, 0 if one is empty |
+| `test/dice_global` | Dice of the voxels of all patients together |
 | `test/jaccard` | mean over patients of \\|A∩B\\| / \\|A∪B\\| |
-| `val/dice` | Dice per case of the patients that choose the checkpoint; in the table the last one, not the best |
-| `parameters` | learnable numbers of the network |
-| `macs` | multiply-accumulates of its convolutions for one slice of `size` × `size` |
-| `selected_on_test` | true: the test patients also chose the checkpoint, their scores are optimistic |
+| `val/dice` | Dice per case of the patients that select the checkpoint; the table shows the last value, not the best |
+| `parameters` | learnable parameters of the network |
+| `macs` | multiply-accumulates of the convolutions for one slice of `size` × `size` |
+| `selected_on_test` | true: the test patients also selected the checkpoint, so their scores are optimistic |
 
-A point or bar of several runs (folds, seeds) is their mean. Runs on other `data`, folds or `size` do not compare."""
+A point or bar of several runs (folds, seeds) is their mean. Runs with different `data`,
+folds or `size` are not comparable."""
 STEP = "trainer/global_step"
 FACTS = ("model", "decoder", "data", "fold", "seed", "size", "parameters", "macs", "selected_on_test")
 SCORES = ("test/dice", "test/dice_global", "test/jaccard", "val/dice")
@@ -44,7 +45,7 @@ Name = Annotated[str, "one name on the W&B server"]
 class Settings:
     """The settings of ``conf/commands/dashboard.yaml``."""
 
-    entity: Name | None  # null is an error, not the name "null"
+    entity: Name | None  # null must be an error, not the name "null"
     project: Name | None
     sweep: Name | None
 
@@ -58,26 +59,26 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Build the report and print its address."""
     entity, project, sweep = str(cfg.entity), str(cfg.project), cfg.sweep
-    made = report(entity, project, sweep)
+    built = report(entity, project, sweep)
     with _server(entity, project) as api:
         found = len(api.runs(f"{entity}/{project}", filters={} if sweep is None else {"group": sweep}))
         if not found:
-            wanted = "runs" if sweep is None else f"runs of sweep {sweep}"
-            raise InputError(f"{entity}/{project}", f"{wanted} ({UPLOAD})", "none")
-        url = made.save().url
+            expected = "runs" if sweep is None else f"runs of sweep {sweep}"
+            raise InputError(f"{entity}/{project}", f"{expected} ({UPLOAD})", "none")
+        url = built.save().url
     print(f"{found} runs: {url}\n{RESEARCH_USE}")
 
 
 def report(entity: str, project: str, sweep: str | None = None) -> Any:
-    """Return a ``wandb_workspaces.reports.v2.Report``; nothing is sent before its ``save``.
+    """Return a ``wandb_workspaces.reports.v2.Report``, which is sent only by its ``save``.
 
     Args:
         entity: the user or team on the server.
         project: the project whose runs are compared.
-        sweep: compare only the runs of this sweep; None: all.
+        sweep: name of the sweep whose runs are compared; None: all runs.
 
     Raises:
-        InputError: if the package is missing.
+        InputError: if ``wandb_workspaces`` is missing.
     """
     try:
         import wandb_workspaces.reports.v2 as wr
@@ -116,7 +117,7 @@ def report(entity: str, project: str, sweep: str | None = None) -> Any:
 def _score_panels(wr: Any) -> list[Any]:
     dice, parameters = wr.SummaryMetric("test/dice"), wr.Config("parameters")
     return [
-        # A scatter plot has no grouping of its own: its points take the colours of the run set's groups.
+        # A scatter plot cannot group runs: the points take the colours of the run set's groups.
         wr.ScatterPlot(
             title="Dice per case against parameters",
             x=parameters,
@@ -154,16 +155,18 @@ def _run_panels(wr: Any) -> list[Any]:
     return [
         wr.RunComparer(diff_only=True, layout=wr.Layout(0, 0, 24, 10)),
         wr.ParameterImportancePlot(with_respect_to="test/dice", layout=wr.Layout(0, 10, 12, 10)),
-        wr.MediaBrowser(title="Truth and prediction", media_keys=["test/overlays"], layout=wr.Layout(12, 10, 12, 10)),
+        wr.MediaBrowser(
+            title="Reference and prediction", media_keys=["test/overlays"], layout=wr.Layout(12, 10, 12, 10)
+        ),
     ]
 
 
 @contextmanager
 def _server(entity: str, project: str) -> Iterator[Any]:
-    """Open the server's API; raise ``InputError`` within seconds if the server cannot be used."""
+    """Yield the server's API; raise ``InputError`` within seconds if the server cannot be used."""
     import wandb
 
-    # Online even if WANDB_MODE keeps runs offline: the user asked to reach the server.
+    # Go online even if WANDB_MODE keeps runs offline: the user asked for the server.
     brief = wandb.Settings(mode="online", silent=True, x_graphql_retry_max=1, x_graphql_timeout_seconds=7)
     server = wandb.setup(brief).settings.base_url
     try:
@@ -178,7 +181,7 @@ def _server(entity: str, project: str) -> Iterator[Any]:
     except InputError:
         raise
     except Exception as error:
-        # Saving a report raises a class of the package's own that is no wandb.Error.
+        # Saving a report may raise exceptions of wandb_workspaces, which are no subclasses of wandb.Error.
         if not (isinstance(error, ValueError) or type(error).__module__.startswith("wandb.")):
             raise
         expected = f"a project with runs ({UPLOAD}) that this account may write to"

@@ -1,4 +1,4 @@
-"""``lits-seg evaluate``: score masks the LiTS way, compare two programs' masks, or score a checkpoint."""
+"""``lits-seg evaluate``: score masks as LiTS does, compare the masks of two programs, or score a checkpoint."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start
@@ -48,7 +48,7 @@ def main(cfg: Settings) -> None:
     elif cfg.a and cfg.b and given == ("a", "b"):
         print(compare_masks(cfg, cfg.a, cfg.b))
     elif given == ("ckpt",):
-        # Scoring masks needs no Lightning, which starts slowly.
+        # Imported only here, because Lightning starts slowly and scoring masks does not need Lightning.
         from lits_seg.evaluation.checkpoint import evaluate_checkpoint
 
         print(evaluate_checkpoint(OmegaConf.create(asdict(cfg))))
@@ -59,11 +59,11 @@ def main(cfg: Settings) -> None:
 
 
 def evaluate_masks(cfg: Settings, predictions: str) -> str:
-    """Score a folder of masks.
+    """Score a folder of masks and return the text to print.
 
     Args:
-        cfg: the command's settings.
-        predictions: the folder, or one file.
+        cfg: settings of the command.
+        predictions: a folder of masks, or a single mask.
     """
     references = _references(cfg)
     cases = score_masks(predictions, references, cfg.grid, cfg.workers)
@@ -71,12 +71,12 @@ def evaluate_masks(cfg: Settings, predictions: str) -> str:
 
 
 def compare_masks(cfg: Settings, a: str, b: str) -> str:
-    """Score two folders of masks and compare them patient by patient.
+    """Score two folders of masks, compare them patient by patient, and return the text to print.
 
     Args:
-        cfg: the command's settings.
-        a: the first folder, or one file.
-        b: the second.
+        cfg: settings of the command.
+        a: the first folder of masks, or a single mask.
+        b: the second folder of masks, or a single mask.
     """
     references = _references(cfg)
     cases_a, cases_b = (score_masks(folder, references, cfg.grid, cfg.workers) for folder in (a, b))

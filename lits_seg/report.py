@@ -1,4 +1,4 @@
-"""``lits-seg report runs=DIR``: compare finished runs, as a page, Markdown and CSV."""
+"""``lits-seg report runs=DIR``: compare finished runs in an HTML page, Markdown and CSV."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start

@@ -1,4 +1,4 @@
-"""``lits-seg train``: train a network on a fold, then test the best checkpoint on held-out patients."""
+"""``lits-seg train``: train a network on one fold, and test the best checkpoint on the held-out patients."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @entry("train")
 def main(cfg: DictConfig) -> float | None:
-    """Train, test and print the table. Return the validation Dice of the best checkpoint, for sweepers."""
+    """Train, test and print the scores. Return the validation Dice of the best checkpoint for sweepers."""
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         return run_job(cfg)
@@ -56,7 +56,7 @@ def main(cfg: DictConfig) -> float | None:
     with held(folder):
         describe_run(folder, cfg)
         if (folder / RESULT).exists():
-            print(f"{folder}: this run is finished; nothing is repeated")
+            print(f"{folder}: this run is finished; training is not repeated")
             result: RunResult | None = read_result(folder / RESULT)
         else:
             result = train(cfg, folder)
@@ -67,14 +67,14 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def train(cfg: DictConfig, folder: Path) -> RunResult | None:
-    """Train and test one run.
+    """Train and test a network.
 
     Args:
         cfg: the whole configuration.
-        folder: the run's folder, for ``result.json`` and all other files.
+        folder: folder of the run, for ``result.json`` and all other files.
 
     Returns:
-        The result; None from ranks other than the first, and from a ``fast_dev_run``, which keeps no checkpoint.
+        The result; None on ranks other than the first, and for a ``fast_dev_run``, which keeps no checkpoint.
     """
     hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -86,17 +86,17 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
             cfg.trainer,
             callbacks=list(instantiate(cfg.callbacks).values()),
             logger=list(instantiate(cfg.logger).values()),
-            default_root_dir=folder,  # Slurm's USR1 makes Lightning save, and look for, a checkpoint there
+            default_root_dir=folder,  # where Lightning saves and finds its checkpoint on Slurm's USR1
         )
         facts = _facts(cfg, module, datamodule)
         for logger in trainer.loggers:
             logger.log_hyperparams(as_plain(facts))
-        # Lightning stops after the current step, and resumes in Slurm jobs; it would call our handler after its own.
+        # Lightning's handler stops after the current step and requeues Slurm jobs. An earlier handler would run, too.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
         return _test(cfg, folder, trainer, module, datamodule, facts)
     except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # by itself this exception ends the process with status 0
+        sys.exit(128 + signal.SIGTERM)  # without this, the exception would end the process with status 0
     finally:
         _finish_wandb()
 
@@ -114,9 +114,9 @@ def _test(
         return None
     checkpoint = next(saver for saver in trainer.checkpoint_callbacks if saver.monitor is not None)
     timer, scored = _callback(trainer, Timer), _callback(trainer, PatientScores)
-    # Before the test, which restores the best checkpoint's own clock.
+    # Read before the test, which restores the timer of the best checkpoint.
     steps, seconds = trainer.global_step, timer.time_elapsed("train")
-    if not checkpoint.best_model_path:  # max_steps came before the first validation
+    if not checkpoint.best_model_path:  # max_steps was reached before the first validation
         trainer.validate(module, datamodule, verbose=False)
         checkpoint.best_model_score = trainer.callback_metrics[checkpoint.monitor]
         checkpoint.best_model_path = str(folder / LAST.parent / "best.ckpt")
@@ -146,7 +146,7 @@ def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
         return None
     path = folder / LAST if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
     if cfg.ckpt_path == "last" and not path.exists():
-        log.info("%s: no checkpoint yet, training starts from the beginning", folder)
+        log.info("%s: no checkpoint yet; training starts from the beginning", folder)
         return None
     require_same_model(path, _plain(cfg.model))
     return str(path)
@@ -206,6 +206,6 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 
 def _finish_wandb() -> None:
-    # W&B keeps one run in a process: without this, the runs of a sweep would merge into one.
+    # W&B keeps one run per process. Without this, the runs of a sweep would merge into one.
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
         sys.modules["wandb"].finish()

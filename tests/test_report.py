@@ -59,7 +59,7 @@ def test_markdown_is_printed_written_and_lines_up(folder: Path, shown: str) -> N
     assert "Research use only." in text
     assert "- cut_off: unfinished" in text
     assert "- failed: failed (RuntimeError: <out> of memory)" in text
-    assert "warning: 2 of 4 runs were made with changes that their commit does not hold." in text
+    assert "warning: 2 of 4 runs were made with uncommitted changes." in text
 
 
 def test_csv_has_a_row_a_variant_a_difference_and_a_patient_and_run(folder: Path, shown: str) -> None:

@@ -1,1 +1,1 @@
-"""Does training ever wait for its data?"""
+"""Measure whether training ever waits for its data."""

@@ -1,4 +1,4 @@
-"""``python -m experiments.data_speed``: how fast CT volumes are prepared, and how fast slices reach the network."""
+"""``python -m experiments.data_speed``: time the preparation of CT volumes and the loading of slices."""
 
 import os
 import platform
@@ -18,17 +18,17 @@ CASES = 4
 
 @command("data_speed/settings")
 def main(cfg: DictConfig) -> None:
-    """Measure, print the table and write it into ``output``."""
+    """Measure, print the table and write the table into ``output``."""
     publish(data_speed(cfg.size, cfg.slices, cfg.batches), Path(cfg.output) / "data.md")
 
 
 def data_speed(size: int, slices: int, batches: int) -> str:
-    """Measure all in one run and return a Markdown table.
+    """Measure preparation, loading and training in one run, and return a Markdown table.
 
     Args:
         size: side of the network's images, pixels.
-        slices: number in each volume.
-        batches: training steps, and batches of the loader, that are timed.
+        slices: number of slices in each volume.
+        batches: number of timed training steps, and of timed batches of the loader.
     """
     with tempfile.TemporaryDirectory() as folder:
         root, store = Path(folder, "volumes"), Path(folder, "store")
@@ -38,12 +38,12 @@ def data_speed(size: int, slices: int, batches: int) -> str:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__}"
     return "\n".join(
         [
-            "# Data side",
+            "# Speed of data",
             "",
             markdown(["step", "measured", "ratio"], rows, right=True),
             "",
             f"{CASES} synthetic volumes of 512 x 512 x {slices}, gzipped; images of {size} x {size}; {machine}.",
-            "Ratios are of times from the same run; the times themselves hold for this machine and hour only.",
+            "Compare ratios, whose times are from the same run. The times hold for this machine and hour only.",
             f"Written by `python -m experiments.data_speed size={size} slices={slices} batches={batches}`.",
             "",
         ]

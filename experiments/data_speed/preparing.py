@@ -1,4 +1,4 @@
-"""How long preparing a case takes, compared with decompressing the same case."""
+"""Time the preparation of a case, compared with decompressing the same case."""
 
 import gzip
 import tempfile
@@ -25,9 +25,9 @@ def write_volumes(root: Path, cases: int, slices: int) -> None:
     """Write the same synthetic case several times, gzipped.
 
     Args:
-        root: new folder.
+        root: new folder for the files.
         cases: number of copies.
-        slices: number in each volume.
+        slices: number of slices in each volume.
     """
     root.mkdir()
     volume = generate_volume(0, case=1, size=512, slices=slices)
@@ -37,12 +37,15 @@ def write_volumes(root: Path, cases: int, slices: int) -> None:
 
 
 def preparing(root: Path, store: Path, size: int) -> list[Row]:
-    """Time and measure the preparation of the cases.
+    """Measure the time and the peak memory of preparing the cases.
 
     Args:
         root: folder of the volumes.
-        store: new folder of the pre-processed slices.
+        store: new folder for the pre-processed slices.
         size: side of the images, pixels.
+
+    Returns:
+        Rows of the table: step, measured value, and ratio.
     """
     cases, preprocess = find_cases(root), Preprocess(size=size)
     first = cases[0]

@@ -1,4 +1,4 @@
-"""How fast slices reach the network, compared with how fast the network trains on them."""
+"""Measure how fast slices reach the network, compared with how fast the network trains on them."""
 
 import statistics
 from pathlib import Path
@@ -17,7 +17,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
 
 Row = tuple[str, str, str]
-WARM_UP = 3  # training steps that are not counted
+WARM_UP = 3  # first training steps, which are not counted
 
 
 def streaming(root: Path, store: Path, size: int, batches: int) -> list[Row]:
@@ -27,7 +27,10 @@ def streaming(root: Path, store: Path, size: int, batches: int) -> list[Row]:
         root: folder of the volumes.
         store: folder of the pre-processed slices.
         size: side of the images, pixels.
-        batches: training steps, and batches of the loader, that are timed.
+        batches: number of timed training steps, and of timed batches of the loader.
+
+    Returns:
+        Rows of the table: step, measured value, and ratio to the faster training.
     """
     steps = {
         precision: _training_rate(root, store, size, batches, precision) for precision in ("32-true", "bf16-mixed")
@@ -56,7 +59,7 @@ def _datamodule(root: Path, store: Path, size: int, transform: Any, workers: int
 
 
 def _loading_rate(datamodule: SliceDataModule, batches: int) -> float:
-    """Return the augmented slices a second, on the device that training would use."""
+    """Return the number of augmented slices per second on the device that training would use."""
     datamodule.setup()
     loader = iter(datamodule.train_dataloader())
 
@@ -67,16 +70,16 @@ def _loading_rate(datamodule: SliceDataModule, batches: int) -> float:
             datamodule.on_after_batch_transfer(batch, 0)
         wait()
 
-    load(2)  # starts workers, opens files
+    load(2)  # starts the workers and opens the files
     return batches * datamodule.batch_size / seconds(lambda: load(batches))
 
 
 def _training_rate(root: Path, store: Path, size: int, batches: int, precision: str) -> tuple[float, dict[str, float]]:
-    """Train as shipped; return the slices a second, and the shares of a step spent on waiting and augmentation."""
+    """Train as shipped; return slices per second, and the shares of a step that waiting and augmentation take."""
     cfg = train_config(f"data.preprocess.size={size}", "trainer=auto", f"data.root={root}", f"store={store}")
     datamodule = _datamodule(root, store, size, RotateZoomBend(), cfg.data.workers)
     datamodule.setup()
-    profiler = SimpleProfiler(dirpath=root.parent, filename="profile")  # without a file it prints everything
+    profiler = SimpleProfiler(dirpath=root.parent, filename="profile")  # without a file, the profiler prints everything
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,

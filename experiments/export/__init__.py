@@ -1,1 +1,1 @@
-"""What an exported file keeps."""
+"""Measure what an exported file keeps of a checkpoint."""

@@ -1,4 +1,4 @@
-"""``python -m experiments.export``: a checkpoint in every format and precision, each file measured."""
+"""``python -m experiments.export``: export a checkpoint in every format and precision, and measure each file."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ ALL = ("format=[onnx,openvino]", "precision=all", "patients=null")
 
 @command("export/settings")
 def main(cfg: DictConfig) -> None:
-    """Export, and copy the tables into ``output``."""
+    """Export the checkpoint and copy the tables into ``output``."""
     output, exported = Path(cfg.output), Path(cfg.exported)
     output.mkdir(parents=True, exist_ok=True)
     _export(f"ckpt={cfg.ckpt}", f"output={exported}")
@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> None:
 
 def _export(*arguments: str) -> None:
     status = subprocess.run([sys.executable, "-m", "lits_seg.export", *ALL, *arguments]).returncode
-    if status:  # the command has printed its message
+    if status:  # the command has printed the error
         sys.exit(status)
 
 

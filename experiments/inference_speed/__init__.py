@@ -1,1 +1,1 @@
-"""What a slice and a whole CT cost, by network and engine."""
+"""Measure the cost of a slice and of a whole CT, by network and engine."""

@@ -1,4 +1,4 @@
-"""``python -m experiments.inference_speed``: what a slice and a whole CT cost, by network and engine."""
+"""``python -m experiments.inference_speed``: measure the cost of a slice and a whole CT, by network and engine."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lits_seg.common.files import write_text
 
 @command("inference_speed/settings")
 def main(cfg: DictConfig) -> None:
-    """Measure, print the tables and write them and the figures into ``output``."""
+    """Measure, print the tables, and write tables and figures into ``output``."""
     measured = measure(cfg.size, cfg.batch, cfg.rounds or 5, cfg.networks, list(cfg.overrides))
     whole_ct = ""
     if cfg.ct:

@@ -1,4 +1,4 @@
-"""The measured time of a slice against what a network is counted to cost."""
+"""Draw the measured time of a slice against the counted cost of a network."""
 
 import csv
 from collections.abc import Callable
@@ -25,7 +25,7 @@ CONTIGUOUS, CHANNELS_LAST, *OTHERS = ENGINES
 
 
 def inference_figure(measured: Measured) -> Figure:
-    """Draw milliseconds a slice, all cores, against ``COUNTED``: a row of panels for each engine that ran."""
+    """Draw milliseconds per slice on all cores against ``COUNTED``, in a row of panels for each engine that ran."""
     threads = thread_counts()[-1]
     rows = {"PyTorch, as shipped": _as_shipped(measured, threads)}
     rows |= {engine.name: _of(measured, engine, threads) for engine in OTHERS}
@@ -44,7 +44,7 @@ def inference_figure(measured: Measured) -> Figure:
                 if axes in grid[-1]:
                     axes.set_xlabel(title)
             line[0].set(title=f"{name}, {thread_text(threads)}", ylabel="ms a slice")
-        figure.draw_without_rendering()  # labels are placed by the points' positions on the page
+        figure.draw_without_rendering()  # fixes the positions of the points, which the labels need
         for axes, points, names in panels:
             named = [i for i, name in enumerate(names) if _stands_out(names, points, name)]
             labels = ["dsc_unet" if names[i] == OURS else names[i] for i in named]
@@ -53,14 +53,14 @@ def inference_figure(measured: Measured) -> Figure:
 
 
 def dice_figure(measured: Measured, report: Path) -> Figure:
-    """Draw lesion Dice, with its intervals, against parameters and time in the fastest engine, all cores.
+    """Draw lesion Dice with intervals against parameters, and against time in the fastest engine on all cores.
 
     Args:
-        measured: the networks' times.
-        report: ``report.csv`` of ``lits_seg.report``, with the networks' Dice.
+        measured: times of the networks.
+        report: ``report.csv`` of ``lits_seg.report``, with the Dice of the networks.
 
     Raises:
-        InputError: for another file, or if the file has none of the networks.
+        InputError: if the file is no ``report.csv``, or has none of the networks.
     """
     rows = _dice_rows(report)
     threads = thread_counts()[-1]
@@ -102,13 +102,13 @@ def _dice_rows(report: Path) -> dict[str, tuple[float, float, float]]:
 
 
 def _fastest(measured: Measured, network: str, threads: int) -> float:
-    """Return the milliseconds a slice, 0 if no engine ran the network."""
+    """Return the milliseconds per slice; 0 if no engine ran the network."""
     found = [one for engine in ENGINES if (one := find(measured, network, engine, threads))]
     return min((1000 * one.seconds for one in found), default=0.0)
 
 
 def _stands_out(names: list[str], points: list[tuple[int, float]], name: str) -> bool:
-    """Return whether to name a point: other networks, and decoders that cost at least 2 x more or less than ours."""
+    """Return whether to name a point: a rival, or a decoder that costs or takes at least 2 x more or less than ours."""
     if not name.startswith("dsc_unet") or name == OURS or OURS not in names:
         return True
     ours, point = points[names.index(OURS)], points[names.index(name)]
@@ -116,7 +116,7 @@ def _stands_out(names: list[str], points: list[tuple[int, float]], name: str) ->
 
 
 def _as_shipped(measured: Measured, threads: int) -> list[Timing]:
-    """Return the timings in the order that users have: channels-last for our networks, PyTorch's own for others."""
+    """Return the timings in the memory order that users get: channels-last for our networks, contiguous for others."""
     ours = [one for one in _of(measured, CHANNELS_LAST, threads) if one.network.startswith("dsc_unet")]
     return ours + [one for one in _of(measured, CONTIGUOUS, threads) if not one.network.startswith("dsc_unet")]
 

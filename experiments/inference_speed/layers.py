@@ -1,4 +1,4 @@
-"""``python -m experiments.inference_speed.layers``: where a slice's time goes, by kinds of layers and graph parts."""
+"""``python -m experiments.inference_speed.layers``: time a slice by kinds of layers and by parts of the graph."""
 
 import tempfile
 from collections import Counter, defaultdict
@@ -25,8 +25,8 @@ from lits_seg.inference.contract import HU, OUTPUTS
 from lits_seg.models.cost import processor
 
 SIDE = 512  # of a CT's slices
-KINDS = {  # by OpenVINO's names
-    "Convolution": "1x1 convolutions",  # and one more, of the image's one channel
+KINDS = {  # by the names that OpenVINO gives to layers
+    "Convolution": "1x1 convolutions",  # and the first convolution, whose input has one channel
     "GroupConvolution": "depthwise convolutions",
     "Subgraph": "batch norms",
     "Interpolate": "upsampling",
@@ -39,21 +39,25 @@ THREADS = 1
 
 @command("inference_speed/layers")
 def main(cfg: DictConfig) -> None:
-    """Measure, print the tables and write them into ``output``."""
+    """Measure, print the tables and write the tables into ``output``."""
     publish(layer_times(cfg.size), Path(cfg.output) / "layers.md")
 
 
 class PlainRestore(nn.Module):
-    """Labels and probability of a slice by their definition, to compare ``exporters.graph.Restore`` with."""
+    """Compute labels and probability of a slice by definition, as a reference for ``exporters.graph.Restore``."""
 
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(1, K, size, size)`` to ``(1, SIDE, SIDE)`` twice."""
+        """Return labels and probability, ``(1, SIDE, SIDE)`` each, for logits ``(1, K, size, size)``."""
         enlarged = Preprocess(size=logits.shape[-1]).restore(logits, SIDE, SIDE)
         return enlarged.argmax(1).to(torch.uint8), enlarged.softmax(1)[:, -1]
 
 
 def layer_times(size: int) -> str:
-    """Profile ``dsc_unet`` on one thread of the CPU and return two Markdown tables; ``size``: of images, pixels."""
+    """Profile ``dsc_unet`` on one CPU thread and return two Markdown tables.
+
+    Args:
+        size: side of the network's images, pixels.
+    """
     with tempfile.TemporaryDirectory() as name, torch_threads(THREADS):
         layers, around = _layers(size, Path(name)), _around(size, Path(name))
     return "\n".join(
@@ -62,14 +66,14 @@ def layer_times(size: int) -> str:
             "",
             layers,
             "",
-            f"Milliseconds of `dsc_unet`, the paper's decoder, for a slice of {size} x {size}: OpenVINO's own profile,",
-            "the fastest of several passes. At the rate of matrices: the time of the multiply-accumulates in a large",
-            "product of matrices by PyTorch, in the same precision.",
+            f"Milliseconds of `dsc_unet` with the paper's decoder for a slice of {size} px by OpenVINO's profile,",
+            "the fastest of several passes. At matmul rate: time of the same multiply-accumulates in a large matrix",
+            "product of PyTorch, in the same precision.",
             "",
             around,
             "",
-            f"Milliseconds for a slice of {SIDE} x {SIDE}, the fastest of several passes. Plain: logits enlarged,",
-            "argmax, softmax.",
+            f"Milliseconds for a slice of {SIDE} x {SIDE}, the fastest of several passes. Plain: enlarge the logits,",
+            "then argmax and softmax.",
             "",
             f"One thread of {processor()}. Written by `python -m experiments.inference_speed.layers size={size}`.",
             RESEARCH_USE,
@@ -89,7 +93,7 @@ def _layers(size: int, folder: Path) -> str:
         title = f"{kind}, {macs[kind] / 1e9:.2f} GMAC" if kind in macs else kind
         limits = [2000 * macs[kind] / rate if kind in macs else None for rate in rates]
         rows.append([title, *(number(value, 1) for value in (*(one.get(kind) for one in times), *limits))])
-    return markdown(["part", *precisions, *(f"{name}, at the rate of matrices" for name in precisions)], rows)
+    return markdown(["part", *precisions, *(f"{name}, at matmul rate" for name in precisions)], rows)
 
 
 def _macs(network: Network) -> Counter[str]:
@@ -112,7 +116,7 @@ def _macs(network: Network) -> Counter[str]:
 
 
 def _profile(network: Network, hint: str) -> dict[str, float]:
-    """Return the milliseconds by kind of layer, and of all."""
+    """Return the milliseconds by kind of layer, and of all layers."""
     request = openvino_request(network.onnx, THREADS, hint, PERF_COUNT=True)
     passes = []
     for _ in range(20):
@@ -144,7 +148,7 @@ def _around(size: int, folder: Path) -> str:
 
 
 def _runs(path: Path, inputs: Mapping[str, np.ndarray]) -> tuple[Task, Task]:
-    """Return a graph's pass in OpenVINO, and in ONNX Runtime."""
+    """Return functions that run a graph once, in OpenVINO and in ONNX Runtime."""
     request, session = openvino_request(path, THREADS), onnx_session(path, THREADS)
     return lambda: request.infer(inputs), lambda: session.run(None, inputs)
 

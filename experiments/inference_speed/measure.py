@@ -1,4 +1,4 @@
-"""What a slice costs by network and engine: time, memory, file size, a step of training; all in one run, in turns."""
+"""Measure time, memory, file size and training step of a slice by network and engine, in turns in one run."""
 
 import os
 import tempfile
@@ -19,19 +19,19 @@ from lits_seg.models.cost import count_macs, count_parameters
 from lits_seg.training.memory import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
-LIMITED = ("float32", "bfloat16")  # precisions in which PyTorch measures the machine's limit
+LIMITED = ("float32", "bfloat16")  # precisions in which the machine's limit is measured, by PyTorch
 
 
 @dataclass
 class Cost:
-    """What a network takes in any engine. NaN without an ONNX file, or if ONNX Runtime does not run the file."""
+    """The cost of a network in any engine. NaN without an ONNX file, or if ONNX Runtime cannot run the file."""
 
     network: str
     parameters: int
     macs: int
     file_bytes: float
     peak_bytes: float
-    step_seconds: float  # of training, a slice; the fastest
+    step_seconds: float  # of a training step per slice, the fastest
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Timing:
     network: str
     engine: Engine
     threads: int
-    difference: float = float("nan")  # of its logits from PyTorch's, see engines.difference
-    seconds: float = float("inf")  # a slice; the fastest
+    difference: float = float("nan")  # of the logits from PyTorch's, see engines.difference
+    seconds: float = float("inf")  # per slice, the fastest
 
 
 @dataclass
 class Measured:
-    """All of one run. ``limits``: operations a second of a product of matrices, by precision and threads."""
+    """All measurements of a run. ``limits``: operations per second of a matrix product, by precision and threads."""
 
     size: int
     batch: int
@@ -70,15 +70,15 @@ def measure(
 
     Args:
         size: side of the images, pixels.
-        batch: slices in a step of training.
-        rounds: visits to each network in each engine, in turns.
+        batch: slices in a training step.
+        rounds: number of visits to each network in each engine, in turns.
         names: some of ``networks.NETWORKS``; None: all.
         overrides: further overrides of the networks' configurations.
-        engines: to measure in.
+        engines: the engines to measure.
 
     Raises:
-        InputError: for another name, or a size that a network does not take.
-        RuntimeError: if an engine's logits are not PyTorch's.
+        InputError: for an unknown network, or a size that a network does not accept.
+        RuntimeError: if an engine's logits are too far from PyTorch's.
     """
     chosen, notes = choose(names)
     images = synthetic_slices(size, batch)
@@ -101,7 +101,7 @@ def measure(
 
 
 def thread_counts() -> list[int]:
-    """Return one, and the number of cores."""
+    """Return the measured numbers of threads: one, and the number of cores."""
     return sorted({1, os.cpu_count() or 1})
 
 
@@ -114,9 +114,9 @@ def _measure_limits(measured: Measured) -> None:
 
 
 def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
-    """Time everything once, in turns; keep the fastest, and drop with a note what an engine does not run.
+    """Time each network in each engine once and keep the fastest times; drop what an engine cannot run, with a note.
 
-    Each is prepared anew: all prepared at once would need more memory than machines have.
+    Networks are prepared again for each visit, because all prepared networks together would not fit into memory.
     """
     for timing in list(measured.timings):
         network, engine = networks[timing.network], timing.engine
@@ -134,6 +134,7 @@ def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
 
 
 def _checked(timing: Timing, far: float, notes: list[str]) -> float:
+    """Return the difference of logits; note a difference beyond rounding, and raise if the logits are wrong."""
     engine = timing.engine
     finding = f"`{timing.network}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
     if not far <= engine.wrong:
@@ -157,7 +158,7 @@ def _cost(network: Network, timings: Sequence[Timing], step_seconds: float) -> C
 
 
 def _peak_memory(onnx: Path, size: int) -> int:
-    """Measure the bytes that ONNX Runtime needs at most for a slice, beyond those for its start."""
+    """Measure the peak memory of ONNX Runtime for a slice, in bytes beyond the memory after its start."""
     return peak_memory(
         "import numpy, onnxruntime",
         "session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']);"
@@ -167,7 +168,7 @@ def _peak_memory(onnx: Path, size: int) -> int:
 
 
 def _training_step(module: LesionModule, images: Tensor) -> Callable[[], None]:
-    """Return a step: forward, loss, backward and optimizer, as ``lits_seg.train`` sets them up."""
+    """Return a training step with forward, loss, backward and optimizer, as ``lits_seg.train`` configures them."""
     module = deepcopy(module).train()
     module.loss.set_counts([9, 1])
     optimizer = module.configure_optimizers()["optimizer"]

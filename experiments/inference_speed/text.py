@@ -1,4 +1,4 @@
-"""The measured cost of a slice as Markdown and CSV."""
+"""Write the measured cost of a slice as Markdown and CSV."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from lits_seg import RESEARCH_USE
 from lits_seg.common.tables import csv_text, markdown, number
 from lits_seg.models.cost import processor
 
-PLAIN = ENGINES[0]  # PyTorch in its own memory order, as users commonly run a UNet
+PLAIN = ENGINES[0]  # PyTorch with contiguous maps, as users commonly run a UNet
 
 
 def inference_text(measured: Measured, whole_ct: str) -> str:
     """Return the tables in Markdown.
 
     Args:
-        measured: the slices' times.
-        whole_ct: the section on a whole CT; may be empty.
+        measured: cost of a slice by network and engine.
+        whole_ct: the section on a whole CT in Markdown; may be empty.
     """
     threads = " / ".join(str(count) for count in thread_counts())
     sections = [
@@ -46,7 +46,7 @@ def inference_text(measured: Measured, whole_ct: str) -> str:
 
 
 def inference_csv(measured: Measured) -> str:
-    """Return the same numbers as CSV, a row for each network, engine and number of threads; undefined ones empty."""
+    """Return the same values as CSV: a row for each network, engine and number of threads, undefined values empty."""
     costs = {cost.network: cost for cost in measured.costs}
     rows = []
     for timing in measured.timings:
@@ -73,19 +73,32 @@ def inference_csv(measured: Measured) -> str:
 
 
 def find(measured: Measured, network: str, engine: Engine, threads: int) -> Timing | None:
-    """Return the timing of a network in an engine with a number of threads, if there is one."""
+    """Return the timing of a network in an engine; None if not measured.
+
+    Args:
+        measured: the timings of a run.
+        network: name of the network.
+        engine: the engine.
+        threads: number of threads.
+    """
     wanted = (network, engine, threads)
     return next((one for one in measured.timings if (one.network, one.engine, one.threads) == wanted), None)
 
 
 def ratio(measured: Measured, timing: Timing, engine: Engine) -> float:
-    """Return how many times as fast a network is as the UNet in ``engine`` with as many threads; NaN if not timed."""
+    """Return the speed of a network relative to the UNet with as many threads; NaN if the UNet was not timed.
+
+    Args:
+        measured: the timings of a run.
+        timing: timing of the network.
+        engine: the engine of the UNet.
+    """
     baseline = find(measured, BASELINE, engine, timing.threads)
     return baseline.seconds / timing.seconds if baseline else math.nan
 
 
 def thread_text(count: int) -> str:
-    """Return "one thread", "2 threads"."""
+    """Return a number of threads as text, such as "one thread" or "2 threads"."""
     return "one thread" if count == 1 else f"{count} threads"
 
 
@@ -105,11 +118,11 @@ def _costs(measured: Measured) -> str:
 
 def _cost_legend(measured: Measured, threads: str) -> list[str]:
     return [
-        f"Milliseconds a slice of {measured.size} x {measured.size}, by {threads} threads. Peak memory: of loading the",
-        "network in ONNX Runtime and running it once, beyond the runtime's start. A training step: forward,",
-        f"backward and optimizer on {measured.batch} slices, as `python -m lits_seg.train` trains each network.",
-        "`dsc_unet` is shipped channels-last; users have the other networks in PyTorch's own order, contiguous. The",
-        "other engines run `dsc_unet` as `python -m lits_seg.export` writes it: unconcatenated, except for int8.",
+        f"Milliseconds per slice of {measured.size} x {measured.size}, with {threads} threads. Peak memory: of loading",
+        "the network into ONNX Runtime and running the network once, beyond the memory after the runtime's start.",
+        f"Training step: forward, backward and optimizer on {measured.batch} slices, as in `python -m lits_seg.train`.",
+        "`dsc_unet` is shipped channels-last. The other networks usually run contiguous, PyTorch's default. The other",
+        "engines run `dsc_unet` as `python -m lits_seg.export` writes it: without concatenation, except for int8.",
     ]
 
 
@@ -125,7 +138,7 @@ def _speeds(measured: Measured, threads: int) -> str:
 
 
 _SPEED_LEGEND = [
-    f"First figure: than `{BASELINE}` in PyTorch, contiguous; second: than `{BASELINE}` in the same engine.",
+    f"First number: relative to `{BASELINE}` in PyTorch, contiguous. Second: relative to `{BASELINE}` in that engine.",
 ]
 
 
@@ -146,8 +159,8 @@ def _limit_legend(measured: Measured, threads: str) -> list[str]:
         for precision in LIMITED
     }
     return [
-        "The time of the network's multiply-accumulates at the rate of a large product of matrices in PyTorch, in the",
-        "engine's precision and with as many threads, divided by the measured time. The rates, in GFLOP/s, with "
+        "Share of the limit: time of the multiply-accumulates in a large matrix product of PyTorch, in the engine's",
+        "precision and with as many threads, divided by the measured time. Rates of the product in GFLOP/s with "
         f"{threads} threads: {', '.join(f'{precision} {rate}' for precision, rate in rates.items())}.",
         "More than 100 % is possible: Winograd's algorithm computes a 3 x 3 convolution with fewer multiplications.",
     ]
@@ -177,9 +190,9 @@ def _written_by(measured: Measured) -> str:
     chosen = f" 'networks=[{','.join(cost.network for cost in measured.costs)}]'"
     return "\n".join(
         [
-            f"{processor()}; {', '.join(versions)}. Untrained networks, on synthetic CT; two classes.",
-            f"All in turns, {measured.rounds} times; the fastest of each. Each engine's logits were first compared",
-            "with PyTorch's. The times hold for this machine and hour only; compare ratios.",
+            f"{processor()}; {', '.join(versions)}. Untrained networks with two classes, on synthetic CT.",
+            f"All were measured in turns, {measured.rounds} times; the fastest time counts. Each engine's logits were",
+            "first compared with PyTorch's. The times hold for this machine and hour only; compare ratios.",
             f"Written by `python -m experiments.inference_speed size={measured.size} batch={measured.batch}"
             f" rounds={measured.rounds}{chosen}`.",
         ]

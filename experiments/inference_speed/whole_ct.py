@@ -1,4 +1,4 @@
-"""What a whole CT takes, from its file to mask, report and page, by engine and number of threads."""
+"""Measure the prediction of a whole CT, from the file to mask, report and page, by engine and number of threads."""
 
 import tempfile
 from collections.abc import Sequence
@@ -25,12 +25,15 @@ EXPORTED = (("openvino", "bf16"), ("openvino", "int8"), ("openvino", "fp32"), ("
 
 @dataclass
 class CtCost:
-    """One way to predict a CT, in a process of its own.
+    """A way to predict a CT, in a separate process, and its cost.
 
     Attributes:
-        argument: of ``lits_seg.predict``, that names the model.
-        seconds: from start to exit, the fastest.
-        peak_bytes: of the process.
+        network: name of the network.
+        way: engine and precision.
+        threads: number of threads.
+        argument: argument of ``lits_seg.predict`` that names the model.
+        seconds: time from start to exit, the fastest.
+        peak_bytes: peak memory of the process.
     """
 
     network: str
@@ -44,14 +47,14 @@ class CtCost:
 def ct_costs(
     slices: int, size: int, threads: Sequence[int], rounds: int, ckpt: str | Path | None = None
 ) -> list[CtCost]:
-    """Predict a synthetic CT in each way, in turns; by the UNet, which takes minutes, once and with the most threads.
+    """Predict a synthetic CT in each way, in turns. The UNet takes minutes and runs once, with the most threads.
 
     Args:
-        slices: of the CT.
+        slices: number of slices of the CT.
         size: side of the networks' images, pixels.
-        threads: numbers of threads.
-        rounds: predictions in each way.
-        ckpt: a ``dsc_unet`` with three classes whose weights are used; None: a network that finds nothing.
+        threads: numbers of threads to measure.
+        rounds: number of predictions in each way.
+        ckpt: checkpoint of a ``dsc_unet`` with three classes; None: a network that finds nothing.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,9 +76,9 @@ def ct_section(slices: int, costs: Sequence[CtCost], ckpt: str | Path | None) ->
     """Return the table in Markdown, with its heading.
 
     Args:
-        slices: of the CT.
-        costs: see ``ct_costs``.
-        ckpt: that the weights are from; None: a network that finds nothing.
+        slices: number of slices of the CT.
+        costs: result of ``ct_costs``.
+        ckpt: checkpoint that was predicted with; None: a network that finds nothing.
     """
     unet = next(cost for cost in costs if cost.network == "unet")
     rows = [
@@ -95,14 +98,15 @@ def ct_section(slices: int, costs: Sequence[CtCost], ckpt: str | Path | None) ->
             "",
             markdown(["network, by", "threads", "seconds", "to `unet`", "peak memory, GB"], rows),
             "",
-            "`python -m lits_seg.predict`, from start to end, in a process of its own: it reads the gzipped CT,",
-            "segments each slice, and writes mask, report and page. Synthetic CT; three classes; `dsc_unet`:",
-            f"{weights}. `unet` finds nothing, and was run once.",
+            "`python -m lits_seg.predict` from start to exit, in a separate process: read the gzipped CT, segment each",
+            f"slice, and write mask, report and page. Synthetic CT, three classes. `dsc_unet`: {weights}.",
+            "`unet`: a network that finds nothing, run once.",
         ]
     )
 
 
 def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | Path | None = None) -> Path:
+    """Write a checkpoint with the weights of ``ckpt``, or of a network that labels everything as background."""
     overrides = [f"model={model}", f"decoder={decoder}", "model.out_channels=3", f"data.preprocess.size={size}"]
     module = untrained(overrides)
     if ckpt is None:
@@ -115,7 +119,7 @@ def _checkpoint(folder: Path, model: str, decoder: str, size: int, ckpt: str | P
 
 
 def _exports(folder: Path, ct: Path) -> dict[str, str]:
-    """Export the network; return the arguments of ``lits_seg.predict`` by engine and precision."""
+    """Export ``dsc_unet``; return the argument of ``lits_seg.predict`` by engine and precision."""
     checkpoint = folder / "dsc_unet.ckpt"
     segmenter = load_module(checkpoint)
     images = network_images(segmenter, slices_of([Case("0", ct, ct)], 16, segmenter.context))

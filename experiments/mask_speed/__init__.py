@@ -1,1 +1,1 @@
-"""Time of scoring masks, and memory of predicting."""
+"""Measure the time of scoring masks and the memory of predicting."""

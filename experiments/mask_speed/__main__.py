@@ -1,4 +1,4 @@
-"""``python -m experiments.mask_speed``: time of scoring a large pair of masks, memory of predicting a long CT."""
+"""``python -m experiments.mask_speed``: measure the time of scoring large masks, and the memory of predicting CTs."""
 
 import os
 import platform
@@ -20,7 +20,8 @@ from lits_seg.metrics.case import score_case
 from lits_seg.metrics.lesions import box_around, label_box
 from lits_seg.metrics.surface import NEIGHBOURS
 
-SHAPE, LESIONS = (512, 512, 400), 30
+SHAPE = (512, 512, 400)
+LESIONS = 30
 AFFINE = np.diag([-0.7, -0.7, 1.0, 1.0])
 
 Row = tuple[str, str, str]
@@ -28,7 +29,7 @@ Row = tuple[str, str, str]
 
 @command("mask_speed/settings")
 def main(cfg: DictConfig) -> None:
-    """Measure, print the tables and write them into ``output``."""
+    """Measure, print the tables and write the tables into ``output``."""
     publish(mask_speed(cfg.size, list(cfg.lengths)), Path(cfg.output) / "masks.md")
 
 
@@ -37,7 +38,7 @@ def mask_speed(size: int, lengths: list[int]) -> str:
 
     Args:
         size: side of the network's images, pixels.
-        lengths: numbers of slices of the CTs to predict.
+        lengths: number of slices of each CT to predict.
     """
     with tempfile.TemporaryDirectory() as folder:
         scoring, predicting = _scoring(Path(folder)), _predicting(Path(folder), size, lengths)
@@ -49,12 +50,12 @@ def mask_speed(size: int, lengths: list[int]) -> str:
             "",
             markdown(["scoring", "measured", "ratio"], scoring, right=True),
             "",
-            f"A gzipped CT of 512 x 512 pixels a slice through `dsc_unet` at {size} x {size}, with page and map.",
+            f"A gzipped CT of 512 x 512 pixels per slice, predicted by `dsc_unet` at {size} px with page and map.",
             "",
-            markdown(["predicting", "peak memory", "of it the CT, as stored"], predicting, right=True),
+            markdown(["predicting", "peak memory", "size of the CT, unpacked"], predicting, right=True),
             "",
-            f"{platform.machine()}, {os.cpu_count()} cores. Ratios: of times from one run. Memory: the whole process,",
-            "with PyTorch. The network was never trained, so its masks are full of lesions. Synthetic shapes.",
+            f"{platform.machine()}, {os.cpu_count()} cores. The times of a ratio are from one run. Memory: the whole",
+            "process with PyTorch. The network is untrained, so its masks are full of lesions. Synthetic shapes.",
             f"Written by `python -m experiments.mask_speed size={size} 'lengths={lengths}'`.",
             "",
         ]
@@ -82,7 +83,7 @@ def _scoring(folder: Path) -> list[Row]:
 
 
 def _with_scipy(found: np.ndarray, true: np.ndarray, spacing: tuple[float, float, float]) -> None:
-    """Compute the two costly parts of the metrics by SciPy, distances within the liver's box as in our metrics."""
+    """Compute the costly metrics, components and distances, by SciPy, within the liver's box as in lits_seg."""
     for labels in (found, true):
         ndimage.label(labels == 2)
     box = box_around([part for labels in (found, true) if (part := label_box(labels, 1))])
@@ -92,7 +93,7 @@ def _with_scipy(found: np.ndarray, true: np.ndarray, spacing: tuple[float, float
 
 
 def _predicting(folder: Path, size: int, lengths: list[int]) -> list[Row]:
-    # Untrained: a mask full of lesions, the worst case.
+    # An untrained network fills the mask with lesions, which is the worst case.
     module = untrained([f"data.preprocess.size={size}", "model.out_channels=3"])
     checkpoint = write_checkpoint(module, folder / "network.ckpt")
     rows = []
@@ -113,7 +114,7 @@ def _write_ct(path: Path, length: int) -> None:
 
 
 def _labels(shift: int) -> np.ndarray:
-    """Draw an ellipsoid of liver with balls of lesion on a grid, moved by ``shift`` voxels along the first axis."""
+    """Draw an ellipsoid (liver) with a grid of balls (lesions), shifted by ``shift`` voxels along the first axis."""
     x, y, z = np.ogrid[tuple(slice(n) for n in SHAPE)]
     labels = (((x - 200 - shift) / 140) ** 2 + ((y - 250) / 120) ** 2 + ((z - 220) / 150) ** 2 < 1).astype(np.uint8)
     places = [(a, b, c) for a in (120, 160, 200, 240, 280) for b in (220, 280) for c in (160, 220, 280)]

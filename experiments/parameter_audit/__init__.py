@@ -1,1 +1,1 @@
-"""How many parameters does the paper's network have?"""
+"""Count the parameters of the paper's network, by reading of the text."""

@@ -1,4 +1,4 @@
-"""``python -m experiments.parameter_audit``: what each network costs, by reading of the paper and by decoder."""
+"""``python -m experiments.parameter_audit``: count the cost of each network, by reading of the paper and by decoder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from experiments.shared.networks import DECODERS
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, count_parameters
 
-# The paper's section V.A can be read in several ways; each is a config, or overrides of one.
+# Readings of the paper's section V.A, each with the overrides that build the network.
 READINGS: tuple[tuple[str, list[str]], ...] = (
     ("the baseline UNet", ["model=unet", "decoder=deconv"]),
     ("the default: single innermost convolution, decoder 240-128-64-32", ["model=dsc_unet"]),
@@ -27,14 +27,18 @@ Cost = tuple[int, int]  # parameters, multiply-accumulates of a slice
 
 @command("parameter_audit/settings")
 def main(cfg: DictConfig) -> None:
-    """Count, print the tables and write them into ``output``."""
+    """Count, print the tables and write the tables into ``output``."""
     publish(parameter_audit(cfg.size), Path(cfg.output) / "parameters.md")
 
 
 def parameter_audit(size: int) -> str:
-    """Count both networks with all decoders, and each reading of the paper, and return two Markdown tables.
+    """Count the cost of each reading of the paper, and of both networks with all decoders, from the built networks.
 
-    Every figure is counted from the built network; GMAC are for one slice ``(1, 1, size, size)``.
+    Args:
+        size: side of the slice ``(1, 1, size, size)`` that GMAC are counted for, pixels.
+
+    Returns:
+        Two Markdown tables.
     """
     baseline = _cost(["model=unet", "decoder=deconv"], size)
     readings = [(name, _cost(overrides, size)) for name, overrides in READINGS]

@@ -1,1 +1,1 @@
-"""One real LiTS case, to look at what a network trained on synthetic CT makes of it."""
+"""Test a network that was trained on synthetic CT on a real LiTS case."""

@@ -1,9 +1,9 @@
-"""``python -m experiments.real_case``: fetch one real LiTS case with lesions, from a package on PyPI.
+"""``python -m experiments.real_case``: fetch a real LiTS case with lesions from a package on PyPI.
 
-``liver-ct-segmentation-package`` 1.6.0 (MIT) holds LiTS case 117 as a crop of 128 x 128 x 128 voxels, about
-2 x downsampled, as two MRC files in the order x (from the patient's right), y (from anterior), z (from below).
-The package does not state the voxel size. The files written here say 1 mm, so volumes in mL and distances in mm
-mean nothing.
+``liver-ct-segmentation-package`` 1.6.0 (MIT) holds LiTS case 117 as a crop of 128 x 128 x 128 voxels, downsampled
+about 2 x. The two MRC files have the axes x (from the patient's right), y (from anterior), z (from below). The
+package does not state the voxel size. The files written here claim 1 mm, so volumes in mL and distances in mm are
+meaningless.
 """
 
 import argparse
@@ -38,17 +38,17 @@ def main() -> None:
 
 
 def fetch_real_case(root: Path, package: str = PACKAGE) -> None:
-    """Write the case in LiTS layout, unless it exists; pip fetches the package from PyPI.
+    """Fetch the package by pip and write the case in LiTS layout, unless the files exist.
 
     Args:
-        root: folder of the case.
-        package: that holds the case, as pip names it.
+        root: folder for the case.
+        package: requirement that names the package for pip.
 
     Raises:
-        InputError: if pip cannot fetch the package, or for a damaged file in it.
+        InputError: if pip cannot fetch the package, or if a file in the package is damaged.
     """
     if all((root / name).exists() for name in FILES):
-        print(f"{root}: the real case exists already")
+        print(f"{root}: the real case already exists")
         return
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
@@ -65,10 +65,10 @@ def fetch_real_case(root: Path, package: str = PACKAGE) -> None:
 
 
 def read_mrc(path: Path) -> np.ndarray:
-    """Return the voxels of an MRC file, ``(sections, rows, columns)``; in this package's files ``(x, y, z)``.
+    """Return the voxels of an MRC file, ``(sections, rows, columns)``, which is ``(x, y, z)`` in this package.
 
     Raises:
-        InputError: if the file is not MRC, or shorter than its header says.
+        InputError: if the file is not MRC, or is truncated.
     """
     try:
         with mrcfile.open(path) as file:

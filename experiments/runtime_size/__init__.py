@@ -1,1 +1,1 @@
-"""What predicting with an exported model needs."""
+"""Measure the environment that predicting with an exported model needs."""

@@ -1,4 +1,4 @@
-"""``python -m experiments.runtime_size``: size of fresh environments, and how soon a command starts there."""
+"""``python -m experiments.runtime_size``: measure the size of fresh environments and the start time of a command."""
 
 import json
 import subprocess
@@ -15,13 +15,13 @@ from lits_seg.common.tables import markdown
 from lits_seg.common.timing import fastest
 from lits_seg.models.cost import processor
 
-TOOLS = ("pip", "setuptools")  # not counted
+TOOLS = ("pip", "setuptools")  # packages that are not counted
 START = ("-m", "lits_seg.predict", "--help")
 
 
 @command("runtime_size/settings")
 def main(cfg: DictConfig) -> None:
-    """Measure, print the table and write it into ``output``."""
+    """Measure, print the table and write the table into ``output``."""
     if not Path("pyproject.toml").exists():
         raise InputError(Path.cwd(), "the repository's root (pyproject.toml)", "another folder")
     rows = [_environment(extra, cfg.passes) for extra in cfg.extras]
@@ -40,12 +40,13 @@ def main(cfg: DictConfig) -> None:
 
 
 def _environment(extra: str, passes: int) -> list[str]:
+    """Install an extra into a fresh environment and return its row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder, "bin", "python")
         install = partial(_run, python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt")
         if extra not in ("", "runtime"):
-            install("torch")  # alone, pip takes a CPU build if the index offers one
+            install("torch")  # installed alone, so that pip takes a CPU build if the index offers one
         name = f".[{extra}]" if extra else "."
         install(name)
         installed = json.loads(_run(python, "-m", "pip", "list", "--format=json"))

@@ -1,1 +1,1 @@
-"""What several experiments share: commands, networks, engines, the machine."""
+"""Commands, networks, engines and measurements that several experiments share."""

@@ -1,4 +1,4 @@
-"""Checkpoints of networks that were never trained."""
+"""Make untrained networks and write checkpoints of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,23 +11,23 @@ from lits_seg.training.module import LesionModule
 
 
 def untrained(overrides: Sequence[str], seed: int = 0) -> LesionModule:
-    """Make a module with random weights.
+    """Return a module with random weights.
 
     Args:
-        overrides: of the configuration of ``lits_seg.train``.
-        seed: of the weights.
+        overrides: overrides of the configuration of ``lits_seg.train``.
+        seed: seed of the weights.
     """
     torch.manual_seed(seed)
     return instantiate(train_config(*overrides).module)
 
 
 def write_checkpoint(module: LesionModule, path: Path, **settings: object) -> Path:
-    """Write a module as a checkpoint without a run.
+    """Write a module as a checkpoint that belongs to no run, and return the path.
 
     Args:
-        module: weights and settings to store.
-        path: of the checkpoint, which is returned.
-        settings: stored instead of the module's own, fitting or not.
+        module: module whose weights and settings are stored.
+        path: path of the checkpoint.
+        settings: settings that replace the module's, even if they do not fit.
     """
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": {**module.hparams, **settings}}, path)
     return path

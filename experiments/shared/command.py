@@ -1,4 +1,4 @@
-"""How an experiment starts, composes a training configuration and shows its table."""
+"""Start an experiment, compose a training configuration, and publish a table."""
 
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 from lits_seg.cli import CONF, entry
 from lits_seg.common.files import write_text
 
-# @command("data_speed/settings"): a command whose settings are experiments/data_speed/settings.yaml.
+# @command("data_speed/settings") makes a function a command with the settings of experiments/data_speed/settings.yaml.
 command = partial(entry, folder=Path(__file__).parents[1])
 
 
 def train_config(*overrides: str) -> DictConfig:
-    """Compose the configuration of ``lits_seg.train`` with overrides, also while another command's Hydra runs."""
+    """Compose the configuration of ``lits_seg.train`` with overrides, even while Hydra runs another command."""
     state = GlobalHydra.instance()
     running, state.hydra = state.hydra, None
     try:
@@ -26,7 +26,12 @@ def train_config(*overrides: str) -> DictConfig:
 
 
 def publish(text: str, path: Path) -> None:
-    """Write a text, make its folder if needed, and print it."""
+    """Write and print a text.
+
+    Args:
+        text: the text.
+        path: file to write; the folder is made if needed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     print(text)

@@ -1,4 +1,4 @@
-"""The ways to run a network on one slice: PyTorch in two memory orders, ONNX Runtime, OpenVINO."""
+"""Run a network on one slice in several ways: PyTorch in two memory orders, ONNX Runtime, OpenVINO."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from experiments.shared.machine import torch_threads
 from experiments.shared.networks import Network, contiguous
 from lits_seg.common.dependencies import openvino_core
 
-Run = Callable[[], np.ndarray]  # the slice's logits (1, K, size, size)
+Run = Callable[[], np.ndarray]  # returns the logits of the slice, (1, K, size, size)
 
 
 class NotHereError(Exception):
-    """Raised if an engine does not run a network, or not on this machine; the message says why."""
+    """An engine cannot run a network, or not on this machine; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Engine:
     """A way to run a network.
 
     Attributes:
-        name: in tables.
-        prepare: returns the function that computes the slice's logits, given a network and a number of threads.
-            Raises ``NotHereError``.
-        precision: in which the machine's limit is measured; there is no limit for int8.
-        rounding: largest difference of logits from PyTorch's that passes without a note, see ``difference``.
-        wrong: largest difference that does not end the measurement.
-        from_file: the engine runs exported files.
+        name: name in tables.
+        prepare: takes a network and a number of threads, and returns a function that computes the logits of the
+            network's slice. Raises ``NotHereError``.
+        precision: precision whose matmul rate is the limit; int8 has no measured limit.
+        rounding: largest ``difference`` from PyTorch's logits that needs no note.
+        wrong: largest ``difference`` from PyTorch's logits that is accepted.
+        from_file: whether the engine runs exported files.
     """
 
     name: str
@@ -46,7 +46,15 @@ class Engine:
 
 
 def difference(network: Network, logits: np.ndarray) -> float:
-    """Return the root mean square of ``logits`` minus PyTorch's, as a share of that of PyTorch's logits."""
+    """Return the root mean square difference from PyTorch's logits, relative to the root mean square of PyTorch's.
+
+    Args:
+        network: a network with PyTorch's logits.
+        logits: an engine's logits, ``(1, K, size, size)``.
+
+    Returns:
+        The relative difference; infinity if the shapes differ.
+    """
     expected = network.logits.numpy()
     if logits.shape != expected.shape:
         return float("inf")
@@ -57,14 +65,14 @@ def onnx_session(path: Path, threads: int) -> Any:
     """Open an ONNX file in ONNX Runtime on the CPU.
 
     Args:
-        path: of the file.
-        threads: that the session computes with.
+        path: path of the file.
+        threads: number of threads of the session.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # By default its threads look for work for a while after each run, and slow the next engine down.
+    # By default, the threads keep looking for work after each run, which slows the next engine down.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -73,9 +81,9 @@ def openvino_request(path: Path, threads: int, precision: str = "f32", **setting
     """Open an ONNX file in OpenVINO on the CPU, for one slice at a time.
 
     Args:
-        path: of the file.
-        threads: that the request computes with.
-        precision: ``f32`` or ``bf16``, of the layers that the file has in 32 bits.
+        path: path of the file.
+        threads: number of threads of the request.
+        precision: ``f32`` or ``bf16``, for the layers that are stored in 32 bits.
         settings: further settings of OpenVINO.
     """
     common = {
@@ -93,7 +101,7 @@ def openvino_has_bf16() -> bool:
 
 
 def _pytorch(order: str, network: Network, threads: int) -> Run:
-    channels_last = order == "channels-last"  # as in LesionModule
+    channels_last = order == "channels-last"  # the order in LesionModule
     module = network.module if channels_last else contiguous(deepcopy(network.module.network))
 
     @torch.inference_mode()
@@ -118,7 +126,7 @@ def _openvino(precision: str, network: Network, threads: int) -> Run:
         raise NotHereError("the processor has no bf16")
     image = network.image.numpy()
     with _refusals():
-        if precision == "int8":  # the 8 bits are in the file
+        if precision == "int8":  # the file itself is in 8 bits
             request = openvino_request(network.int8, threads)
         else:
             request = openvino_request(network.onnx, threads, precision)
@@ -127,9 +135,10 @@ def _openvino(precision: str, network: Network, threads: int) -> Run:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
+    """Turn an engine's exception into ``NotHereError``."""
     try:
         yield
-    except Exception as error:  # for an operator that the engine lacks; each engine has exceptions of its own
+    except Exception as error:  # such as a missing operator; engines share no base class of exceptions
         raise NotHereError(str(error).splitlines()[0]) from error
 
 
@@ -145,7 +154,7 @@ ENGINES = (
     Engine("PyTorch, channels-last", partial(_pytorch, "channels-last"), from_file=False),
     Engine("ONNX Runtime", _onnx_runtime),
     Engine("OpenVINO", partial(_openvino, "f32")),
-    # A deep network with random weights magnifies the rounding to 8 bits in each layer. Unrelated logits differ by 1.4.
+    # A deep network with random weights amplifies rounding in each layer. The difference of unrelated logits is 1.4.
     Engine("OpenVINO, bf16", partial(_openvino, "bf16"), "bfloat16", rounding=0.05, wrong=1.0),
     Engine("OpenVINO, int8", partial(_openvino, "int8"), "int8", rounding=0.2, wrong=1.0),
 )

@@ -1,4 +1,4 @@
-"""The machine: its limit, its threads, and the time and memory of a process of its own."""
+"""Measure the machine's limit, and the time and memory of separate processes."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def device() -> torch.device:
 
 
 def matmul_rate(dtype: torch.dtype) -> float:
-    """Measure the floating-point operations a second of a large product of matrices."""
+    """Measure the floating-point operations per second of a large matrix product."""
     side = 8192 if torch.cuda.is_available() else 2048
     matrix = torch.randn(side, side, dtype=dtype, device=device())
 
@@ -29,14 +29,14 @@ def matmul_rate(dtype: torch.dtype) -> float:
 
 
 def wait() -> None:
-    """Return when the GPU, if there is one, has finished all work."""
+    """Wait until the GPU, if there is one, has finished all work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with ``count`` threads within the context."""
+    """Let PyTorch use ``count`` threads within the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -46,12 +46,12 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def peak_memory(prepare: str, task: str, *arguments: str) -> int:
-    """Measure the bytes that a fresh Python process needs at most for a task, beyond its size before (Linux).
+    """Measure the peak memory of a task in a fresh Python process, in bytes beyond the memory before the task (Linux).
 
     Args:
-        prepare: Python statements on one line that run first, such as imports.
+        prepare: Python statements on one line that run before the task, such as imports.
         task: Python statements on one line.
-        arguments: ``sys.argv[1:]`` of both.
+        arguments: ``sys.argv[1:]`` of the process.
     """
     code = (
         f"import sys; from pathlib import Path; {prepare};"
@@ -63,11 +63,14 @@ def peak_memory(prepare: str, task: str, *arguments: str) -> int:
 
 
 def command_cost(name: str, *arguments: str) -> tuple[float, int]:
-    """Run ``python -m lits_seg.<name>`` and return its seconds and its peak memory in bytes (Linux).
+    """Run ``python -m lits_seg.<name>`` and measure time and peak memory (Linux).
 
     Args:
-        name: of the command.
-        arguments: of the command.
+        name: name of the command.
+        arguments: arguments of the command.
+
+    Returns:
+        Seconds, and peak memory in bytes.
     """
     code = (
         "import resource, subprocess, sys; subprocess.run([sys.executable, '-m', *sys.argv[1:]], check=True,"

@@ -1,4 +1,4 @@
-"""The networks that experiments compare, each as a configuration, ready to run and as an ONNX file."""
+"""Build the networks that experiments compare, ready to run and as ONNX files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,28 +21,29 @@ from lits_seg.phantom.write import generate_volume
 from lits_seg.training.module import LesionModule
 
 DECODERS = ("subpixel", "bilinear", "nearest", "bicubic", "subpixel_all", "deconv", "espcn", "maxunpool")
-OURS, BASELINE = "dsc_unet/subpixel", "unet/deconv"
+OURS = "dsc_unet/subpixel"
+BASELINE = "unet/deconv"
 NETWORKS: dict[str, tuple[str, ...]] = {
     **{f"dsc_unet/{decoder}": ("model=dsc_unet", f"decoder={decoder}") for decoder in DECODERS},
     BASELINE: ("model=unet", "decoder=deconv"),
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
-PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # of the rivals extra
-SLICES = 64  # of the synthetic CT
+PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # in the rivals extra
+SLICES = 64  # number of slices of the synthetic CT
 
 
 @dataclass
 class Network:
-    """A network that was never trained, in eval mode, with a slice ``(1, 1, size, size)`` and its logits.
+    """An untrained network in eval mode, with a slice and its logits.
 
     Attributes:
-        name: see ``NETWORKS``.
+        name: a key of ``NETWORKS``.
         module: the network with its pre-processing.
-        image: the slice, in [0, 1].
-        logits: PyTorch's, ``(1, K, size, size)``.
-        onnx: file with the network as ``lits_seg.export`` writes it: the decoder concatenates nothing.
-        whole: file with the network as it is, from which int8 is made.
-        reason: why there are no files; empty if there are.
+        image: the slice, ``(1, 1, size, size)`` in [0, 1].
+        logits: PyTorch's logits of the slice, ``(1, K, size, size)``.
+        onnx: ONNX file as ``lits_seg.export`` writes it: the decoder does not concatenate.
+        whole: ONNX file of the unchanged network, which int8 is quantized from.
+        reason: why the files are missing; empty if the files exist.
     """
 
     name: str
@@ -55,28 +56,28 @@ class Network:
 
     @cached_property
     def int8(self) -> Path:
-        """The network in 8-bit integers as an ONNX file, calibrated on the slice."""
+        """The path of the network as an ONNX file in 8-bit integers, calibrated on the slice."""
         path = self.whole.with_suffix(".int8.onnx")
         quantize(self.whole, self.image.numpy(), path)
         return path
 
     def write_files(self) -> None:
-        """Write both files, or keep the reason if that fails."""
+        """Write both ONNX files, or keep the reason if the export fails."""
         try:
             export_onnx(split_decoder(self.module.network), {"image": self.image}, ["logits"], self.onnx)
             export_onnx(self.module.network, {"image": self.image}, ["logits"], self.whole)
-        except Exception as error:  # of any kind: the exporter passes on what it meets
+        except Exception as error:  # of any kind, since the exporter does not wrap exceptions
             self.reason = f"no ONNX file: {str(error).splitlines()[0]}"
 
 
 def choose(names: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
-    """Return the networks to measure, and a note on each one that needs a missing package.
+    """Return the names of the networks to measure, and a note on each network that needs a missing package.
 
     Args:
         names: some of ``NETWORKS``; None: all.
 
     Raises:
-        InputError: for another name.
+        InputError: for an unknown name.
     """
     chosen = list(NETWORKS) if names is None else [names] if isinstance(names, str) else list(names)
     for name in chosen:
@@ -103,17 +104,17 @@ def synthetic_slices(size: int, count: int) -> Tensor:
 
 
 def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (), files: bool = True) -> Network:
-    """Make a network that was never trained.
+    """Make an untrained network, and its ONNX files.
 
     Args:
-        name: see ``NETWORKS``.
-        images: ``(B, 1, size, size)`` in [0, 1]; batch norms take their statistics, and the first is the slice.
-        folder: of the ONNX files.
+        name: a key of ``NETWORKS``.
+        images: slices ``(B, 1, size, size)`` in [0, 1], for the statistics of batch norms; the first is the slice.
+        folder: folder for the ONNX files.
         overrides: further overrides of the network's configuration.
-        files: write the ONNX files.
+        files: whether to write the ONNX files.
 
     Raises:
-        InputError: if the network does not take images of this size.
+        InputError: if the network does not accept images of this size.
     """
     size, image = images.shape[-1], images[:1]
     module = untrained([*NETWORKS[name], f"data.preprocess.size={size}", *overrides])
@@ -122,7 +123,7 @@ def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (),
         with torch.inference_mode():
             logits = module.eval()(image)
     except (RuntimeError, ValueError) as error:  # too many halvings
-        raise InputError("size", f"one that {name} takes", f"{size} ({error})") from error
+        raise InputError("size", f"a size that {name} accepts", f"{size} ({error})") from error
     onnx, whole = (folder / f"{name.replace('/', '_')}{part}.onnx" for part in ("", "_whole"))
     network = Network(name, module, image, logits, onnx, whole, "" if files else "no ONNX file was asked for")
     if files:
@@ -131,7 +132,7 @@ def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (),
 
 
 def contiguous(network: nn.Module) -> nn.Module:
-    """Put a network's weights and maps into PyTorch's own memory order, in place, and return the network."""
+    """Change weights and maps of a network to contiguous memory order, in place, and return the network."""
     for part in network.modules():
         if isinstance(part, (UShape, SeparableResidualBlock)):
             part.channels_last = False
@@ -139,9 +140,9 @@ def contiguous(network: nn.Module) -> nn.Module:
 
 
 def _settle(network: nn.Module, images: Tensor) -> None:
-    """Give the batch norms the statistics of the images.
+    """Set the statistics of the batch norms to those of the images.
 
-    With their initial statistics, a deep untrained network ends in numbers so small that processors are slow on them.
+    With the initial statistics, a deep untrained network computes numbers so small that processors become slow.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -1,1 +1,1 @@
-"""How much faster does the light network train?"""
+"""Measure how much faster the light network trains."""

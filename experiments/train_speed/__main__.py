@@ -1,4 +1,4 @@
-"""``python -m experiments.train_speed``: how fast the network and the UNet train, by setting."""
+"""``python -m experiments.train_speed``: measure how fast the light network and the UNet train, by setting."""
 
 from pathlib import Path
 
@@ -10,21 +10,22 @@ from experiments.train_speed.measure import NETWORKS, SETTINGS, SHIPPED, Trained
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, processor
 
-PAPER_STEPS, PAPER_BATCH = 100_000, 16
+PAPER_STEPS = 100_000
+PAPER_BATCH = 16
 
 
 @command("train_speed/settings")
 def main(cfg: DictConfig) -> None:
-    """Measure, print the table and write it into ``output``."""
+    """Measure, print the table and write the table into ``output``."""
     measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.settings, list(cfg.overrides))
     publish(train_speed_text(measured), Path(cfg.output) / "train.md")
 
 
 def train_speed_text(measured: TrainSpeed) -> str:
-    """Return the table in Markdown."""
+    """Return the measurements as Markdown."""
     gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if gpu else f"{processor()}, no GPU"
-    header = ["setting", "`dsc_unet`, slices/s", "`unet`, slices/s", "ratio", "`dsc_unet` to shipped"]
+    header = ["setting", "`dsc_unet`, slices/s", "`unet`, slices/s", "ratio", "`dsc_unet`, to shipped"]
     header += ["`dsc_unet`, of limit", "`unet`, of limit"]
     if gpu:
         header += ["`dsc_unet`, peak", "`unet`, peak"]
@@ -42,10 +43,10 @@ def train_speed_text(measured: TrainSpeed) -> str:
             "",
             f"The paper's schedule, {PAPER_STEPS:,} steps of {PAPER_BATCH} slices, at the rates as shipped: {days}.",
             "",
-            f"{device}, torch {torch.__version__}; images of {size} x {size}, {batch} in a step; synthetic CT.",
-            f"All in turns, {rounds} times; the fastest of each. A step includes loading, augmentation, loss,",
-            "gradient, optimizer, metric. Limit: three times the forward pass's multiply-accumulates at the rate of a",
-            f"large product of matrices here ({rates}).",
+            f"{device}, torch {torch.__version__}; synthetic CT; images of {size} x {size}, {batch} per step.",
+            f"All were measured in turns, {rounds} times; the fastest time counts. A step includes loading,",
+            "augmentation, loss, gradient, optimizer and metric. Limit: three times the multiply-accumulates of a",
+            f"forward pass, at the rate of a large matrix product on this machine ({rates}).",
             f"Written by `python -m experiments.train_speed size={size} batch={batch} rounds={rounds}`.",
             "",
         ]
@@ -69,7 +70,7 @@ def _row(measured: TrainSpeed, key: str, gpu: bool) -> list[str]:
 
 
 def _share(one: Trained, measured: TrainSpeed) -> float:
-    """Return the share of the rate that the network would reach if its training were one product of matrices."""
+    """Return the measured rate as a share of the limit: the rate if training were a single matrix product."""
     limit = measured.limits["bfloat16" if "bf16" in str(one.cfg.trainer.precision) else "float32"]
     macs = count_macs(one.module.network, int(one.cfg.data.context), measured.size)
     return 3 * 2 * macs * one.rate / limit

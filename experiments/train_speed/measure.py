@@ -1,4 +1,4 @@
-"""Time training steps of both networks, as shipped and with each setting changed alone; all in one run, in turns."""
+"""Time training steps of both networks, as shipped and with one setting changed, in turns in one run."""
 
 import statistics
 import tempfile
@@ -37,7 +37,7 @@ def _compile(module: LesionModule) -> None:
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to train: ``overrides`` of the configuration as shipped, or a ``change`` of the module made from it."""
+    """A way to train: ``overrides`` of the shipped configuration, or a ``change`` of the module."""
 
     title: str
     overrides: tuple[str, ...] = ()
@@ -48,8 +48,8 @@ SHIPPED = "shipped"
 SETTINGS = {
     SHIPPED: Setting("as shipped"),
     "bf16": Setting("`trainer.precision=bf16-mixed`", ("trainer.precision=bf16-mixed",)),
-    "contiguous": Setting("memory in the order B, C, H, W", change=_contiguous),
-    "memory": Setting("freed memory given back to the system", change=_give_memory_back),
+    "contiguous": Setting("contiguous memory order (B, C, H, W)", change=_contiguous),
+    "memory": Setting("freed memory returned to the system", change=_give_memory_back),
     "compile": Setting("`torch.compile`", change=_compile),
     "fused": Setting("`+optimizer.fused=true`", ("+optimizer.fused=true",)),
     "one_by_one": Setting("`augment=paper_one_by_one`", ("augment=paper_one_by_one",)),
@@ -59,22 +59,31 @@ SETTINGS = {
 
 @dataclass
 class Trained:
-    """One network with one setting."""
+    """A network with a setting, and its measurements."""
 
     cfg: DictConfig
     module: LesionModule
-    seconds: list[float] = field(default_factory=list)  # of a step, one a visit
-    peak: int = 0  # bytes on the GPU
+    seconds: list[float] = field(default_factory=list)  # seconds of a step, for each visit
+    peak: int = 0  # peak memory on the GPU, bytes
 
     @property
     def rate(self) -> float:
-        """Slices a second, of the fastest visit."""
+        """Slices per second in the fastest visit."""
         return self.cfg.data.batch_size / min(self.seconds)
 
 
 @dataclass
 class TrainSpeed:
-    """All of one run. ``trained``: by setting and network; ``limits``: operations a second of a matrix product."""
+    """All measurements of a run.
+
+    Attributes:
+        size: side of the images, pixels.
+        batch: images in a step.
+        rounds: number of visits.
+        settings: keys of the measured settings.
+        trained: measurements by setting and network.
+        limits: operations per second of a matrix product, by precision.
+    """
 
     size: int
     batch: int
@@ -85,18 +94,18 @@ class TrainSpeed:
 
 
 class StepClock(pl.Callback):
-    """Takes the time at the end of each training step, on the device too."""
+    """Record the time at the end of each training step, after the device has finished."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Take the time."""
+        """Record the time."""
         wait()
         self.times.append(time.perf_counter())
 
     def seconds(self) -> float:
-        """Return the median time from one step's end to the next: loading and augmentation included."""
+        """Return the median seconds between the ends of two steps, which includes loading and augmentation."""
         return statistics.median(after - before for before, after in zip(self.times, self.times[1:], strict=False))
 
 
@@ -108,19 +117,19 @@ def train_speed(
     settings: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> TrainSpeed:
-    """Train both networks with each setting for some steps.
+    """Time training steps of both networks with each setting.
 
     Args:
         size: side of the images, pixels.
         batch: images in a step; None: 4 on a CPU, 16 on a GPU.
-        rounds: visits to each network with each setting, in turns.
-        steps: of the UNet, timed in each visit; None: 1 on a CPU, 20 on a GPU. The light network takes four times
-            as many, in about the same time, so that other work on the machine meets both alike.
-        settings: some of ``SETTINGS``, measured beside the first; None: all.
+        rounds: number of visits to each network with each setting, in turns.
+        steps: timed steps of the UNet in each visit; None: 1 on a CPU, 20 on a GPU. The light network takes four
+            times as many steps in about the same time, so that other work on the machine affects both alike.
+        settings: some of ``SETTINGS``, in addition to the shipped one; None: all.
         overrides: further overrides of the training configuration.
 
     Raises:
-        InputError: for another setting.
+        InputError: for an unknown setting.
     """
     gpu = torch.cuda.is_available()
     steps = steps or (20 if gpu else 1)

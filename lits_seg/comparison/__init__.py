@@ -1,1 +1,1 @@
-"""Finished runs compared: pooled over folds and seeds, tabulated, plotted and written as one page."""
+"""Compare finished runs: pool folds and seeds, and write tables, figures and an HTML page."""

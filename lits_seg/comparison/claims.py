@@ -1,4 +1,4 @@
-"""The paper's claims and the verdict of the runs on each."""
+"""Judge the paper's claims by finished runs."""
 
 import statistics
 from dataclasses import dataclass
@@ -7,14 +7,18 @@ from lits_seg.common.tables import plural, signed
 from lits_seg.comparison.pool import DICE, Group, Variant, compare, find_variant
 from lits_seg.metrics.statistics import Difference
 
-LIGHT, HEAVY = "dsc_unet, subpixel", "unet, deconv"
-FEWER, FASTER = 13.8, 2.0
-CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
+LIGHT = "dsc_unet, subpixel"
+HEAVY = "unet, deconv"
+FEWER = 13.8
+FASTER = 2.0
+CONFIRMED = "confirmed"
+NOT_CONFIRMED = "not confirmed"
+UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, the measured value, the verdict, and the rule that leads to it."""
+    """A claim of the paper with the measured value, the verdict, and the rule behind the verdict."""
 
     claim: str
     measured: str
@@ -23,14 +27,14 @@ class Claim:
 
 
 def claims(group: Group, margin: float) -> list[tuple[str, list[Claim]]]:
-    """Judge the paper's three claims for each of its networks here, against the UNet.
+    """Compare each variant of the paper's network with the UNet, and judge the paper's three claims.
 
     Args:
-        group: the variants.
-        margin: loss of Dice per case that still counts as no worse.
+        group: the compared variants.
+        margin: largest loss in Dice per case that still counts as no worse.
 
     Returns:
-        A title and three claims for each of the paper's networks; nothing if either network is missing.
+        A title and three claims for each variant of the paper's network; empty if either network is missing.
     """
     heavy = find_variant(group.variants, HEAVY)
     if not heavy:
@@ -48,26 +52,36 @@ def _three(group: Group, light: Variant, heavy: Variant, margin: float) -> list[
 
 
 def fewer(light: Variant, heavy: Variant) -> Claim:
-    """Judge the claim of 13.8 times fewer parameters."""
+    """Judge the claim of 13.8 times fewer parameters.
+
+    Args:
+        light: the paper's network.
+        heavy: the UNet.
+    """
     ratio = (heavy.median("parameters") or 0) / (light.median("parameters") or 1)
     return Claim(
         f"{FEWER:g} × fewer parameters",
         f"{ratio:.2f} ×",
         CONFIRMED if ratio >= FEWER else NOT_CONFIRMED,
-        f"counted: at least {FEWER:g} ×",
+        f"confirmed if the counted ratio is at least {FEWER:g} ×",
     )
 
 
 def faster(light: Variant, heavy: Variant) -> Claim:
-    """Judge the claim of half the training time, by runs of the same fold, seed, device and steps."""
+    """Judge the claim of half the training time, by pairs of runs with the same fold, seed, device and steps.
+
+    Args:
+        light: the paper's network.
+        heavy: the UNet.
+    """
     ours, theirs = _seconds(light), _seconds(heavy)
     ratios = [theirs[key] / ours[key] for key in sorted(ours.keys() & theirs.keys())]
     rule = (
-        f"at least {FASTER:g} × in every pair of runs of one fold, seed, device and number of steps; not confirmed "
-        "where in none, else undecided"
+        f"confirmed if at least {FASTER:g} × in every pair of runs with the same fold, seed, device and steps; "
+        "not confirmed if in no pair; otherwise undecided"
     )
     if not ratios:
-        return Claim(f"{FASTER:g} × faster to train", "no such pair of runs", UNDECIDED, rule)
+        return Claim(f"{FASTER:g} × faster to train", "no matching pair of runs", UNDECIDED, rule)
     low, high = min(ratios), max(ratios)
     spread = f" [{low:.2f} to {high:.2f}, {len(ratios)} pairs]" if len(ratios) > 1 else " (one pair of runs)"
     return Claim(
@@ -79,13 +93,13 @@ def no_worse(pair: dict[str, Difference] | None, margin: float) -> Claim:
     """Judge the claim that the Dice per case is no worse.
 
     Args:
-        pair: both networks on the same patients; None if they have no patient in common.
-        margin: loss of Dice per case that still counts as no worse.
+        pair: scores of both networks on the same patients; None if they have no patient in common.
+        margin: largest loss in Dice per case that still counts as no worse.
     """
     rule = (
-        f"non-inferiority: the 95 % interval of the difference does not reach below -{margin:g}, a margin chosen here, "
-        "not by the paper; not confirmed where all of it is below, else undecided; undecided, too, where the UNet's "
-        "own Dice is no larger than the margin, since nothing could be worse by more"
+        f"confirmed if the whole 95 % interval of the difference is at or above -{margin:g} (non-inferiority; the "
+        "margin is this report's, not the paper's); not confirmed if the whole interval is below; otherwise undecided. "
+        "Also undecided if the UNet's own Dice is at most the margin, because no network could lose more"
     )
     if pair is None:
         return Claim("Dice no worse", "no patient in common", UNDECIDED, rule)
@@ -100,7 +114,13 @@ def no_worse(pair: dict[str, Difference] | None, margin: float) -> Claim:
 
 
 def verdict(low: float, high: float, bound: float) -> str:
-    """Return the verdict: confirmed if the interval is at or above a bound, not confirmed if all of it is below."""
+    """Return the verdict: confirmed if the interval is at or above a bound, not confirmed if all of it is below.
+
+    Args:
+        low: lower end of the interval.
+        high: upper end of the interval.
+        bound: the claimed value.
+    """
     return CONFIRMED if low >= bound else NOT_CONFIRMED if high < bound else UNDECIDED
 
 

@@ -1,4 +1,4 @@
-"""Run folders below a folder or in an archive: finished runs are read, the others named."""
+"""Find run folders in a folder or an archive, read the finished runs and name the others."""
 
 import json
 import lzma
@@ -28,11 +28,11 @@ class Run:
     """A finished run.
 
     Args:
-        name: its path below the folder of runs.
-        folder: its folder.
-        result: content of ``result.json``, with the decoder's name by the configuration.
+        name: path of the run below the folder of runs.
+        folder: the run's folder.
+        result: content of ``result.json``; the decoder's name is taken from the configuration.
         config: the resolved configuration.
-        versions: versions of the code and its packages by name.
+        versions: versions of the code and of installed packages, by name.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass
 class Found:
-    """The runs of a folder: finished ones, and the names of all others, with the reason if it is known."""
+    """The runs in a folder: the finished runs, and the names of all others with the reason, if known."""
 
     finished: list[Run] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
@@ -54,10 +54,10 @@ class Found:
 
 @contextmanager
 def opened(runs: str | Path) -> Iterator[Path]:
-    """Give the folder of runs. An archive is unpacked into a temporary folder, which is deleted afterwards.
+    """Yield the folder of runs; an archive is unpacked into a temporary folder, which is deleted afterwards.
 
     Raises:
-        InputError: if a file is no archive that can be unpacked safely.
+        InputError: if ``runs`` is a file, but not an archive that can be unpacked safely.
     """
     if not Path(runs).is_file():
         yield Path(runs)
@@ -67,7 +67,7 @@ def opened(runs: str | Path) -> Iterator[Path]:
         unpack(Path(runs), root)
         inside = list(root.iterdir())
         if len(inside) == 1 and inside[0].is_dir() and not _is_run(os.listdir(inside[0])):
-            (root,) = inside  # the folder that was packed: its name is not part of a run's name
+            (root,) = inside  # the folder that was packed, whose name is not part of a run's name
         yield root
 
 
@@ -75,11 +75,11 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar archive of run folders.
 
     Args:
-        archive: plain, or compressed by gzip, bzip2 or xz.
-        folder: an empty folder.
+        archive: a tar file, plain or compressed by gzip, bzip2 or xz.
+        folder: an empty folder to unpack into.
 
     Raises:
-        InputError: if the file is no archive, is larger than 2 GiB when unpacked, or would write outside the folder.
+        InputError: if the file is not an archive, exceeds 2 GiB when unpacked, or would write outside the folder.
     """
     expected = "an archive of run folders (.tar, .tar.gz, .tar.xz)"
     try:
@@ -88,18 +88,20 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in tar:
                 size += member.size
                 if size > LARGEST_ARCHIVE:
-                    raise InputError(archive, f"{expected} of at most {LARGEST_ARCHIVE >> 30} GiB unpacked", "more")
-            tar.extractall(folder, filter="data")  # refuses paths outside the folder, links there, and devices
+                    raise InputError(
+                        archive, f"{expected} of at most {LARGEST_ARCHIVE >> 30} GiB unpacked", "a larger archive"
+                    )
+            tar.extractall(folder, filter="data")  # rejects devices, and paths and links out of the folder
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise InputError(archive, expected, error) from error
 
 
 def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
-    """Read all runs below a folder, in the order of their names.
+    """Read all runs below a folder, sorted by name.
 
     Args:
         root: folder of runs.
-        shown: what an error calls the folder, such as the archive that was unpacked; by default its path.
+        shown: name of the folder in an error, such as the unpacked archive; None: ``root``.
 
     Raises:
         InputError: if no run is finished.
@@ -125,8 +127,8 @@ def read_run(folder: Path, name: str) -> Run:
     """Read a finished run.
 
     Args:
-        folder: its folder.
-        name: its path below the folder of runs.
+        folder: the run's folder.
+        name: path of the run below the folder of runs.
 
     Raises:
         InputError: if a file is missing or damaged.
@@ -134,19 +136,19 @@ def read_run(folder: Path, name: str) -> Run:
     result = read_result(folder / RESULT)
     for path in (folder / CONFIG, folder / VERSIONS):
         if not path.exists():
-            raise InputError(path, "a run's file", "none")
+            raise InputError(path, "a file that every finished run has", "none")
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
         versions = json.loads((folder / VERSIONS).read_text())
-        # Earlier versions took the name from the choice in conf/decoder, even if decoder.levels was overridden.
+        # Earlier versions stored the choice in conf/decoder as the name, even if decoder.levels was overridden.
         decoder, levels = decoder_name(config["model"]), decoder_levels(config["model"])
-    except Exception as error:  # YAML, OmegaConf and JSON share no class of errors
-        raise InputError(folder, f"{CONFIG} and {VERSIONS} that can be read", error) from error
+    except Exception as error:  # the exceptions of YAML, OmegaConf and JSON share no base class
+        raise InputError(folder, f"a readable {CONFIG} and {VERSIONS}", error) from error
     return Run(name, folder, replace(result, decoder=decoder, levels=levels), config, versions)
 
 
 def _run_folders(root: Path) -> list[Path]:
-    """Return folders with a config, a result or a failure; folders within a run (``.hydra``, W&B) are no runs."""
+    """Return the folders with a config, a result or a failure, without looking for runs inside a run."""
     found = []
     for place, folders, files in os.walk(root):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]

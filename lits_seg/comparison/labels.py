@@ -1,6 +1,6 @@
-"""Labels next to the points of a figure, so that none covers another.
+"""Place labels next to the points of a figure without overlaps.
 
-The library adjustText was tried: with error bars, it moves long names far from their points.
+The library adjustText is no alternative: with error bars, adjustText moves long names far from their points.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.transforms import Bbox
 
-# Offsets of a label from its marker, in points, best first; the alignment follows the direction.
+# Candidate offsets of a label from its marker, in points, best first.
 PLACES = [
     (x * r, y * r)
     for r in (7, 14, 22, 32, 44, 58)
@@ -18,14 +18,14 @@ MARKER = 5  # half a marker's side, in points
 
 
 def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]], texts: Sequence[str]) -> None:
-    """Write a text next to each point of a figure that was laid out.
+    """Write a label next to each point of a figure whose layout is final.
 
-    A label avoids markers, error bars and earlier labels as long as there is a free place.
+    A label avoids markers, error bars and earlier labels if a free place exists.
 
     Args:
-        axes: of the figure.
-        points: ``(x, y, low, high)`` each; the last two are the ends of an error bar.
-        texts: the labels.
+        axes: the axes that the points are drawn in.
+        points: ``(x, y, low, high)`` of each point; ``low`` and ``high`` are the ends of the error bar.
+        texts: a label for each point.
     """
     scale = axes.figure.dpi / 72
     taken = [box for point in points for box in _taken(axes, point, scale)]
@@ -54,6 +54,7 @@ def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]],
 
 
 def _taken(axes: Any, point: tuple[float, float, float, float], scale: float) -> list[Bbox]:
+    """Return the boxes that a point's marker and error bar cover, in pixels."""
     x, y, low, high = point
     middle, bottom, top = axes.transData.transform([(x, y), (x, low), (x, high)])
     side = MARKER * scale

@@ -1,4 +1,4 @@
-"""Warnings before variants are compared: missing runs, unequal machines, unequal code."""
+"""Warn about what weakens a comparison: missing runs, different machines, different code."""
 
 from lits_seg.common.tables import plural
 from lits_seg.comparison.folders import Found
@@ -13,7 +13,7 @@ VERSIONS = {"git_commit": "commits", "lits-seg": "versions of lits_seg", "torch"
 
 
 def group_notes(group: Group) -> list[str]:
-    """Return how the baseline was chosen, what some variants lack, and which times do not compare."""
+    """Return notes on the choice of baseline, on missing folds and seeds, and on times that are not comparable."""
     notes = _baseline_notes(group)
     for variant in group.variants:
         notes += _patient_notes(group, variant)
@@ -21,28 +21,28 @@ def group_notes(group: Group) -> list[str]:
     for name, text in MACHINES.items():
         values = sorted({value for variant in group.variants for value in variant.every(name)})
         if len(values) > 1:
-            notes.append(f"{text} ({', '.join(map(str, values))}): times do not compare.")
+            notes.append(f"{text} ({', '.join(map(str, values))}): times are not comparable.")
     return notes
 
 
 def run_notes(found: Found) -> list[str]:
-    """Return which runs are left out, which code or libraries differ, and whether code was changed after its commit."""
+    """Return notes on runs that are left out, on different versions, and on uncommitted changes."""
     runs, left_out = found.finished, len(found.unfinished) + len(found.failed) + len(found.unreadable)
     notes = []
     if left_out:
-        notes.append(f"{left_out} of {left_out + len(runs)} runs are not in the tables; the end names them.")
+        notes.append(f"{left_out} of {left_out + len(runs)} runs are not in the tables; they are listed at the end.")
     for key, text in VERSIONS.items():
         values = sorted({str(run.versions.get(key))[:12] for run in runs})
         if len(values) > 1:
             notes.append(f"The runs were made with different {text}: {', '.join(values)}.")
     dirty = sum(bool(run.versions.get("git_dirty")) for run in runs)
     if dirty:
-        notes.append(f"{dirty} of {len(runs)} runs were made with changes that their commit does not hold.")
+        notes.append(f"{dirty} of {len(runs)} runs were made with uncommitted changes.")
     return notes
 
 
 def folds_text(variant: Variant) -> str:
-    """Return the number of a variant's folds, ``all 4``, or which it has, ``0, 2 of 4``."""
+    """Return which folds a variant has: ``all 4``, or ``0, 2 of 4``."""
     have, count = variant.every("fold"), variant.runs[0].result.folds
     if len(have) == count:
         return f"all {count}"
@@ -52,15 +52,15 @@ def folds_text(variant: Variant) -> str:
 def _baseline_notes(group: Group) -> list[str]:
     chosen = find_variant(group.variants, group.wanted)
     if len(group.variants) == 1:
-        return ["One variant only: nothing to compare it with."]
+        return ["There is only one variant: nothing to compare it with."]
     if not chosen:
         return [
-            f"No run of the baseline {group.wanted}: the variant with most parameters, {group.baseline.name}, "
-            "stands for it."
+            f"The baseline {group.wanted} has no runs: the variant with the most parameters, {group.baseline.name}, "
+            "is used instead."
         ]
     if len(chosen) > 1:
         others = "; ".join(variant.name for variant in chosen[1:])
-        return [f"The baseline is {group.baseline.name}. Also {group.wanted}, with other settings: {others}."]
+        return [f"The baseline is {group.baseline.name}. Variants of {group.wanted} with other settings: {others}."]
     return []
 
 
@@ -69,11 +69,11 @@ def _patient_notes(group: Group, variant: Variant) -> list[str]:
         return []
     note = (
         f"{variant.name} has folds {folds_text(variant)}: its means are over {len(variant.cases)} of "
-        f"{len(group.patients)} patients and do not compare with means over others"
+        f"{len(group.patients)} patients and are not comparable with means over other patients"
     )
     both = len(variant.cases.keys() & group.baseline.cases.keys())
     if both and variant is not group.baseline:
-        note += f"; with {group.baseline.name} it is compared on the {plural(both, 'patient')} of both"
+        note += f"; differences from {group.baseline.name} use the {plural(both, 'patient')} that both have"
     return [f"{note}."]
 
 

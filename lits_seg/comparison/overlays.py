@@ -1,4 +1,4 @@
-"""Pictures of test patients for the page, from the run folders' overlays."""
+"""Choose pictures of test patients from the run folders for the report page."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from lits_seg.common.tables import number
 from lits_seg.comparison.pool import Variant
 from lits_seg.runs.folder import PICTURES
 
-WIDTH = 900  # pixels, of three panels side by side
+WIDTH = 900  # of the three panels together, pixels
 JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A patient's picture (JPEG, base64); None if the run has none."""
+    """A patient's picture as JPEG in base64 (None if the run has no picture), with a caption."""
 
     caption: str
     jpeg: str | None
 
 
 def overlays(variant: Variant) -> list[Overlay]:
-    """Return the best, the median and the worst patient of a variant by Dice; fewer if it has fewer patients."""
+    """Return pictures of a variant's best, median and worst patient by Dice; fewer than three patients: all of them."""
     ranked = sorted(variant.cases, key=lambda patient: (-variant.cases[patient].lesion.dice, patient))
     places = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
     chosen: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else, to be read, printed or sent."""
+"""Write the report as a self-contained HTML page."""
 
 import re
 from collections.abc import Sequence
@@ -12,23 +12,22 @@ from lits_seg.common.html import render
 from lits_seg.common.tables import DASH
 from lits_seg.comparison import rows
 from lits_seg.comparison.claims import claims
+from lits_seg.comparison.figures import NAMED, learning, pareto, whole_variants
 from lits_seg.comparison.folders import Found
-from lits_seg.comparison.learning import learning
 from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.overlays import overlays
-from lits_seg.comparison.pareto import NAMED, pareto, whole_variants
 from lits_seg.comparison.pool import DICE, SCORES, Group, Variant
 from lits_seg.comparison.text import DEFINITIONS, PAIRS, TRAINING, about
 
 BRACKETS = re.compile(r"^(.*?) ([\[(].*)$")
-FRONT = "Filled: no other variant with all patients costs no more and scores as well (the front, dotted)."
-NUMBERS = " Numbers: those of the table."
-OPEN = 2  # number of variants whose patients are shown at once
+FRONT = "Filled markers and dotted line: the Pareto front among variants that were tested on all patients."
+NUMBERS = " Numbers refer to the table."
+OPEN = 2  # number of variants whose patients are shown without a click
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table; ``small`` is an interval or a remark in brackets, shown below the text."""
+    """A table cell; ``small`` is an interval or a remark in brackets, shown below the text."""
 
     text: str
     small: str
@@ -37,19 +36,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table for the template."""
+    """A table as the template expects it."""
 
     header: list[Cell]
     rows: list[list[Cell]]
 
 
 def page(groups: Sequence[Group], found: Found, margin: float) -> str:
-    """Return the page.
+    """Return the report as an HTML page.
 
     Args:
         groups: the compared variants.
-        found: all runs.
-        margin: of the claim that the Dice is no worse.
+        found: all runs, also those that are not in the tables.
+        margin: largest loss in Dice per case that still counts as no worse.
     """
     synthetic = all(group.tested_on.synthetic for group in groups)
     return render(
@@ -67,7 +66,7 @@ def page(groups: Sequence[Group], found: Found, margin: float) -> str:
 
 
 def html_table(content: rows.Table) -> HtmlTable:
-    """Return a table of text for the template; columns of numbers are aligned to the right."""
+    """Convert a table of text for the template, which aligns numeric columns to the right."""
     header, lines = content
     numeric = [all(_is_number(line[column]) for line in lines) for column in range(len(header))]
     return HtmlTable(_cells(header, numeric), [_cells(line, numeric) for line in lines])
@@ -102,7 +101,7 @@ def _group(group: Group, margin: float) -> dict[str, Any]:
 
 
 def _shown_first(group: Group) -> list[Variant]:
-    """Return the best variant and the baseline, then the others."""
+    """Return all variants, the best one and the baseline first."""
     whole = whole_variants(group.variants)
     candidates = [variant for variant in group.variants if variant.name in whole] or group.variants
     best = max(candidates, key=lambda variant: variant.scores[DICE].value)

@@ -1,4 +1,4 @@
-"""Pooled runs: folds and seeds of a variant over patients, and variants compared on the same patients."""
+"""Pool the folds and seeds of each variant over patients, and compare variants on the same patients."""
 
 import json
 import statistics
@@ -15,7 +15,7 @@ from lits_seg.comparison.variants import names
 from lits_seg.metrics.scores import CaseScores, VoxelCounts
 from lits_seg.metrics.statistics import Difference, Estimate, compare_cases, summarise_cases
 
-# The reported ones of all figures that summarise_cases and compare_cases return.
+# The scores in the report: a selection of those that summarise_cases and compare_cases return.
 SCORES = {
     "lesion/dice_per_case": "Dice per case",
     "lesion/dice_global": "Dice global",
@@ -29,12 +29,12 @@ DICE = "lesion/dice_per_case"
 
 @dataclass(frozen=True)
 class Variant:
-    """A network with its settings: its runs over folds and seeds, and its patients.
+    """A network with its settings, its runs over folds and seeds, and the scores of its patients.
 
     Args:
-        name: model, decoder, and settings by which it differs from others.
-        runs: by fold, seed and name.
-        cases: by patient; scores and counts are means over seeds.
+        name: model, decoder, and the settings that differ between variants.
+        runs: the runs, sorted by fold, seed and name.
+        cases: scores of each patient by name; scores and counts are means over seeds.
         scores: ``SCORES`` with intervals over patients.
     """
 
@@ -60,15 +60,15 @@ class Variant:
 
     @property
     def upsampling(self) -> str:
-        """The name without the model: the decoder, and settings."""
+        """The variant's name without the model: decoder and settings."""
         return self.name.removeprefix(f"{self.model}, ")
 
     def every(self, name: str) -> list[Any]:
-        """Return the different values of a result's field, such as ``latency.gpu``, sorted and without None."""
+        """Return the distinct values of a result's field, such as ``latency.gpu``, sorted and without None."""
         return sorted(set(self._known(name)))
 
     def median(self, name: str) -> float | None:
-        """Return the median over runs of a result's field, an int if it is whole; None if no run has the field."""
+        """Return the median of a result's field over runs: an int if whole, None if no run has the field."""
         known = self._known(name)
         middle = statistics.median(known) if known else None
         return int(middle) if middle is not None and middle == int(middle) else middle
@@ -80,17 +80,17 @@ class Variant:
 
 @dataclass(frozen=True)
 class TestedOn:
-    """The test data that runs of a group have in common.
+    """The test data that the runs of a group share.
 
     Args:
         data: the choice in ``conf/data``, or the folder of the test volumes.
-        synthetic: whether the CT is synthetic.
-        size: side of the network's images in pixels.
+        synthetic: whether the CT is synthetic; None if unknown.
+        size: side of the network's images, pixels.
         folds: number of folds.
         selected_on_test: whether the test patients also chose the checkpoints.
         split_seed: seed of the split into folds.
         elsewhere: whether the test volumes are outside the folds, so that every fold's network is tested on all.
-        generate: settings of the synthetic CT; empty if it was not made for the run.
+        generate: settings of the synthetic CT; empty if no CT was generated for the run.
     """
 
     data: str
@@ -108,11 +108,11 @@ class Group:
     """Variants that were tested on the same data in the same way.
 
     Args:
-        tested_on: their test data.
-        variants: by number of parameters.
+        tested_on: the shared test data.
+        variants: the variants, sorted by number of parameters.
         wanted: name of the baseline that the user asked for.
         baseline: the variant that the others are compared with.
-        pairs: by name of each other variant, ``SCORES`` of both (a: the variant) on the patients that both have.
+        pairs: comparison of each other variant (a) with the baseline (b), by variant name.
     """
 
     tested_on: TestedOn
@@ -123,7 +123,7 @@ class Group:
 
     @property
     def patients(self) -> set[str]:
-        """All patients that any variant was tested on."""
+        """The names of all patients that any variant was tested on."""
         return {patient for variant in self.variants for patient in variant.cases}
 
     @property
@@ -142,11 +142,11 @@ def pool(runs: Sequence[Run], baseline: str) -> list[Group]:
     """Group runs by test data and variant.
 
     Args:
-        runs: in any order.
+        runs: finished runs in any order.
         baseline: name of the variant that others are compared with.
 
     Raises:
-        InputError: if a patient was tested twice by one variant and seed, or differs between runs.
+        InputError: if a variant tested a patient twice with the same seed, or if a patient differs between runs.
     """
     tested: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.result.fold, run.result.seed, run.name)):
@@ -155,7 +155,15 @@ def pool(runs: Sequence[Run], baseline: str) -> list[Group]:
 
 
 def compare(variant: Variant, other: Variant) -> dict[str, Difference] | None:
-    """Compare two variants (a: the first) by ``SCORES`` on the patients that both have; None without such patients."""
+    """Compare two variants by ``SCORES`` on the patients that both have.
+
+    Args:
+        variant: the first variant, ``a`` in the result.
+        other: the second variant, ``b`` in the result.
+
+    Returns:
+        The comparison by name of the score; None if the variants have no patient in common.
+    """
     patients = sorted(variant.cases.keys() & other.cases.keys())
     if not patients:
         return None
@@ -165,7 +173,12 @@ def compare(variant: Variant, other: Variant) -> dict[str, Difference] | None:
 
 
 def find_variant(variants: Sequence[Variant], name: str) -> list[Variant]:
-    """Return the variant of that name, else all variants of that model and decoder."""
+    """Return the variant of that name, or all variants of that model and decoder if no variant has the name.
+
+    Args:
+        variants: the variants to search.
+        name: name of a variant, or model and decoder, such as ``unet, deconv``.
+    """
     return [variant for variant in variants if variant.name == name] or [
         variant for variant in variants if variant.network == name
     ]
@@ -204,7 +217,7 @@ def _group(runs: list[Run], wanted: str) -> Group:
 
 
 def _stand_in(variants: Sequence[Variant]) -> Variant:
-    """Return what replaces a baseline without runs: the variant with most parameters, then most patients."""
+    """Return the variant that replaces a missing baseline: the most parameters, then the most patients."""
     return max(variants, key=lambda variant: (variant.median("parameters") or 0, len(variant.cases)))
 
 
@@ -212,7 +225,7 @@ def _variant(name: str, runs: list[Run], elsewhere: bool) -> Variant:
     rows: dict[str, list[CaseScores]] = {}
     tested_by: dict[tuple, Run] = {}
     for run in runs:
-        # On test volumes outside the folds, every fold's network is tested on all of them: folds repeat as seeds do.
+        # Every fold's network is tested on all test volumes outside the folds: there, folds repeat as seeds do.
         repeat = (run.result.seed, run.result.fold if elsewhere else None)
         for case in run.result.cases:
             other = tested_by.get((repeat, case.case))
@@ -230,7 +243,7 @@ def _variant(name: str, runs: list[Run], elsewhere: bool) -> Variant:
 
 
 def _mean(rows: list[Any]) -> Any:
-    """Average one patient over seeds. Counts are averaged, too: pooled figures are ratios of their sums."""
+    """Average one patient over seeds. Counts are averaged, too, because pooled scores are ratios of their sums."""
     first = rows[0]
     if len(rows) == 1 or isinstance(first, str):
         return first
@@ -242,7 +255,7 @@ def _mean(rows: list[Any]) -> Any:
         parts = {field.name: [getattr(row, field.name) for row in rows] for field in fields(first)}
         lesions = parts.pop("lesions", None)
         means = {name: _mean(values) for name, values in parts.items()}
-        if lesions is not None:  # lesions of different seeds do not correspond: all of them count
+        if lesions is not None:  # lesions of different seeds do not correspond, so all are kept
             means["lesions"] = tuple(lesion for of_one_seed in lesions for lesion in of_one_seed)
         return replace(first, **means)  # type: ignore[type-var]  # an instance, since it came from a row
     return float(np.mean(rows))

@@ -1,4 +1,4 @@
-"""A report's tables: rows of text for people, rows of values for CSV."""
+"""Make the report's tables: rows of text for Markdown and HTML, rows of values for CSV."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from lits_seg.metrics.statistics import Estimate
 
 Table = tuple[Sequence[str], list[tuple[str, ...]]]
 UNITS = (("h", 3600), ("min", 60), ("s", 1))
-# In the table next to the Dice per case; pairs.csv has all scores.
+# Scores in the table of differences, after the Dice per case; pairs.csv has all scores.
 ALSO_COMPARED = ("lesion/jaccard", "detection/iou>0.5/precision", "detection/iou>0.5/recall")
 PAIR_COLUMNS = (
     "group",
@@ -39,8 +39,8 @@ def score_table(group: Group, intervals: Sequence[str]) -> Table:
     """Return a row for each variant with parameters and scores.
 
     Args:
-        group: the variants.
-        intervals: names of the scores that are shown with their intervals.
+        group: the compared variants.
+        intervals: names of the scores that are shown with intervals.
     """
     titles = [f"{title} [95 %]" if name in intervals else title for name, title in SCORES.items()]
     header = ("no.", "network", "parameters", *titles, "patients", "folds", "seeds")
@@ -56,7 +56,7 @@ def score_table(group: Group, intervals: Sequence[str]) -> Table:
 
 
 def cost_table(group: Group) -> Table:
-    """Return a row for each variant with parameters, work, latency of a slice, and training."""
+    """Return a row for each variant with parameters, multiply-accumulates, latency of a slice, and training time."""
     longest = max(variant.median("train_seconds") or 0 for variant in group.variants)
     unit, seconds = next((unit, seconds) for unit, seconds in UNITS if longest >= 2 * seconds or seconds == 1)
     header = ("no.", "network", "parameters", "GMAC", "CPU ms", "GPU ms", f"training, {unit}", "steps", "trained on")
@@ -64,7 +64,7 @@ def cost_table(group: Group) -> Table:
 
 
 def pair_table(group: Group) -> Table:
-    """Return a row for each variant but the baseline: differences on the patients that both have."""
+    """Return a row for each variant except the baseline: differences on the patients that both have."""
     others = (f"{SCORES[name]} [95 %]" for name in ALSO_COMPARED)
     header = ("network", "Dice per case [95 %]", "p", "better", "worse", "equal", *others, "patients")
     rows = []
@@ -87,7 +87,7 @@ def claim_table(found: Sequence[Claim]) -> Table:
 
 
 def version_table(runs: Sequence[Run]) -> Table:
-    """Return a row for each code and set of libraries that runs were made with."""
+    """Return a row for each combination of versions that runs were made with."""
     header = ("lits_seg", "commit", "torch", "Python", "runs")
     rows: dict[tuple[str, ...], int] = {}
     for run in runs:
@@ -170,7 +170,12 @@ def case_rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 
 def common(group: Group, variant: Variant) -> int:
-    """Return the number of patients that a variant shares with the baseline."""
+    """Return the number of patients that a variant shares with the baseline.
+
+    Args:
+        group: the group of the variant, which defines the baseline.
+        variant: the variant.
+    """
     return len(variant.cases.keys() & group.baseline.cases.keys())
 
 

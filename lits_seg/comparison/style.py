@@ -1,4 +1,4 @@
-"""The look of a report's figures: SVG with the font and text colour of the page."""
+"""Style the report's figures, as SVG with the font and text colour of the page."""
 
 import io
 import re
@@ -11,19 +11,19 @@ from matplotlib.figure import Figure
 
 from lits_seg.comparison.pool import Variant
 
-# Okabe and Ito's colours for colour-blind readers, without yellow, which is too light on paper; and two more.
+# Okabe and Ito's colours for colour-blind readers, without yellow, which is too light on paper, and with two more.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d46", "#7f7f7f")
 MARKERS = "osD^vPX*<>"
 LINES = ("-", "--", ":", "-.")
-# SVG from matplotlib has no "text colour of the page". So text is drawn in a colour that nothing else has, and svg()
-# replaces that colour. Black would not do, since matplotlib leaves it out of the file.
+# Matplotlib cannot write "the text colour of the page". Text is therefore drawn in a colour that nothing else has, and
+# svg() replaces that colour. Black is impossible, because matplotlib leaves black out of the file.
 TEXT = "#010203"
 ZOOM = 1.4  # 9 points of a figure are 13 pixels of the page
 
 
 @dataclass(frozen=True)
 class Style:
-    """One marker a model, one colour a decoder with its settings."""
+    """A marker for each model, a colour and a line for each decoder with its settings."""
 
     markers: dict[str, str]
     colours: dict[str, str]
@@ -31,7 +31,7 @@ class Style:
 
     @classmethod
     def of(cls, variants: Sequence[Variant]) -> "Style":
-        """Return a style that draws the same network alike in all figures of these variants."""
+        """Return a style in which all figures of these variants draw the same network alike."""
         models, decoders = (sorted({getattr(one, name) for one in variants}) for name in ("model", "upsampling"))
         return cls(
             {model: MARKERS[i % len(MARKERS)] for i, model in enumerate(models)},
@@ -41,7 +41,7 @@ class Style:
 
 
 def look() -> Any:
-    """Return matplotlib settings, as a context in which figures are drawn and saved."""
+    """Return matplotlib's settings as a context manager, in which figures are drawn and saved."""
     return mpl.rc_context(
         {
             **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), TEXT),
@@ -55,14 +55,19 @@ def look() -> Any:
             "axes.titlesize": 9.5,
             "axes.titlelocation": "left",
             "font.size": 9,
-            "svg.fonttype": "none",  # text stays text
-            "svg.hashsalt": "lits_seg",  # the same figure, the same file
+            "svg.fonttype": "none",  # keeps text as text
+            "svg.hashsalt": "lits_seg",  # makes files of the same figure equal
         }
     )
 
 
 def svg(figure: Figure, title: str) -> str:
-    """Return a figure as an ``<svg>`` element for a page, with ``title`` as its label."""
+    """Return a figure as an ``<svg>`` element for a page.
+
+    Args:
+        figure: a figure drawn with ``look``.
+        title: label of the element for screen readers.
+    """
     stream = io.StringIO()
     with look():
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -77,7 +82,7 @@ def svg(figure: Figure, title: str) -> str:
 
 
 def short(value: float) -> str:
-    """Return a large number for an axis: 20 k, 31 M."""
+    """Return a number for an axis, such as ``20 k`` or ``31 M``."""
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{unit}"

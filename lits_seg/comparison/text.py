@@ -1,4 +1,4 @@
-"""The report as Markdown, and the sentences that the page shares with it."""
+"""Write the report as Markdown, and hold the explanations that the HTML page shares."""
 
 from collections.abc import Sequence
 
@@ -11,42 +11,45 @@ from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.pool import DICE, Group
 
 DEFINITIONS = (
-    "Dice per case: mean over patients of 2|A∩B| / (|A|+|B|), of the lesion voxels of the whole volume; both empty: 1, "
-    "one empty: 0. Dice global: of all patients' voxels together. Jaccard: |A∩B| / |A∪B|, the paper's Dice by its "
-    "words. Precision (paper): |A∩B| / |B| with B the prediction, its Dice by its symbols.",
-    "Lesions: pieces that connect by faces, found where IoU > 0.5 after LiTS's merging; precision: the part of the "
-    "predicted ones that are true, recall: the part of the true ones that are found; counts pooled over patients.",
-    "Each patient is tested once a seed, by the network of the fold that did not train on it; folds are pooled. With "
-    "several seeds a patient's scores are averaged over them first. Intervals: 95 %, bootstrap over patients (10,000 "
-    "resamples); they tell the spread over patients, not over seeds.",
+    "Dice per case: mean over patients of 2|A∩B| / (|A|+|B|) of the lesion voxels in the whole volume; 1 if both masks "
+    "are empty, 0 if one is empty. Dice global: the same ratio of all patients' voxels together. Jaccard: |A∩B| / "
+    "|A∪B|, which the paper's words call Dice. Precision (paper): |A∩B| / |B| with the prediction B, which the paper's "
+    "formula calls Dice.",
+    "Lesions: components that connect by faces. A lesion counts as found if IoU > 0.5 after LiTS's merging. Precision: "
+    "the share of predicted lesions that are true. Recall: the share of true lesions that are found. Counts are pooled "
+    "over patients.",
+    "Each patient is tested once per seed, by a network that was not trained on that patient. Folds are pooled. With "
+    "several seeds, each patient's scores are first averaged over seeds. Intervals: 95 %, bootstrap over patients "
+    "(10,000 resamples). They show the spread over patients, not over seeds.",
 )
 PAIRS = (
-    "Variant less baseline, on the patients that both have. Intervals: bootstrap over patients; p: two-sided paired "
-    "permutation test of the Dice per case, not corrected for many comparisons; better, worse, equal: patients by Dice."
+    "Variant minus baseline, on the patients that both have. Intervals: bootstrap over patients. p: two-sided paired "
+    "permutation test of the Dice per case, not corrected for multiple comparisons. Better, worse, equal: number of "
+    "patients by Dice."
 )
 TRAINING = (
-    "GMAC: multiply-accumulates of one slice. Latency: one slice, batch 1. Latency and training time: median over "
-    "runs, beside whatever else their machines did: times of runs side by side compare only roughly."
+    "GMAC: multiply-accumulates of one slice, in billions. Latency: one slice, batch 1. Latency and training time: "
+    "median over runs. Other work on the machines was not excluded, so compare times only roughly."
 )
 
 
 def about(group: Group) -> str:
-    """Return the numbers of variants, runs and patients in a sentence."""
+    """Return a sentence with the numbers of variants, runs and patients."""
     runs = sum(len(variant.runs) for variant in group.variants)
     kind = "synthetic patients" if group.tested_on.synthetic else "patients"
     text = f"{plural(len(group.variants), 'variant')}, {plural(runs, 'run')}, {len(group.patients)} {kind}."
     if group.tested_on.elsewhere:
-        text += " Folds are networks that were all tested on the same patients."
+        text += " The networks of all folds were tested on the same patients."
     return text
 
 
 def report_text(groups: Sequence[Group], found: Found, margin: float) -> str:
-    """Return the report as Markdown, which also lines up as plain text.
+    """Return the report as Markdown, which is also readable as plain text.
 
     Args:
         groups: the compared variants.
-        found: all runs.
-        margin: of the claim that the Dice is no worse.
+        found: all runs, also those that are not in the tables.
+        margin: largest loss in Dice per case that still counts as no worse.
     """
     blocks = [f"warning: {note}" for note in run_notes(found)]
     for group in groups:

@@ -1,4 +1,4 @@
-"""Which runs trained the same network in the same way, and the name of that variant."""
+"""Name the variant of each run: the network, and the settings that differ between runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from lits_seg.comparison.folders import Run
 from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
 
-# Places and speed do not change what is learned; different test data makes groups instead.
+# Settings that do not make a variant: paths and speed do not change what is learned, test data makes groups.
 FREE = (
     *FREE_OF_A_RUN,
     "module",
@@ -33,14 +33,14 @@ FREE = (
 )
 SEEDS = ("seed", "split_seed")
 NETWORK = ("model", "decoder")
-CLASSES = "model.out_channels"  # a setting of the model that belongs to the task
+CLASSES = "model.out_channels"  # compared among all runs: the classes belong to the task, not to the model
 ABSENT = "none"
 
 
 def names(group: Sequence[Run]) -> list[str]:
-    """Return a name for each run: model, decoder, and the settings by which runs of this group differ otherwise.
+    """Return a name for each run: model, decoder, and the other settings that differ within the group.
 
-    Runs of the same name are one variant. A model's own settings count among runs of the same model and decoder.
+    Runs of the same name are one variant. Settings of a model are only compared among runs of that model and decoder.
     """
     all_settings = [settings(run.config) for run in group]
     kinds = [(run.result.model, run.result.decoder) for run in group]
@@ -55,7 +55,7 @@ def names(group: Sequence[Run]) -> list[str]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a resolved config that change what is learned, by dotted key."""
+    """Return the settings of a resolved config that change what is learned, by dotted key."""
     return {key: value for key, value in _leaves(config) if not _is_free(key)}
 
 
@@ -74,7 +74,7 @@ def _part(one: dict[str, Any], own: bool) -> dict[str, Any]:
 
 
 def _differing(many: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the keys whose values differ, each with a short label; of keys with equal values only the shortest."""
+    """Return a short label for each key whose values differ; of keys that always agree, only the shortest is kept."""
     columns: dict[tuple[str, ...], str] = {}
     for key in sorted({key for one in many for key in one}, key=lambda key: (len(key), key)):
         column = tuple(json.dumps(one.get(key)) for one in many)

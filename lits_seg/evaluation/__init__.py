@@ -1,1 +1,1 @@
-"""Masks scored against references, whichever program made them."""
+"""Score masks against references, whichever program made the masks."""

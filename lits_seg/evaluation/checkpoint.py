@@ -1,4 +1,4 @@
-"""Scores of a checkpoint, on its own test patients or on other volumes, without masks in files."""
+"""Score a checkpoint on the test patients of its run or on other volumes, without writing masks."""
 
 import json
 from collections.abc import Sequence
@@ -53,10 +53,10 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
 
     Args:
         cfg: configuration of ``evaluate``.
-        segmenter: the checkpoint's network.
+        segmenter: module of the checkpoint, which defines the pre-processing.
 
     Raises:
-        InputError: if no references are given and the checkpoint is not in its run's folder.
+        InputError: if no references are given and the checkpoint is not in a run folder.
     """
     if cfg.references is not None:
         return SliceDataModule(
@@ -89,7 +89,7 @@ def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequenc
 
 
 def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
-    """Return a warning if other volumes share names with patients that trained or chose this checkpoint."""
+    """Return a warning if other volumes share names with training or validation patients of this checkpoint."""
     split = _run_file(cfg, SPLIT)
     if cfg.references is None or not split.exists():
         return []
@@ -98,9 +98,9 @@ def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
     if not same:
         return []
     names = ", ".join(same)
-    return [f"warning: the run of this checkpoint trained or was chosen on patients of the same name: {names}"]
+    return [f"warning: this checkpoint was trained or selected on patients of the same name: {names}"]
 
 
 def _run_file(cfg: DictConfig, name: str) -> Path:
-    """Return a file in the folder of the run that the checkpoint is from."""
+    """Return the path of a file in the folder of the checkpoint's run."""
     return Path(cfg.ckpt).absolute().parent.parent / name

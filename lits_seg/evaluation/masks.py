@@ -1,4 +1,4 @@
-"""Folders of masks from any program: paired by file name, brought onto the same grid, scored."""
+"""Pair two folders of masks by file name, match the grids of each pair, and score the pairs."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,13 +20,13 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
 
     Args:
         predictions: a folder of masks, or a single file.
-        references: a folder of masks, or a single file; two single files are a pair whatever their names.
+        references: a folder of masks, or a single file. Two single files are a pair even if their names differ.
 
     Returns:
-        Prediction and reference by name, in the order of the numbers in the names.
+        Paths of prediction and reference by name, in natural order of the names.
 
     Raises:
-        InputError: if a reference has no prediction or a prediction has no reference; names all of them.
+        InputError: if references lack a prediction or predictions lack a reference. The message names all of them.
     """
     found, expected = find_masks(predictions), find_masks(references)
     if Path(predictions).is_file() and Path(references).is_file():
@@ -43,13 +43,13 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
 
 
 def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[Volume, Volume]:
-    """Read both masks as slices on the reference's grid. Nothing is resampled.
+    """Read both masks as slices on the reference's grid, without resampling.
 
     Args:
-        prediction: a mask.
-        reference: the mask to score against.
+        prediction: path of the mask to score.
+        reference: path of the mask to score against.
         grid: how voxels correspond. ``affine``: by both headers; axes in another order or direction are reordered.
-            ``voxels``: as stored, whatever the prediction's header says, as the LiTS challenge does.
+            ``voxels``: as stored, ignoring the prediction's header, as the LiTS challenge does.
 
     Raises:
         InputError: if the grids differ.
@@ -73,10 +73,10 @@ def score_masks(
         predictions: as for ``pair_masks``.
         references: as for ``pair_masks``.
         grid: as for ``read_pair``.
-        workers: masks scored at the same time.
+        workers: number of masks scored at the same time.
 
     Raises:
-        InputError: if the folders cannot be paired, or if masks cannot be scored; names every one of them.
+        InputError: if the folders cannot be paired, or if masks cannot be scored. The message names all of them.
     """
     if grid not in GRIDS:
         raise InputError("grid", " or ".join(GRIDS), grid)
@@ -93,6 +93,6 @@ def score_masks(
         scored = list(tqdm(threads.map(score, pairs), "scoring", len(pairs), unit="case", disable=None))
     errors = [str(case) for case in scored if isinstance(case, InputError)]
     if errors:
-        found = "\n".join([f"{len(errors)} that cannot:", *errors])
+        found = "\n".join([f"{len(errors)} that cannot be scored:", *errors])
         raise InputError(predictions, f"{len(pairs)} masks that can be scored", found)
     return [case for case in scored if not isinstance(case, InputError)]

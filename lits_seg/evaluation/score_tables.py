@@ -1,4 +1,4 @@
-"""The scores of masks: tables for people, files for programs."""
+"""Write the scores of masks, as tables for people and as files for programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -51,11 +51,11 @@ SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class References:
-    """The masks that others are scored against.
+    """The reference masks.
 
     Args:
         references: the folder, as the user gave it.
-        synthetic: whether the CT is synthetic; None if not known.
+        synthetic: whether the CT is synthetic; None if unknown.
     """
 
     references: str
@@ -71,7 +71,7 @@ def write_scores(
         output: folder for the files.
         cases: scores of each patient.
         references: the reference masks.
-        facts: further entries of ``evaluation.json``, such as who made it.
+        facts: further entries of ``evaluation.json``, such as versions.
 
     Returns:
         The text to print.
@@ -95,12 +95,12 @@ def write_comparison(
     references: References,
     facts: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write ``comparison.csv``, ``comparison.json`` and the ``cases.csv`` of both programs.
+    """Write ``comparison.csv``, ``comparison.json``, and ``cases.csv`` with the scores of both programs.
 
     Args:
         output: folder for the files.
-        a: scores of each patient by the first program.
-        b: scores of the same patients, in the same order, by the second program.
+        a: scores of the first program's masks, for each patient.
+        b: scores of the second program's masks, for the same patients in the same order.
         references: the reference masks.
         facts: further entries of ``comparison.json``.
 
@@ -140,7 +140,7 @@ def case_table(cases: Sequence[CaseScores]) -> str:
 
 
 def summary_table(summary: Mapping[str, Estimate]) -> str:
-    """Return a table with a row for each figure: its interval, and the number of patients without a value."""
+    """Return a table with a row for each score: value, interval, and the number of patients without a value."""
     rows = [
         (_title(name), with_interval(estimate.value, estimate.interval), str(estimate.undefined or ""))
         for name, estimate in summary.items()
@@ -149,14 +149,14 @@ def summary_table(summary: Mapping[str, Estimate]) -> str:
 
 
 def comparison_table(compared: Mapping[str, Difference]) -> str:
-    """Return a table with a row for each figure that at least one of both programs has."""
+    """Return a table with a row for each score that at least one of the two programs has."""
     header = ("score", "a", "b", "a - b [95 %]", "p", "a better", "b better", "equal")
     rows = []
     for name, row in compared.items():
         a, b = number(row.a), number(row.b)
         if a == b == number(None):
             continue
-        each = ("", "", "", "")
+        each = ("", "", "", "")  # only means over patients have a test
         if row.test is not None:
             each = (number(row.test.p, 4), str(row.test.wins_a), str(row.test.wins_b), str(row.test.ties))
         rows.append((_title(name), a, b, with_interval(row.difference, row.interval), *each))
@@ -179,8 +179,8 @@ def _warnings(cases: Sequence[CaseScores]) -> list[str]:
     unit = [case.case for case in cases if case.spacing == (1, 1, 1)]
     if unit:
         warnings.append(
-            f"warning: spacing of 1 mm in {len(unit)} references ({_some(unit)}): if the true spacing was lost, mm "
-            "and mL are wrong"
+            f"warning: spacing of 1 mm in {len(unit)} references ({_some(unit)}): if the true spacing was lost, "
+            "values in mm and mL are wrong"
         )
     no_liver = [case.case for case in cases if case.voxels.lesion.predicted == case.voxels.liver.predicted]
     if no_liver:
@@ -209,7 +209,7 @@ def _evaluation_json(references: References, facts: Mapping[str, Any] | None, re
 
 
 def _nested(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``{"lesion/dice": figure}`` as ``{"lesion": {"dice": figure}}``."""
+    """Nest values by the parts of their names: ``{"lesion/dice": 1}`` becomes ``{"lesion": {"dice": 1}}``."""
     tree: dict[str, Any] = {}
     for name, figure in figures.items():
         *parts, last = name.split("/")
@@ -225,7 +225,7 @@ def _estimate_row(name: str, estimate: Estimate) -> dict[str, Any]:
 
 
 def _plain_difference(row: Difference) -> dict[str, Any]:
-    """Return a comparison as the files have it: the entries of the test among the others, none without a test."""
+    """Return a comparison as a flat mapping for files, with the entries of the test, if any, among the others."""
     plain = as_plain(row)
     test = plain.pop("test")
     return plain if test is None else plain | test

@@ -1,1 +1,1 @@
-"""Many runs from one command: jobs in processes of their own, and hyper-parameter search."""
+"""Start many runs from one command: jobs in separate processes, and hyper-parameter search."""

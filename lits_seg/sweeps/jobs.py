@@ -1,8 +1,8 @@
-"""Sweeps (``-m``): run each job as the command that a user would type for the job, in a process of its own.
+"""Run each job of a sweep (``-m``) in a separate process, as the command that a user would type for the job.
 
-Under every launcher, a job can thus start ranks of its own (DDP) without starting the sweep again. Each job has its own
-W&B run and GPU context, and may crash or be killed without ending the others. The name of a job's folder follows from
-the job's settings: the same sweep, started again, skips finished jobs and resumes interrupted ones.
+Under every launcher, a job can therefore start DDP ranks without starting the sweep again. Each job has a separate W&B
+run and GPU context, and may crash or be killed without ending other jobs. The settings of a job determine the name of
+its folder. A sweep that is started again therefore skips finished jobs and resumes interrupted ones.
 """
 
 import json
@@ -29,13 +29,17 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.runs.folder import FAILED, RESULT, require_same_run
 
-LOG, SLOTS = "log.txt", ".slots"
+LOG = "log.txt"
+SLOTS = ".slots"
 
 
 def run_job(cfg: DictConfig) -> float | None:
-    """Run the job that Hydra has composed as a command of its own.
+    """Run the job that Hydra has composed, as a separate command.
 
-    The command's output goes to ``log.txt`` in the job's folder, the reason of a failure to ``failed.txt``.
+    The command's output goes to ``log.txt`` in the job's folder, and the reason for a failure to ``failed.txt``.
+
+    Args:
+        cfg: configuration of the job.
 
     Returns:
         The validation Dice of the best checkpoint; None if the job failed.
@@ -57,7 +61,7 @@ def run_job(cfg: DictConfig) -> float | None:
             write_text(folder / FAILED, f"{error}\n")
         say(f"#{hydra.job.num} failed: {error}", flush=True)
         return None
-    if not (folder / RESULT).exists():  # fast_dev_run keeps nothing
+    if not (folder / RESULT).exists():  # a fast_dev_run keeps no result
         return None
     result = json.loads((folder / RESULT).read_text())
     ended = "was finished before" if finished else "finished"
@@ -71,43 +75,45 @@ def _command(folder: Path, sweep: str) -> list[str]:
         overrides.append("ckpt_path=last")
     overrides += [f"name={sweep}/{folder.name}", f"sweep={sweep}", f'hydra.run.dir="{folder}"']
     if rank_zero_only.rank > 0:
-        overrides.append("hydra.output_subdir=null")  # one rank writes it
+        overrides.append("hydra.output_subdir=null")  # the first rank writes this folder
     return [sys.executable, "-m", "lits_seg.train", *overrides]
 
 
 def _run(command: list[str], log: Any, environment: dict[str, str]) -> None:
-    in_slurm, received = os.environ.get("SUBMITIT_EXECUTOR") == "slurm", []
+    """Run a command to its end; raise ``InputError`` with the last error in the log if the command fails."""
+    in_slurm = os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+    received = []
 
     def on_sigterm(number: int, _: Any) -> None:
         received.append(number)
         if not in_slurm:
-            sys.exit(128 + number)  # as an exception, which also ends the command
+            sys.exit(128 + number)  # raises an exception, which ends the command, too
 
     signal.signal(signal.SIGTERM, on_sigterm)
-    before = log.tell()  # an earlier start's lines
+    before = log.tell()  # an earlier start may have written lines
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         status = process.wait()
-        if in_slurm and status and (received or status == -signal.SIGUSR2):  # the command gets the signal, too
+        if in_slurm and status and (received or status == -signal.SIGUSR2):  # the command has received the signal, too
             _stay(Path(log.name).with_name(FAILED))
     except BaseException as error:
         process.terminate()
         process.wait()
-        if isinstance(error, RuntimeError):  # submitit's, for a job that ran out of time too often
-            raise InputError(_short(log.name), "a training to its end", error) from error
+        if isinstance(error, RuntimeError):  # submitit raises this if a job has timed out too often
+            raise InputError(_short(log.name), "a training that ends without an error", error) from error
         raise
     if status:
         printed = Path(log.name).read_bytes()[before:].decode(errors="replace")
         lines = [line for line in printed.splitlines() if line.strip()]
         last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "nothing")
-        raise InputError(_short(log.name), "a training to its end", f"exit status {status}: {last}")
+        raise InputError(_short(log.name), "a training that ends without an error", f"exit status {status}: {last}")
 
 
 def _stay(failed: Path) -> None:
-    """Wait until Slurm ends this job and requeues it; a job that ends by itself has failed.
+    """Wait until Slurm ends and requeues this job, because a job that ends by itself counts as failed.
 
-    Shortly before the time limit, on submitit's SIGUSR2, the first rank asks for a requeue. If that rank gives up, all
-    ranks give up.
+    Shortly before the time limit, submitit sends SIGUSR2, and the first rank asks for a requeue. If that rank gives up
+    and writes ``failed.txt``, all ranks stop waiting.
     """
     while not failed.exists():
         time.sleep(1)
@@ -115,19 +121,22 @@ def _stay(failed: Path) -> None:
 
 @contextmanager
 def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
-    """Hold a slot, and yield the environment variables with the job's share of this machine's GPUs and cores.
+    """Hold a slot, and yield environment variables with the job's share of this machine's GPUs and cores.
 
-    For a launcher that runs ``n_jobs`` at the same time; for any other, yield nothing.
+    Only launchers that run ``n_jobs`` at the same time need slots. For other launchers, the variables are empty.
 
     Args:
-        cfg: the job's config, which says how many devices the job needs.
-        sweep_dir: the sweep's folder, which holds the slots.
+        cfg: configuration of the job, with the number of devices that the job needs.
+        sweep_dir: folder of the sweep, which holds the slots.
+
+    Raises:
+        InputError: if ``trainer.devices`` is not a number of devices.
     """
     jobs = HydraConfig.get().launcher.get("n_jobs", 1)
     if jobs == 1:
         yield {}
         return
-    from joblib import cpu_count  # installed with the launcher that has n_jobs
+    from joblib import cpu_count  # installed with the only launcher that has n_jobs
 
     cores = cpu_count()
     jobs = cores if jobs < 0 else jobs
@@ -146,7 +155,10 @@ def _place(cfg: DictConfig, sweep_dir: Path) -> Iterator[dict[str, str]]:
 
 
 def _take_slot(folder: Path, slots: int) -> tuple[FileLock, int]:
-    """Lock one of ``slots`` files; files, since the jobs' processes do not know of each other."""
+    """Lock one of ``slots`` files and return the lock and its number; wait if all are taken.
+
+    The slots are files because the processes of the jobs have no other contact.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         for slot in range(slots):
@@ -173,11 +185,11 @@ class Outcome(Callback):
         self.start = 0.0
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the start: earlier failures do not count."""
+        """Store the start time, because failures of earlier starts do not count."""
         self.start = time.time()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print what the jobs left in their folders, whichever machine they ran on."""
+        """Count results and failures in the jobs' folders, which also works for jobs on other machines."""
         folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         failed = [path for path in sorted(folder.glob(f"*/{FAILED}")) if path.stat().st_mtime >= self.start]
         finished = len(list(folder.glob(f"*/{RESULT}")))
@@ -186,11 +198,11 @@ class Outcome(Callback):
         print(f"{folder}: {runs}{hint}")
         if failed:
             reasons = "".join(f"\n  {path.read_text().strip()}" for path in failed)
-            sys.exit(f"error: {folder}: expected no job to fail; found {len(failed)} that did:{reasons}")
+            sys.exit(f"error: {folder}: expected no failed job; found {len(failed)}:{reasons}")
 
 
 def _argument(key: str, path: Path) -> str:
-    """Return an override; a path with anything but plain characters is in quotes of its own."""
+    """Return a Hydra override, with quotes around a path that has special characters."""
     return f"{key}={path}" if re.fullmatch(r"[\w./-]+", str(path)) else f'{key}="{path}"'
 
 

@@ -1,4 +1,4 @@
-"""Search for hyper-parameters: an Optuna study that survives kills, and its results as files."""
+"""Search hyper-parameters with an Optuna study that survives kills, and write the results into files."""
 
 import logging
 import math
@@ -26,10 +26,12 @@ from lits_seg.common.tables import csv_text
 from lits_seg.runs.folder import differences
 from lits_seg.sweeps.space import Distribution, distributions
 
-TABLE, BEST = "search.csv", "best.yaml"
+TABLE = "search.csv"
+BEST = "best.yaml"
 
-# Attributes of the study: the search, and the interrupted trials. Attribute of a trial: the number it repeats.
-_SEARCH, _INTERRUPTED, _AGAIN = "search", "interrupted", "again"
+_SEARCH = "search"  # attribute of the study: the overrides that define the search
+_INTERRUPTED = "interrupted"  # attribute of the study: numbers of interrupted trials
+_AGAIN = "again"  # attribute of a trial: number of the interrupted trial that this trial repeats
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ def require_settings(n_trials: Any, n_jobs: Any, direction: Any, sampler: DictCo
     """Check the settings of ``hydra.sweeper``.
 
     Args:
-        n_trials: trials in all.
-        n_jobs: trials at the same time.
+        n_trials: total number of trials.
+        n_jobs: number of trials at the same time.
         direction: ``maximize`` or ``minimize``.
         sampler: the config of Optuna's sampler.
 
@@ -59,13 +61,13 @@ def require_settings(n_trials: Any, n_jobs: Any, direction: Any, sampler: DictCo
 
 @contextmanager
 def opened(path: Path, name: str, direction: str, overrides: Sequence[Override]) -> Iterator[optuna.Study]:
-    """Open the study in a journal, or create it; interrupted trials are marked failed and queued for a retry.
+    """Open or create the study in a journal. Interrupted trials are marked failed and queued for a retry.
 
     Args:
-        path: the journal.
-        name: the study's name.
+        path: the journal file.
+        name: name of the study.
         direction: ``maximize`` or ``minimize``.
-        overrides: the command's, which say what is searched.
+        overrides: overrides of the command, which define the search.
 
     Raises:
         InputError: if another process has the journal open, or if the journal belongs to another search.
@@ -82,29 +84,30 @@ def opened(path: Path, name: str, direction: str, overrides: Sequence[Override])
         )
         differing = differences(study.user_attrs.get(_SEARCH, asked), asked)
         if differing:
-            raise InputError(path, "a folder without a search, or this search's own", "; ".join(differing))
+            raise InputError(path, "a folder without a search, or with this search", "; ".join(differing))
         study.set_user_attr(_SEARCH, asked)
         _repeat_interrupted(study, distributions(overrides).keys())
         yield study
 
 
 def count(study: optuna.Study) -> int:
-    """Return how many trials ended by themselves, failed or not."""
+    """Return the number of trials that ended without an interruption, failed or not."""
     interrupted = _interrupted(study)
     return sum(trial.state.is_finished() and trial.number not in interrupted for trial in study.trials)
 
 
 def ask(study: optuna.Study, space: Mapping[str, Distribution], sampler: DictConfig, number: int) -> Trial:
-    """Return the next trial: the retry of an interrupted trial, or what the sampler proposes.
+    """Return the next trial: the retry of an interrupted trial, or a proposal of the sampler.
 
-    Each trial has a random generator of its own, seeded by the sampler's seed and the number. A resumed search thus
-    proposes the same trials as an uninterrupted one; one generator for all would propose the first trials twice.
+    The sampler is seeded for each trial by its seed and the trial's number. A resumed search therefore proposes the
+    same trials as an uninterrupted one. With one random generator for all trials, a resumed search would propose the
+    first trials again.
 
     Args:
         study: the search.
-        space: what is searched, by key.
+        space: distribution of each searched value, by key.
         sampler: the config of Optuna's sampler.
-        number: how many trials came before.
+        number: number of earlier trials.
     """
     seed = sampler.get("seed")
     drawn = {} if seed is None else {"seed": int(np.random.SeedSequence((seed, number)).generate_state(1)[0])}
@@ -113,17 +116,17 @@ def ask(study: optuna.Study, space: Mapping[str, Distribution], sampler: DictCon
 
 
 def tell(study: optuna.Study, trial: Trial, returned: JobReturn) -> None:
-    """Record and log what a job returned.
+    """Record and log the value of a trial, or its failure.
 
     Args:
         study: the search.
-        trial: the job's trial.
-        returned: what Hydra's launcher returned for the job.
+        trial: the trial of the job.
+        returned: return of Hydra's launcher for the job.
     """
     try:
         value = returned.return_value
         reason = f"the job returned {value}"
-    except Exception as error:  # whatever the job raised: the other trials continue
+    except Exception as error:  # any exception of the job is a failed trial; other trials continue
         value, reason = None, explain(error) or repr(error)
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         study.tell(trial, state=TrialState.FAIL)
@@ -134,7 +137,7 @@ def tell(study: optuna.Study, trial: Trial, returned: JobReturn) -> None:
 
 
 def parameters(trial: Trial | FrozenTrial) -> dict[str, Any]:
-    """Return a trial's values by key, as its job gets them."""
+    """Return a trial's values by key, in the form in which the job gets them."""
     return {key: _rounded(value, trial.distributions[key]) for key, value in trial.params.items()}
 
 
@@ -143,7 +146,7 @@ def write_tables(study: optuna.Study, folder: Path) -> None:
 
     Args:
         study: the search.
-        folder: where to write.
+        folder: folder of both files.
     """
     trials = [trial for trial in study.trials if trial.state != TrialState.WAITING]
     keys = dict.fromkeys(key for trial in trials for key in trial.params)
@@ -169,18 +172,18 @@ def summary(study: optuna.Study, folder: Path) -> str:
 
     Args:
         study: the search.
-        folder: named in the text.
+        folder: folder of the search, which the text names.
 
     Raises:
         InputError: if no trial has a value.
     """
     failed = sum(_state(study, trial) == "failed" for trial in study.trials)
     if failed == count(study):
-        raise InputError(folder, "a trial that returns a value", f"{failed} failed ones")
+        raise InputError(folder, "a trial that returns a value", f"{failed} failed trials")
     best = study.best_trial
     return "\n".join(
         [
-            f"{count(study)} trials, {failed} failed; the best, trial {best.number}: {best.value:.4f}",
+            f"{count(study)} trials, {failed} failed; best: trial {best.number}, value {best.value:.4f}",
             *(f"  {key}={value}" for key, value in parameters(best).items()),
             f"search folder: {folder}",
         ]
@@ -188,7 +191,7 @@ def summary(study: optuna.Study, folder: Path) -> str:
 
 
 def _rounded(value: Any, distribution: BaseDistribution) -> Any:
-    # range(0.1,0.5,0.1): 0.3, not 0.1 + 2 * 0.1 = 0.30000000000000004.
+    # Without rounding, the third value of range(0.1,0.5,0.1) would be 0.30000000000000004.
     stepped = isinstance(distribution, FloatDistribution) and distribution.step is not None
     return float(f"{value:.12g}") if stepped else value
 
@@ -200,15 +203,15 @@ def _journal(path: Path) -> Iterator[JournalStorage]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(path, "no search that is running", "another process that has it open") from error
+        raise InputError(path, "a search that is not running", "a journal that another process has open") from error
     try:
-        yield _mended(path)
+        yield _repaired(path)
     finally:
         lock.release()
 
 
-def _mended(path: Path) -> JournalStorage:
-    """Open a journal, without what a kill left: Optuna's own lock, and half a line that new lines would follow."""
+def _repaired(path: Path) -> JournalStorage:
+    """Open a journal after removing what a kill may leave: Optuna's lock, and half a line at the end."""
     Path(f"{path}.lock").unlink(missing_ok=True)
     with path.open("ab+") as file:
         file.seek(0)
@@ -224,6 +227,7 @@ def _mended(path: Path) -> JournalStorage:
 
 
 def _repeat_interrupted(study: optuna.Study, keys: Set[str]) -> None:
+    """Mark running trials, which no process runs any more, as failed, and queue retries of interrupted trials."""
     running = [trial.number for trial in study.get_trials(states=(TrialState.RUNNING,))]
     study.set_user_attr(_INTERRUPTED, sorted(_interrupted(study).union(running)))
     for number in running:
@@ -231,7 +235,7 @@ def _repeat_interrupted(study: optuna.Study, keys: Set[str]) -> None:
     trials = study.trials
     repeated = {trial.user_attrs.get(_AGAIN) for trial in trials}
     for number in _interrupted(study) - repeated:
-        if trials[number].params.keys() == keys:  # else the trial was interrupted before its job started
+        if trials[number].params.keys() == keys:  # without all keys, the job never started
             study.enqueue_trial(trials[number].params, user_attrs={_AGAIN: number})
 
 

@@ -1,4 +1,4 @@
-"""The search space: Hydra's sweep overrides as Optuna's distributions, and a trial's values as overrides."""
+"""Convert Hydra's sweep overrides into Optuna's distributions, and a trial's values into overrides."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 
 def distributions(overrides: Sequence[Override]) -> dict[str, Distribution]:
-    """Return the search space, by key.
+    """Return the distribution of each searched value, by key.
 
     Raises:
         InputError: if no override is a sweep, or if Optuna has no distribution for a sweep.
@@ -22,7 +22,7 @@ def distributions(overrides: Sequence[Override]) -> dict[str, Distribution]:
     if not space:
         raise InputError(
             "hydra/sweeper=optuna",
-            "something to search, such as optimizer.lr=interval(1e-4,1e-2)",
+            "a value to search, such as optimizer.lr=interval(1e-4,1e-2)",
             " ".join(str(override.input_line) for override in overrides) or "nothing",
         )
     return space
@@ -39,11 +39,11 @@ def examples(space: Mapping[str, Distribution]) -> list[dict[str, Any]]:
 
 
 def job(overrides: Sequence[Override], values: Mapping[str, Any]) -> list[str]:
-    """Return a job's overrides, in the command's order.
+    """Return the overrides of a job, in the order of the command.
 
     Args:
-        overrides: the command's, sweeps included.
-        values: the job's value for each sweep, by key.
+        overrides: overrides of the command, including sweeps.
+        values: the job's value of each sweep, by key.
     """
     return [
         f"{override.get_key_element()}={values[override.get_key_element()]}"
@@ -58,7 +58,7 @@ def _distribution(override: Override) -> Distribution:
     tags = value.tags if isinstance(value, Sweep) else set()
     numbers = isinstance(value, (IntervalSweep, RangeSweep))
     if tags - ({"log"} if numbers else set()):
-        raise InputError(override.input_line, "no tag but log, on an interval or a range", ", ".join(sorted(tags)))
+        raise InputError(override.input_line, "no tag except log, on an interval or a range", ", ".join(sorted(tags)))
     if getattr(value, "shuffle", False):
         raise InputError(override.input_line, "values without shuffle(…)", "shuffle")
     try:

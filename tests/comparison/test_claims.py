@@ -53,7 +53,7 @@ def test_times_of_other_devices_or_steps_are_not_compared() -> None:
     light = trained("a", LIGHT, 2, 10, 100)
     for other in ({"device": "a GPU"}, {"steps": 200}):
         found = verdicts(light, trained("c", HEAVY, 2, 30, 1000, **other))
-        assert found["2 × faster to train"] == ("no such pair of runs", UNDECIDED)
+        assert found["2 × faster to train"] == ("no matching pair of runs", UNDECIDED)
 
 
 def test_no_claims_without_both_networks() -> None:

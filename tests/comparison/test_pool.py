@@ -78,7 +78,7 @@ def test_missing_fold_is_told_and_compared_on_common_patients() -> None:
     assert row.b == pytest.approx((dice(4) + dice(6)) / 2)
     (note,) = group_notes(group)
     assert note.startswith(f"{LIGHT} has folds 0 of 2: its means are over 2 of 3 patients")
-    assert "compared on the 2 patients of both" in note
+    assert "use the 2 patients that both have" in note
 
 
 def test_patient_twice_for_one_seed_is_an_error() -> None:
@@ -116,7 +116,7 @@ def test_runs_that_do_not_compare_are_in_groups_of_their_own() -> None:
 def test_baseline_that_is_absent_is_replaced_and_told() -> None:
     group = one_group([run("a", [case("1"), case("2")], LIGHT), run("b", [case("1"), case("2")], "unet, bilinear")])
     assert group.baseline.name == "unet, bilinear"
-    assert any("No run of the baseline unet, deconv" in note for note in group_notes(group))
+    assert any("The baseline unet, deconv has no runs" in note for note in group_notes(group))
     assert one_group([run("a", [case("1")], LIGHT), run("b", [case("1")])], LIGHT).baseline.name == LIGHT
 
 

@@ -98,7 +98,7 @@ def test_other_names_and_sizes_are_one_clear_error(tmp_path: Path) -> None:
     shown = failed("networks=[dsc_unet/subpixel,resnet]")
     assert shown.startswith("error: networks: expected some of dsc_unet/subpixel, ")
     assert shown.endswith("smp_mobilenet; found resnet")
-    assert failed("networks=nnunet_2d").startswith("error: size: expected one that nnunet_2d takes; found 64")
+    assert failed("networks=nnunet_2d").startswith("error: size: expected a size that nnunet_2d accepts; found 64")
     assert "network" in failed("network=unet/deconv")
     assert not (tmp_path / "out").exists()
 

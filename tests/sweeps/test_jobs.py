@@ -48,7 +48,7 @@ def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) ->
     assert process.returncode == 1
     assert list(results(folder / "runs" / "failing")) == ["dsc_unet_subpixel_fold0_seed0"]
     told = err[err.index("error: ") :]
-    assert "found 2 that did" in told
+    assert "expected no failed job; found 2:" in told
     for fold in (8, 9):
         assert f"dsc_unet_subpixel_fold{fold}_seed0" in told
         assert f"data.fold: expected one of 0 to 3 (data.folds=4); found {fold}" in told

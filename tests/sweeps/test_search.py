@@ -238,7 +238,7 @@ def test_a_journal_that_is_none_is_left_alone(content: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["seed=1"], ["hydra/sweeper=optuna", "something to search", "seed=1"]),
+        (["seed=1"], ["hydra/sweeper=optuna", "a value to search", "seed=1"]),
         (["model.dropout=tag(log,interval(0,1))"], ["model.dropout=tag(log,interval(0,1))", "low"]),
         (["model.dropout=interval(0,"], ["model.dropout=interval(0,"]),
         (["model.drpout=interval(0,1)"], ["drpout", "dropout"]),
@@ -274,7 +274,7 @@ def test_a_real_training(tmp_path: Path) -> None:
         "hydra.sweep.dir=runs/found", "hydra.sweeper.n_trials=2",
     )  # fmt: skip
     shown = run_process("train", *arguments, cwd=tmp_path)
-    assert "2 trials, 0 failed; the best, trial" in shown
+    assert "2 trials, 0 failed; best: trial" in shown
     rows = table(tmp_path / "runs" / "found")
     results = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "found").glob("**/result.json")]
     assert sorted(float(row["value"]) for row in rows) == sorted(result["val_dice"] for result in results)
