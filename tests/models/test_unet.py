@@ -1,4 +1,4 @@
-"""The networks that take any decoder: which upsampling each level has, which settings are refused, the split decoder."""
+"""The networks that take any decoder: the upsampling of each level, bad settings, the split decoder."""
 
 import pytest
 import torch
