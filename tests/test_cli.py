@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers.checkpoints import save_checkpoint
@@ -15,7 +14,6 @@ from helpers.commands import ENVIRONMENT, SMOKE, failed_command, run_command, st
 from lits_seg.__main__ import COMMANDS, usage
 from lits_seg.cli import CONF, explain
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import keep_texts
 
 # A console script is a file that imports the function and calls it: no module is __main__.
 SCRIPT = "import sys; from lits_seg.__main__ import main; sys.argv[0] = 'lits-seg'; sys.exit(main())"
@@ -102,35 +100,6 @@ def test_an_output_folder_that_cannot_be_made_is_one_error(output: str, tmp_path
     (tmp_path / "CT.nii").write_bytes(b"is not read before there is a folder to write to")
     told = failed_command("predict", "ckpt=net.ckpt", "input=CT.nii", f"output={output}", cwd=tmp_path)
     assert re.match(r"error: .*: expected a place to write to; found: ", told)
-
-
-@pytest.mark.parametrize(
-    ("argument", "kind", "expected"),
-    [
-        ("input=117", str, "input='117'"),
-        ("input=2026_11_25", str, "input='2026_11_25'"),
-        ("input=1e3", str, "input='1e3'"),
-        ("input=true", str, "input='true'"),
-        ("input=null", str, "input='null'"),
-        ("input=null", str | None, "input=null"),
-        ("input=117", str | None, "input='117'"),
-        ("++input=117", str, "++input='117'"),
-        ("input=CT.nii.gz", str, "input=CT.nii.gz"),
-        ("input='my CT'", str, "input='my CT'"),
-        ("input=[a,b]", str, "input=[a,b]"),
-        ("input=${runs}", str, "input=${runs}"),
-        ("input=a b(1)", str, "input=a b(1)"),
-        ("input=117", int, "input=117"),
-        ("input=a.ckpt", list[str], "input=[a.ckpt]"),
-        ("input=117", list[str] | None, "input=['117']"),
-        ("input=[a,b]", list[str] | None, "input=[a,b]"),
-        ("input=null", list[str] | None, "input=null"),
-        ("other=117", str, "other=117"),
-        ("--help", str, "--help"),
-    ],
-)
-def test_texts_stay_as_typed(argument: str, kind: Any, expected: str) -> None:
-    assert keep_texts([argument], {"input": kind}) == [expected]
 
 
 @pytest.mark.parametrize("name", ["117", "2026_11_25", "1e3", "true", "null"])

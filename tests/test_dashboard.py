@@ -1,4 +1,10 @@
-"""The dashboard command, in processes of its own, against a small stand-in for the W&B server on this machine."""
+"""The dashboard command, in processes of its own, against a small stand-in for the W&B server.
+
+The stand-in imitates the answers of W&B's GraphQL server that the packages need: ``wandb.Api`` asks for the account
+(``Viewer``, ``GetDefaultEntity``), the project and the number of its runs; ``wandb-workspaces`` looks up the project
+(``ProjectInternalId``) and saves a report (``upsertView``). Names and fields are those of the package versions in
+``constraints.txt``: a new version may ask otherwise, and then ``Server.answer`` has to follow.
+"""
 
 import json
 import re
@@ -17,7 +23,7 @@ KEY = "k" * 40
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the GraphQL requests of the command as W&B's server does; keeps the reports that it is sent."""
+    """Answer the GraphQL requests of the command as W&B's server does; keep the reports that it is sent."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)

@@ -45,11 +45,10 @@ def blocks(language: str) -> Iterator[tuple[Path, str]]:
 
 
 def commands() -> list[str]:
-    """Each command once, continued lines joined, comments left out."""
+    """Each command once, continued lines joined; without comments and the programs of others."""
     lines = [line for _, block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
-    return [
-        command for command in dict.fromkeys(shlex.join(shlex.split(line, comments=True)) for line in lines) if command
-    ]
+    each = dict.fromkeys(shlex.join(shlex.split(line, comments=True)) for line in lines)
+    return [command for command in each if command and not command.startswith(NOT_OURS)]
 
 
 def first_of_each_sweep(arguments: list[str]) -> Iterator[str]:
@@ -84,14 +83,10 @@ def compose(name: str, arguments: list[str], cwd: Path) -> None:
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, tmp_path: Path) -> None:
     program, *arguments = shlex.split(command)
-    if command.startswith(NOT_OURS):
-        return
-    if command.startswith("python -m lits_seg.benchmark"):
-        pytest.skip("the benchmarks move to experiments/")
     if program == "lits-seg":
         if arguments:
             compose(arguments[0], arguments[1:], tmp_path)
-        elif importlib.util.find_spec("lits_seg.__main__"):
+        else:
             listed = subprocess.run([sys.executable, "-m", "lits_seg"], check=True, capture_output=True, text=True)
             assert "predict" in listed.stdout
     elif command.startswith("python -m lits_seg."):
@@ -121,7 +116,6 @@ def test_commands_in_the_text() -> None:
                 assert importlib.util.find_spec(f"lits_seg.{name}"), f"{page.name}: lits-seg {name}"
 
 
-@pytest.mark.skipif(not (ROOT / "experiments" / "__init__.py").exists(), reason="experiments are not programs yet")
 def test_experiments_in_the_text() -> None:
     for page in PAGES:
         for name in re.findall(r"python -m (experiments\.[\w.]*\w)", page.read_text()):
@@ -142,7 +136,7 @@ def test_every_room_is_documented() -> None:
     rooms = {path.stem for path in (ROOT / "lits_seg").iterdir() if (path / "__init__.py").exists()}
     rooms |= {path.stem for path in (ROOT / "lits_seg").glob("*.py") if not path.stem.startswith("_")}
     table = (ROOT / "docs" / "architecture.md").read_text()
-    assert not [room for room in sorted(rooms - {"benchmark"}) if f"`{room}`" not in table]
+    assert not [room for room in sorted(rooms) if f"`{room}`" not in table]
 
 
 def test_links_lead_somewhere() -> None:
@@ -184,7 +178,6 @@ def test_python_examples(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_file_name_twice() -> None:
     twice = set()
     for top in ("lits_seg", "tests"):
-        files = [path for path in (ROOT / top).rglob("*.py") if "benchmark" not in path.parts]
-        names = [path.name for path in files if path.name != "__init__.py"]
+        names = [path.name for path in (ROOT / top).rglob("*.py") if path.name != "__init__.py"]
         twice |= {name for name in names if names.count(name) > 1}
     assert twice == {"files.py"}  # until lits_seg/exporters/files.py has another name

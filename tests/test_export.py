@@ -1,23 +1,19 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command, start_command
 
 from lits_seg.data.layouts import find_cases
-from lits_seg.exporters import comparison_table, parity
-from lits_seg.exporters.parity import Parity, slices_of
+from lits_seg.exporters import parity
+from lits_seg.exporters.parity import slices_of
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.exported import ExportedModel
 
@@ -72,20 +68,6 @@ def test_every_format_and_precision(folder: Path) -> None:
         assert (len(row["dice"]), row["ms"] > 0) == (2, True)
 
 
-@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
-@pytest.mark.parametrize("shape", [(1, 48, 40), (5, 64, 64), (2, 31, 77)])
-def test_an_exported_file_is_the_checkpoint(folder: Path, name: str, shape: tuple[int, int, int]) -> None:
-    hu = np.random.default_rng(0).normal(50, 80, shape).astype(np.int16)
-    around = np.arange(shape[0])[:, None]
-    labels, probability = Ensemble([folder / "net.ckpt"], device="cpu")(hu, around)
-    found = ExportedModel(folder / "files" / name, threads=1)
-    again = found(hu, around)
-    assert (again[0].dtype, again[0].shape) == (np.uint8, shape)
-    assert (again[0] == labels).mean() > 0.999
-    assert np.abs(again[1].astype(int) - probability).max() <= 1
-    assert (found.classes, found.context) == (3, 1)
-
-
 def test_predict_takes_it_by_the_same_door(folder: Path, tmp_path: Path) -> None:
     settings = ("input=lits/volume-4.nii.gz", "page=false", "probability=true")
     run_command("predict", "ckpt=net.ckpt", "device=cpu", f"output={tmp_path}/a", *settings, cwd=folder)
@@ -98,25 +80,6 @@ def test_predict_takes_it_by_the_same_door(folder: Path, tmp_path: Path) -> None
     assert reports[1]["model"]["checkpoints"][0]["sha256"] == reports[0]["model"]["checkpoints"][0]["sha256"]
     assert reports[1]["model"]["preprocess"] == reports[0]["model"]["preprocess"]
     assert reports[1]["settings"]["device"] == "cpu, ONNX Runtime"
-
-
-def test_a_file_stands_alone_and_tells_what_it_is(folder: Path, tmp_path: Path) -> None:
-    shutil.copy(folder / "files/lits_seg_fp32.onnx", tmp_path / "liver.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "liver.onnx", providers=["CPUExecutionProvider"])
-    labels, probability, logits = session.run(None, {"hu": np.zeros((2, 1, 50, 60), np.float32)})
-    assert (labels.shape, labels.dtype, probability.shape, logits.shape) == (
-        (2, 50, 60),
-        np.uint8,
-        (2, 50, 60),
-        (2, 3, 32, 32),
-    )
-    told = json.loads(session.get_modelmeta().custom_metadata_map["lits_seg"])
-    assert told["window_hu"] == [-100, 200]
-    assert told["labels"] == {"0": "background", "1": "liver", "2": "lesion"}
-    assert told["research_use_only"].startswith("Research use only.")
-    assert len(told["checkpoint"]["sha256"]) == 64
-    with zipfile.ZipFile(folder / "files/lits_seg_bf16.openvino.zip") as file:
-        assert json.loads(file.read("lits_seg.json"))["precision"] == "bf16"
 
 
 def test_neighbouring_slices(tmp_path: Path, lits: Path) -> None:
@@ -167,75 +130,6 @@ def test_bad_arguments_are_named(folder: Path, arguments: tuple[str, ...], told:
     assert told in fails(folder, *arguments)
 
 
-def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
-    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [])
-    graph.output.append(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1]))
-    onnx.save(
-        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10),
-        tmp_path / "other.onnx",
-    )
-    (tmp_path / "text.onnx").write_text("no model")
-    (tmp_path / "app.pte").write_bytes(b"\0\0\0\0ET12")
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
-        file.writestr("a.txt", "a")
-    exported = folder / "files/lits_seg_fp32.openvino.zip"
-    whole = exported.read_bytes()
-    (tmp_path / "short.openvino.zip").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "damaged.openvino.zip").write_bytes(whole[:-9000] + b"damage" + whole[-8994:])
-    with zipfile.ZipFile(exported) as file:
-        metadata = file.read("lits_seg.json").decode()
-    for name, text in (
-        ("text", "no JSON"),
-        ("empty", "{}"),
-        ("old", json.dumps({"contract": 0})),
-        ("part", json.dumps({"contract": 1, "precision": "fp32"})),
-        ("alone", metadata),
-    ):
-        with zipfile.ZipFile(tmp_path / f"{name}.openvino.zip", "w") as file:
-            file.writestr("lits_seg.json", text)
-    for model, found in (
-        (tmp_path / "short.openvino.zip", "found a damaged or truncated ZIP file"),
-        (tmp_path / "damaged.openvino.zip", "inside; found BadZipFile: Bad CRC-32"),
-        (tmp_path / "text.openvino.zip", "valid metadata (lits_seg); found JSONDecodeError"),
-        (tmp_path / "empty.openvino.zip", "valid metadata (lits_seg); found KeyError: 'contract'"),
-        (tmp_path / "old.openvino.zip", "expected a model with contract 1; found contract 0 (export it again)"),
-        (tmp_path / "part.openvino.zip", "found research_use_only: Field required"),
-        (tmp_path / "alone.openvino.zip", "expected an intact file model.bin inside; found KeyError"),
-        (tmp_path / "other.onnx", "expected a model exported by lits_seg; found a model of another program"),
-        (tmp_path / "text.onnx", "expected a readable ONNX file; found "),
-        (tmp_path / "app.pte", "found an ExecuTorch program"),
-        (tmp_path / "other.zip", "a ZIP file of another program"),
-        (tmp_path / "none.onnx", "No such file"),
-        (folder / "net.ckpt", "a checkpoint (ckpt=…)"),
-        (folder / "out.txt", "a file of another kind"),
-    ):
-        told = failed_command("predict", f"model={model}", "input=lits", f"output={tmp_path}/out", cwd=folder)
-        assert found in told
-        assert str(model) in told
-        assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(("name", "package"), [("fp32.onnx", "onnxruntime"), ("fp32.openvino.zip", "openvino")])
-def test_a_missing_engine_is_named(folder: Path, name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    told = failed_command("predict", f"model=files/lits_seg_{name}", "input=lits", "output=none", cwd=folder)
-    assert f"{package} to run it (pip install 'lits_seg[runtime]'); found not installed" in told
-
-
-def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:
-    names = [str(folder / "files" / name) for name in FILES if "openvino" in name]
-    code = (
-        "import gc, os, signal, sys; from lits_seg.inference.exported import ExportedModel;"
-        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
-        "first, *others = [ExportedModel(name, 1) for name in sys.argv[1:]];"
-        "del first; gc.collect(); del others; gc.collect();"
-        "os.kill(os.getpid(), signal.SIGUSR1)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "handled\n")
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -249,16 +143,20 @@ def test_predict_takes_one_of_both(folder: Path, arguments: tuple[str, ...], tol
     assert not (folder / "none").exists()
 
 
-def test_what_is_worth_it() -> None:
-    def row(precision: str, ms: float, dice: float) -> comparison_table.Row:
-        return comparison_table.Row("onnx", precision, f"{precision}.onnx", 1, Parity(1, 1, 0, 1), ms, [dice, 0.5])
-
-    fp32 = row("fp32", 20, 0.6)
-    for found, expected in (
-        (row("int8", 10, 0.6), "yes"),
-        (row("int8", 10, 0.58), "not worth it: loses 0.010 Dice"),
-        (row("fp16", 20, 0.6), "not worth it: no faster than fp32"),
-        (fp32, "yes"),
-        (replace(fp32, dice=()), "Dice not measured"),
-    ):
-        assert comparison_table.verdict(found, fp32, fp32) == expected
+def test_a_file_stands_alone_and_tells_what_it_is(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "files/lits_seg_fp32.onnx", tmp_path / "liver.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "liver.onnx", providers=["CPUExecutionProvider"])
+    labels, probability, logits = session.run(None, {"hu": np.zeros((2, 1, 50, 60), np.float32)})
+    assert (labels.shape, labels.dtype, probability.shape, logits.shape) == (
+        (2, 50, 60),
+        np.uint8,
+        (2, 50, 60),
+        (2, 3, 32, 32),
+    )
+    told = json.loads(session.get_modelmeta().custom_metadata_map["lits_seg"])
+    assert told["window_hu"] == [-100, 200]
+    assert told["labels"] == {"0": "background", "1": "liver", "2": "lesion"}
+    assert told["research_use_only"].startswith("Research use only.")
+    assert len(told["checkpoint"]["sha256"]) == 64
+    with zipfile.ZipFile(folder / "files/lits_seg_bf16.openvino.zip") as file:
+        assert json.loads(file.read("lits_seg.json"))["precision"] == "bf16"

@@ -2,6 +2,7 @@ import io
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.run_folders import case, write_run
 
@@ -89,3 +90,25 @@ def test_decoder_of_an_earlier_version_is_named_by_the_network(tmp_path: Path) -
     (run,) = find_runs(tmp_path).finished
     assert run.result.decoder == "bilinear-bilinear-deconv-subpixel"
     assert run.result.levels == tuple(mixed)
+
+
+def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "deep" / "good", [case("1", missed=20), case("2")])
+    (tmp_path / "deep" / "good" / ".hydra").mkdir()
+    (tmp_path / "deep" / "good" / ".hydra" / "config.yaml").write_text("a: 1")
+    for name in ("open", "broken", "crashed"):
+        write_run(tmp_path / name, [case("1")])
+    (tmp_path / "open" / "result.json").unlink()
+    for name in ("result.json", "config.yaml", "versions.json"):  # as where the settings themselves were wrong
+        (tmp_path / "crashed" / name).unlink()
+    (tmp_path / "crashed" / "failed.txt").write_text("Traceback\nRuntimeError: out of memory\n\n")
+    (tmp_path / "broken" / "result.json").write_text("{")
+    found = find_runs(tmp_path)
+    assert [run.name for run in found.finished] == ["deep/good"]
+    assert np.isnan(found.finished[0].result.cases[0].lesions[0].dice)
+    assert found.unfinished == ["open"]
+    assert found.failed == {"crashed": "RuntimeError: out of memory"}
+    assert list(found.unreadable) == ["broken"]
+    (tmp_path / "deep" / "good" / "result.json").unlink()
+    with pytest.raises(InputError, match=r"found 2 unfinished \(deep/good, open\); 1 failed \(crashed\); 1 unreadable"):
+        find_runs(tmp_path)

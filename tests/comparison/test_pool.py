@@ -1,17 +1,14 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.run_folders import HEAVY, LIGHT, case, one_group, run, write_run
+from helpers.run_folders import HEAVY, LIGHT, case, one_group, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
-from lits_seg.comparison.folders import find_runs
 from lits_seg.comparison.notes import group_notes
 from lits_seg.comparison.pool import DICE, pool
-from lits_seg.comparison.variants import names
 from lits_seg.metrics.statistics import bootstrap_interval
 
 JACCARD, FOUND = "lesion/jaccard", "detection/iou>0.5/recall"
@@ -125,46 +122,3 @@ def test_of_equal_networks_the_one_with_most_patients_stands_in() -> None:
     longer = run("l", [case("0")], LIGHT, **{"trainer.max_epochs": 3})
     for runs in ([*whole, longer], [longer, *whole]):
         assert one_group(runs).baseline.name == "dsc_unet, subpixel, max epochs 2"
-
-
-def test_variants_are_named_by_what_differs() -> None:
-    lr = {"optimizer.lr": 0.01, "module.optimizer.lr": 0.01}
-    runs = [
-        run("a", [], LIGHT),
-        run("b", [], LIGHT, fold=1, seed=5, **{"output_dir": "/x", "trainer.accelerator": "gpu", "module.seed": 5}),
-        run("c", [], LIGHT, **lr),
-        run("d", [], HEAVY, **{"model.dropout": 0.5}),
-    ]
-    assert names(runs) == [f"{LIGHT}, lr 0.001", f"{LIGHT}, lr 0.001", f"{LIGHT}, lr 0.01", f"{HEAVY}, lr 0.001"]
-    classes = [run("a", [], LIGHT, **{"model.out_channels": 3}), run("b", [], HEAVY, **{"model.out_channels": 2})]
-    assert names(classes) == [f"{LIGHT}, out channels 3", f"{HEAVY}, out channels 2"]
-    mixed = [
-        run("a", []),
-        run("b", [], **{"decoder.levels": ["bilinear", "deconv"], "scheduler": {"_target_": "x.Poly"}}),
-    ]
-    assert names(mixed) == [
-        f"{HEAVY}, scheduler none",
-        "unet, bilinear-deconv, scheduler Poly",
-    ]
-
-
-def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> None:
-    write_run(tmp_path / "deep" / "good", [case("1", missed=20), case("2")])
-    (tmp_path / "deep" / "good" / ".hydra").mkdir()
-    (tmp_path / "deep" / "good" / ".hydra" / "config.yaml").write_text("a: 1")
-    for name in ("open", "broken", "crashed"):
-        write_run(tmp_path / name, [case("1")])
-    (tmp_path / "open" / "result.json").unlink()
-    for name in ("result.json", "config.yaml", "versions.json"):  # as where the settings themselves were wrong
-        (tmp_path / "crashed" / name).unlink()
-    (tmp_path / "crashed" / "failed.txt").write_text("Traceback\nRuntimeError: out of memory\n\n")
-    (tmp_path / "broken" / "result.json").write_text("{")
-    found = find_runs(tmp_path)
-    assert [run.name for run in found.finished] == ["deep/good"]
-    assert np.isnan(found.finished[0].result.cases[0].lesions[0].dice)
-    assert found.unfinished == ["open"]
-    assert found.failed == {"crashed": "RuntimeError: out of memory"}
-    assert list(found.unreadable) == ["broken"]
-    (tmp_path / "deep" / "good" / "result.json").unlink()
-    with pytest.raises(InputError, match=r"found 2 unfinished \(deep/good, open\); 1 failed \(crashed\); 1 unreadable"):
-        find_runs(tmp_path)

@@ -1,16 +1,14 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.augment import ScannerVariety
-from lits_seg.data.augment_monai import rotate_zoom_bend, scanner_variety
+from lits_seg.data.augment_monai import scanner_variety
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.sampling import EvaluationSlices, SeededSampler
 
 
 def make(root: Path, store: Path, **settings: object) -> SliceDataModule:
@@ -128,48 +126,6 @@ def test_evaluation_batches_of_the_loader_hold_one_patient(lits: Path, store: Pa
         assert all(len(set(batch["case"].tolist())) == 1 for batch in loader)
 
 
-def test_ranks_draw_different_slices_and_seeds() -> None:
-    samplers = [SeededSampler([True, False] * 20, None, None, 0, rank, 2) for rank in (0, 1)]
-    one, two = (list(sampler) for sampler in samplers)
-    assert len(one) == len(two) == 20
-    assert sorted(index for index, _ in one + two) == list(range(40))
-    assert len({seed for _, seed in one + two}) == 40
-
-
-@pytest.mark.parametrize("make_transform", [rotate_zoom_bend, scanner_variety])
-def test_labels_are_not_blended_and_follow_the_image(make_transform: object) -> None:
-    transform = make_transform(48)
-    label = torch.zeros(1, 48, 48)
-    label[:, 14:34, 14:34], label[:, 20:28, 20:28] = 1, 2
-    changed = 0
-    for seed in range(20):
-        transform.set_random_state(seed=seed)
-        out = transform({"image": label / 2, "label": label})
-        assert set(torch.as_tensor(out["label"]).unique().tolist()) <= {0, 1, 2}
-        changed += not torch.equal(torch.as_tensor(out["label"]), label)
-        if make_transform is rotate_zoom_bend:
-            assert (torch.as_tensor(out["image"]) * 2 - torch.as_tensor(out["label"])).abs().mean() < 0.1
-    assert changed == 20
-
-
-@given(share=st.floats(0.05, 0.95), batch=st.integers(1, 20), world=st.integers(1, 3))
-def test_every_batch_of_every_rank_holds_the_share_of_lesion_slices(share: float, batch: int, world: int) -> None:
-    has_lesion = [True] * 7 + [False] * 13
-    for rank in range(world):
-        drawn = [has_lesion[i] for i, _ in SeededSampler(has_lesion, 240, share, 0, rank, world)]
-        for start in range(0, len(drawn) - batch + 1, batch):
-            assert abs(sum(drawn[start : start + batch]) - share * batch) <= 1.01
-
-
-def test_balanced_epochs_meet_all_slices_alike_often() -> None:
-    has_lesion = [True] * 5 + [False] * 15
-    drawn = [index for index, _ in SeededSampler(has_lesion, 40, 0.5, 0, 0, 1)]
-    assert len(drawn) == 40
-    times = torch.bincount(torch.tensor(drawn), minlength=20)
-    assert times[:5].tolist() == [4] * 5
-    assert set(times[5:].tolist()) == {1, 2}
-
-
 @pytest.mark.parametrize("part", ["all", "liver", "lesion"])
 def test_part_of_the_slices(part: str, lits: Path, store: Path) -> None:
     slices = make(lits, store, slices=part).train_dataloader().dataset
@@ -179,22 +135,11 @@ def test_part_of_the_slices(part: str, lits: Path, store: Path) -> None:
     assert part == "all" or len(slices) < len(make(lits, store).train_dataloader().dataset)
 
 
-@pytest.mark.parametrize("size", [1, 3, 16])
-def test_evaluation_meets_every_slice_once_and_one_patient_a_batch(size: int, lits: Path, store: Path) -> None:
-    module = make(lits, store)
-    slices = EvaluationSlices(module.split["test"])
-    batches = slices.batches(size)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(slices)))
-    assert all(len({slices[index]["case"] for index in batch}) == 1 for batch in batches)
-    places = [(slices[i]["case"], slices[i]["slice"]) for i in range(len(slices))]
-    assert places == [(number, i) for number, case in enumerate(module.split["test"]) for i in range(len(case))]
-
-
-def test_ranks_share_the_evaluation_and_none_is_idle(lits: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_the_evaluation_and_none_is_idle(lits: Path, store: Path) -> None:
     module = make(lits, store, eval_batch_size=100)
     met = []
     for rank in range(4):
-        monkeypatch.setattr(module, "_rank", lambda rank=rank: (rank, 4))
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=4)
         batches = list(module.val_dataloader())
         assert batches
         met += [(int(c), int(s)) for batch in batches for c, s in zip(batch["case"], batch["slice"], strict=True)]

@@ -7,7 +7,12 @@ from helpers.dicom_series import write_series
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.layouts import Case, find_cases, find_cts
+from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks
+
+
+def write_mask(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(anatomy(0)[1], np.eye(4)), path)
 
 
 def test_find_cases_lits_in_split_folders_in_order_of_numbers(tmp_path: Path) -> None:
@@ -112,3 +117,33 @@ def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path
         (tmp_path / "cts" / name).touch()
     with pytest.raises(InputError, match=told):
         find_cts(tmp_path / "cts")
+
+
+def test_find_masks_lits_msd_and_plain_folders(tmp_path: Path) -> None:
+    for name in ("lits/part 1/segmentation-10.nii", "lits/part 2/segmentation-9.nii.gz", "lits/volume-9.nii"):
+        write_mask(tmp_path / name)
+    for name in ("msd/labelsTr/liver_1.nii.gz", "msd/imagesTr/liver_1.nii.gz", "msd/imagesTr/liver_2.nii.gz"):
+        write_mask(tmp_path / name)
+    for name in ("plain/a.nii", "plain/b.nii.gz", "plain/probability/a.nii.gz", "plain/.c.nii.gz"):
+        write_mask(tmp_path / name)
+    (tmp_path / "plain" / "a.json").write_text("{}")
+    assert list(find_masks(tmp_path / "lits")) == ["segmentation-10", "segmentation-9"]
+    assert list(find_masks(tmp_path / "msd")) == ["liver_1"]
+    assert list(find_masks(tmp_path / "plain")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "told"),
+    [
+        (lambda folder: None, "no such file or folder"),
+        (lambda folder: folder.mkdir(), "found none"),
+        (
+            lambda folder: [write_mask(folder / name) for name in ("a.nii", "a.nii.gz")],
+            "expected masks with different names",
+        ),
+    ],
+)
+def test_folders_without_usable_masks(prepare: object, told: str, tmp_path: Path) -> None:
+    prepare(tmp_path / "masks")
+    with pytest.raises(InputError, match=told):
+        find_masks(tmp_path / "masks")

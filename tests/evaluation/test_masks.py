@@ -7,7 +7,7 @@ from helpers.volumes import AFFINES, ORDERS, anatomy
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.common.errors import InputError
-from lits_seg.evaluation.masks import find_masks, pair_masks, read_pair, score_masks
+from lits_seg.evaluation.masks import pair_masks, read_pair, score_masks
 
 LABELS = anatomy(0)[1]
 
@@ -15,19 +15,6 @@ LABELS = anatomy(0)[1]
 def write(path: Path, labels: np.ndarray = LABELS, affine: np.ndarray = AFFINES["oblique"]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(labels, affine), path)
-
-
-def test_lits_msd_and_plain_folders(tmp_path: Path) -> None:
-    for name in ("lits/part 1/segmentation-10.nii", "lits/part 2/segmentation-9.nii.gz", "lits/volume-9.nii"):
-        write(tmp_path / name)
-    for name in ("msd/labelsTr/liver_1.nii.gz", "msd/imagesTr/liver_1.nii.gz", "msd/imagesTr/liver_2.nii.gz"):
-        write(tmp_path / name)
-    for name in ("plain/a.nii", "plain/b.nii.gz", "plain/probability/a.nii.gz", "plain/.c.nii.gz"):
-        write(tmp_path / name)
-    (tmp_path / "plain" / "a.json").write_text("{}")
-    assert list(find_masks(tmp_path / "lits")) == ["segmentation-10", "segmentation-9"]
-    assert list(find_masks(tmp_path / "msd")) == ["liver_1"]
-    assert list(find_masks(tmp_path / "plain")) == ["a", "b"]
 
 
 def test_pairs_come_in_the_order_of_their_numbers_whatever_their_ending(tmp_path: Path) -> None:
@@ -46,23 +33,6 @@ def test_masks_without_a_counterpart_are_all_named(tmp_path: Path) -> None:
         write(tmp_path / name)
     with pytest.raises(InputError, match=r"/p: expected one mask for each in .*/r.*none for c, d; too many: b, x$"):
         pair_masks(tmp_path / "p", tmp_path / "r")
-
-
-@pytest.mark.parametrize(
-    ("prepare", "told"),
-    [
-        (lambda folder: None, "no such file or folder"),
-        (lambda folder: folder.mkdir(), "found none"),
-        (
-            lambda folder: [write(folder / name) for name in ("a.nii", "a.nii.gz")],
-            "expected masks with different names",
-        ),
-    ],
-)
-def test_folders_that_cannot_be_used(prepare: object, told: str, tmp_path: Path) -> None:
-    prepare(tmp_path / "masks")
-    with pytest.raises(InputError, match=told):
-        find_masks(tmp_path / "masks")
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)

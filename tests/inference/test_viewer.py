@@ -19,7 +19,14 @@ from lits_seg.inference.viewer import HU, LEVELS, Pictures, grey_levels, page
 
 ATTACK = "</script><script>alert(1)</script>"
 SETTINGS = PredictionSettings("none", "32", "cpu", Rules(), None)
-MADE_BY = MadeBy("0.1.0", None, ModelFacts(ATTACK, "own", 1, 3, {"window": [-100, 200]}, []), SETTINGS)
+MADE_BY = MadeBy(
+    "0.1.0",
+    None,
+    ModelFacts(
+        network=ATTACK, decoder="own", parameters=1, classes=3, preprocess={"window": [-100, 200]}, checkpoints=[]
+    ),
+    SETTINGS,
+)
 
 
 @pytest.fixture

@@ -36,18 +36,6 @@ def test_scores_equal_their_definitions(predicted: np.ndarray, truth: np.ndarray
             assert found["jaccard"] == pytest.approx(found["dice"] / (2 - found["dice"]))
 
 
-@given(VOLUMES, VOLUMES, st.integers(0, 100))
-@settings(max_examples=30, deadline=None)
-def test_slices_may_come_in_any_order_and_from_any_rank(predicted: np.ndarray, truth: np.ndarray, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(6)
-    patients = torch.tensor([0, 0, 0, 1, 1, 1])[order]
-    one, other = (torch.from_numpy(array.reshape(6, 4, 5)[order]) for array in (predicted, truth))
-    ranks = [VolumeOverlap(2), VolumeOverlap(2)]
-    for rank, overlap in enumerate(ranks):
-        overlap.update(one[rank::2], other[rank::2], patients[rank::2])
-    assert torch.equal(ranks[0].compute() + ranks[1].compute(), count(predicted, truth))
-
-
 @pytest.mark.parametrize(
     ("predicted", "truth", "dice", "symbols"),
     [

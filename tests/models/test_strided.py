@@ -1,6 +1,4 @@
-"""The light strided networks: exact counts, any size, any context, gradients, export."""
-
-from pathlib import Path
+"""The light strided networks, besides test_networks.py: exact counts, any context, bad settings, folding."""
 
 import pytest
 import torch
@@ -39,24 +37,10 @@ def test_counts(model: str, context: int, parameters: int, gmac: float) -> None:
     assert count_macs(network, context) / 1e9 == pytest.approx(gmac, abs=0.001)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (37, 53), (17, 16), (1, 1)])
-def test_logits_have_the_images_size(network: nn.Module, size: tuple[int, int]) -> None:
-    logits = network.eval()(torch.rand(2, 1, *size))
-    assert logits.shape == (2, 3, *size)
-    assert torch.isfinite(logits).all()
-
-
-def test_gradients_reach_every_parameter(network: nn.Module) -> None:
-    network(torch.rand(2, 1, 64, 64)).square().sum().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-def test_export(network: nn.Module, tmp_path: Path) -> None:
-    image = torch.rand(1, 1, 40, 56)
-    exported = torch.export.export(network.eval(), (image,)).module()
-    torch.testing.assert_close(exported(image), network(image), atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("context", [1, 3, 5])
+def test_images_have_the_contexts_channels(context: int) -> None:
+    network = build("model=strided_unet", f"data.context={context}").eval()
+    assert network(torch.rand(1, context, 37, 53)).shape == (1, 3, 37, 53)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import write_text
 from lits_seg.runs.folder import describe_run
 from lits_seg.runs.provenance import versions
 
@@ -33,17 +32,3 @@ def test_folder_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
         describe_run(tmp_path, OmegaConf.merge(config, {"data": {"fold": 2}}))
     assert (tmp_path / "config.yaml").read_text() == before
     assert json.loads((tmp_path / "versions.json").read_text())["torch"] == versions()["torch"]
-
-
-def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_text(tmp_path / "a", "before")
-
-    def full(self: Path, text: str) -> int:
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
-        write_text(tmp_path / "a", "after")
-    assert (tmp_path / "a").read_text() == "before"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]

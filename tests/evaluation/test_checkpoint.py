@@ -1,0 +1,34 @@
+"""A checkpoint scored on other volumes than its run's; tests/test_train.py scores one on its run's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.checkpoints import save_checkpoint, with_model
+from helpers.commands import failed_command, run_command
+
+ARGUMENTS = ("ckpt=run/checkpoints/net.ckpt", "accelerator=cpu", "workers=0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, lits: Path) -> Path:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "net.ckpt", settings=with_model(out_channels=3))
+    (tmp_path / "lits").symlink_to(lits)
+    return tmp_path
+
+
+def test_all_volumes_are_scored_and_known_patients_are_named(folder: Path) -> None:
+    (folder / "run" / "split.json").write_text(json.dumps({"train": ["0", "x"], "val": ["3"], "test": ["4"]}))
+    out = run_command("evaluate", *ARGUMENTS, "references=lits", cwd=folder)
+    evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
+    assert [case["case"] for case in evaluation["cases"]] == [str(number) for number in range(8)]
+    (warning,) = (line for line in out.splitlines() if line.endswith(": 0, 3"))
+    assert warning.startswith("warning: the run of this checkpoint")
+    assert (folder / "evaluation" / "overlays" / "7.png").exists()
+
+
+def test_without_volumes_or_a_run_there_is_nothing_to_score(folder: Path) -> None:
+    told = failed_command("evaluate", *ARGUMENTS, cwd=folder)
+    assert "net.ckpt: expected references=FOLDER" in told
+    assert not (folder / "evaluation").exists()

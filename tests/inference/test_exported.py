@@ -1,0 +1,114 @@
+"""Exported files are run as their checkpoint, and other files are named."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from helpers.checkpoints import save_checkpoint, with_model
+from helpers.commands import failed_command, run_command
+
+from lits_seg.inference.ensemble import Ensemble
+from lits_seg.inference.exported import ExportedModel
+
+FILES = [f"lits_seg_{precision}.{ending}" for ending in ("onnx", "openvino.zip") for precision in ("fp32", "fp16")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
+    """A checkpoint for three classes, volumes, and the checkpoint exported for both runtimes."""
+    folder = tmp_path_factory.mktemp("exported")
+    save_checkpoint(folder / "net.ckpt", settings=with_model(out_channels=3))
+    (folder / "lits").symlink_to(lits)
+    kinds = ("format=[onnx,openvino]", "precision=[fp32,fp16]")
+    few = ("slices=1", "calibration=1", "patients=0", "threads=1", "output=files")
+    run_command("export", "ckpt=net.ckpt", "references=lits", *kinds, *few, cwd=folder)
+    (folder / "out.txt").write_text("no model")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
+@pytest.mark.parametrize("shape", [(1, 48, 40), (5, 64, 64), (2, 31, 77)])
+def test_an_exported_file_is_the_checkpoint(folder: Path, name: str, shape: tuple[int, int, int]) -> None:
+    hu = np.random.default_rng(0).normal(50, 80, shape).astype(np.int16)
+    around = np.arange(shape[0])[:, None]
+    labels, probability = Ensemble([folder / "net.ckpt"], device="cpu")(hu, around)
+    found = ExportedModel(folder / "files" / name, threads=1)
+    again = found(hu, around)
+    assert (again[0].dtype, again[0].shape) == (np.uint8, shape)
+    assert (again[0] == labels).mean() > 0.999
+    assert np.abs(again[1].astype(int) - probability).max() <= 1
+    assert (found.classes, found.context) == (3, 1)
+
+
+def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [])
+    graph.output.append(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1]))
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10),
+        tmp_path / "other.onnx",
+    )
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "app.pte").write_bytes(b"\0\0\0\0ET12")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("a.txt", "a")
+    exported = folder / "files/lits_seg_fp32.openvino.zip"
+    whole = exported.read_bytes()
+    (tmp_path / "short.openvino.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "damaged.openvino.zip").write_bytes(whole[:-9000] + b"damage" + whole[-8994:])
+    with zipfile.ZipFile(exported) as file:
+        metadata = file.read("lits_seg.json").decode()
+    for name, text in (
+        ("text", "no JSON"),
+        ("empty", "{}"),
+        ("old", json.dumps({"contract": 0})),
+        ("part", json.dumps({"contract": 1, "precision": "fp32"})),
+        ("alone", metadata),
+    ):
+        with zipfile.ZipFile(tmp_path / f"{name}.openvino.zip", "w") as file:
+            file.writestr("lits_seg.json", text)
+    for model, found in (
+        (tmp_path / "short.openvino.zip", "found a damaged or truncated ZIP file"),
+        (tmp_path / "damaged.openvino.zip", "inside; found BadZipFile: Bad CRC-32"),
+        (tmp_path / "text.openvino.zip", "valid metadata (lits_seg); found JSONDecodeError"),
+        (tmp_path / "empty.openvino.zip", "valid metadata (lits_seg); found KeyError: 'contract'"),
+        (tmp_path / "old.openvino.zip", "expected a model with contract 1; found contract 0 (export it again)"),
+        (tmp_path / "part.openvino.zip", "found research_use_only: Field required"),
+        (tmp_path / "alone.openvino.zip", "expected an intact file model.bin inside; found KeyError"),
+        (tmp_path / "other.onnx", "expected a model exported by lits_seg; found a model of another program"),
+        (tmp_path / "text.onnx", "expected a readable ONNX file; found "),
+        (tmp_path / "app.pte", "found an ExecuTorch program"),
+        (tmp_path / "other.zip", "a ZIP file of another program"),
+        (tmp_path / "none.onnx", "No such file"),
+        (folder / "net.ckpt", "a checkpoint (ckpt=…)"),
+        (folder / "out.txt", "a file of another kind"),
+    ):
+        told = failed_command("predict", f"model={model}", "input=lits", f"output={tmp_path}/out", cwd=folder)
+        assert found in told
+        assert str(model) in told
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "package"), [("fp32.onnx", "onnxruntime"), ("fp32.openvino.zip", "openvino")])
+def test_a_missing_engine_is_named(folder: Path, name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    told = failed_command("predict", f"model=files/lits_seg_{name}", "input=lits", "output=none", cwd=folder)
+    assert f"{package} to run it (pip install 'lits_seg[runtime]'); found not installed" in told
+
+
+def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:
+    names = [str(folder / "files" / name) for name in FILES if "openvino" in name]
+    code = (
+        "import gc, os, signal, sys; from lits_seg.inference.exported import ExportedModel;"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
+        "first, *others = [ExportedModel(name, 1) for name in sys.argv[1:]];"
+        "del first; gc.collect(); del others; gc.collect();"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")

@@ -1,0 +1,46 @@
+"""Blocks of slices: each slice with its neighbours, whatever the size of the blocks."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lits_seg.data.ct import open_ct
+from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
+
+SLICES = 7
+
+
+class Neighbours(Segmenter):
+    """Gives the numbers of the lowest and of the highest slice around each slice, which the voxels hold."""
+
+    classes = 2
+
+    def __init__(self, context: int) -> None:
+        self.context = context
+
+    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen = hu[around]
+        return seen.min(axis=1).astype(np.uint8), seen.max(axis=1).astype(np.uint8)
+
+    def model(self) -> ModelFacts:
+        raise NotImplementedError
+
+    def settings(self) -> RunSettings:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("context", [1, 3, 5])
+@pytest.mark.parametrize("batch_size", [1, 3, SLICES, 100])
+def test_each_slice_has_its_neighbours(context: int, batch_size: int, tmp_path: Path) -> None:
+    voxels = np.broadcast_to(np.arange(SLICES, dtype=np.int16), (4, 5, SLICES))
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, -1, 2, 1])), tmp_path / "ct.nii")
+    with open_ct(tmp_path / "ct.nii") as ct:
+        blocks = list(Neighbours(context).segment(ct, batch_size))
+    assert [start for start, *_ in blocks] == list(range(0, SLICES, batch_size))
+    hu, lowest, highest = (np.concatenate([block[part] for block in blocks])[:, 0, 0].tolist() for part in (1, 2, 3))
+    side = context // 2
+    assert hu == list(range(SLICES))
+    assert lowest == [max(0, i - side) for i in range(SLICES)]  # beyond the ends, the end slice is repeated
+    assert highest == [min(SLICES - 1, i + side) for i in range(SLICES)]

@@ -1,0 +1,68 @@
+"""Whole test patients are assembled from batches of slices, scored, and drawn."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.preprocess import Preprocess
+from lits_seg.metrics.case import score_case
+from lits_seg.training.patient_scores import PatientScores
+
+
+def prediction(truth: torch.Tensor, case: int) -> torch.Tensor:
+    """The truth; of every second patient moved by two rows."""
+    return truth.roll(2, dims=-2) if case % 2 else truth
+
+
+class Copying(pl.LightningModule):
+    """Predicts from the labels, without a network."""
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+        return prediction(batch["truth"], int(batch["case"][0]))
+
+
+@pytest.fixture(scope="module")
+def volumes(lits: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceDataModule:
+    store = tmp_path_factory.mktemp("store")
+    settings = {"preprocess": Preprocess(size=32), "augment": None, "batch_size": 4, "workers": 0}
+    return SliceDataModule(lits, store, test_root=lits, eval_batch_size=3, **settings)
+
+
+def scored(callback: PatientScores, volumes: SliceDataModule) -> PatientScores:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], **quiet).test(Copying(), volumes, verbose=False)
+    return callback
+
+
+def test_scores_are_of_whole_patients_on_their_own_grid(volumes: SliceDataModule, tmp_path: Path) -> None:
+    found = scored(PatientScores(tmp_path), volumes).cases
+    cases = volumes.split["test"]
+    assert [case.case for case in found] == [case.name for case in cases]
+    assert len({case.shape for case in cases}) > 1
+    for number, (case, scores) in enumerate(zip(cases, found, strict=True)):
+        truth = np.stack([case.truth(i) for i in range(len(case))])
+        predicted = prediction(torch.from_numpy(truth), number).numpy()
+        expected = score_case(predicted, truth, case.spacing, case.name)
+        assert scores.voxels == expected.voxels
+        assert scores.lesion == expected.lesion
+        assert scores.detection == expected.detection
+    with (tmp_path / "test_cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["lesion_dice"]) for row in rows] == [case.lesion.dice for case in found]
+
+
+def test_every_patient_has_a_picture_and_the_masks_are_gone(volumes: SliceDataModule, tmp_path: Path) -> None:
+    scored(PatientScores(tmp_path, patients=2), volumes)
+    names = [f"{case.name}.png" for case in volumes.split["test"]]
+    assert sorted(path.name for path in (tmp_path / "overlays").iterdir()) == sorted(names)
+    case = volumes.split["test"][0]
+    with Image.open(tmp_path / "overlays" / names[0]) as picture:
+        assert picture.size == (3 * case.shape[2], case.shape[1])  # image, truth, prediction
+    assert {path.name for path in tmp_path.iterdir()} == {"overlays", "overlays.png", "test_cases.csv"}
