@@ -16,7 +16,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Count, CountOrZero, Place
 from lits_seg.data.layouts import is_phantom
-from lits_seg.evaluation.masks import score_masks
+from lits_seg.evaluation.mask_scores import score_masks
 from lits_seg.evaluation.score_tables import References, write_comparison, write_scores
 from lits_seg.runs.provenance import provenance
 
@@ -49,7 +49,7 @@ def main(cfg: Settings) -> None:
         print(compare_masks(cfg, cfg.a, cfg.b))
     elif given == ("ckpt",):
         # Imported only here, because Lightning starts slowly and scoring masks does not need Lightning.
-        from lits_seg.evaluation.checkpoint import evaluate_checkpoint
+        from lits_seg.evaluation.checkpoint_scores import evaluate_checkpoint
 
         print(evaluate_checkpoint(OmegaConf.create(asdict(cfg))))
     else:

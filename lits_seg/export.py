@@ -20,12 +20,12 @@ from lits_seg.common.files import sha256, write_text
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Count, CountOrZero, Place
 from lits_seg.common.tables import json_text
+from lits_seg.exporters.check_volumes import Volumes, find_volumes
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
-from lits_seg.exporters.files import ENDINGS, open_file, pairs, write_file
+from lits_seg.exporters.formats import ENDINGS, open_file, pairs, write_file
 from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
 from lits_seg.exporters.parity import lesion_dice, milliseconds, network_images, parity, slices_of
-from lits_seg.exporters.references import Volumes, find_volumes
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor

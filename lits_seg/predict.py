@@ -13,8 +13,8 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Count, Place
 from lits_seg.data.layouts import find_cts, find_masks
+from lits_seg.inference.ct_report import made_by, one_line
 from lits_seg.inference.exported import ExportedModel
-from lits_seg.inference.findings import made_by, one_line
 from lits_seg.inference.pipeline import Prediction
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter

@@ -13,7 +13,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.settings import Place, Share
 from lits_seg.common.tables import csv_text
 from lits_seg.comparison import rows
-from lits_seg.comparison.folders import find_runs, opened
+from lits_seg.comparison.finished_runs import find_runs, opened
 from lits_seg.comparison.page import page
 from lits_seg.comparison.pool import pool
 from lits_seg.comparison.text import report_text

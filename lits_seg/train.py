@@ -33,8 +33,8 @@ from lits_seg.runs.folder import LAST, RESULT, describe_run, held
 from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
-from lits_seg.training import baseline
 from lits_seg.training.checkpoints import network_facts, require_same_model
+from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
@@ -181,7 +181,7 @@ def _latency(module: LesionModule, datamodule: SliceDataModule) -> Latency:
 def _baseline(datamodule: SliceDataModule) -> Baseline:
     train = {case.name: case for case in find_cases(datamodule.root)}
     test = {case.name: case for case in find_cases(datamodule.test_root or datamodule.root)}
-    counts, description = baseline.threshold_in_liver(
+    counts, description = threshold_in_liver(
         [train[case.name] for case in datamodule.split["train"]],
         [test[case.name] for case in datamodule.split["test"]],
     )

@@ -14,7 +14,7 @@ from experiments.inference_speed.text import find, thread_text
 from experiments.shared.engines import ENGINES, Engine
 from experiments.shared.networks import OURS
 from lits_seg.common.errors import InputError
-from lits_seg.comparison.labels import place_labels
+from lits_seg.comparison.point_labels import place_labels
 from lits_seg.comparison.style import COLOURS, MARKERS, look, short
 
 COUNTED: dict[str, Callable[[Cost], int]] = {

@@ -16,7 +16,7 @@ from experiments.shared.machine import matmul_rate, peak_memory, torch_threads
 from experiments.shared.networks import Network, choose, make, synthetic_slices
 from lits_seg.common.timing import fastest
 from lits_seg.models.cost import count_macs, count_parameters
-from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
 LIMITED = ("float32", "bfloat16")  # precisions in which the machine's limit is measured, by PyTorch

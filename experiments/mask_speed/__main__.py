@@ -15,7 +15,7 @@ from experiments.shared.command import command, publish
 from experiments.shared.machine import command_cost
 from lits_seg.common.tables import markdown
 from lits_seg.common.timing import seconds
-from lits_seg.evaluation.masks import read_pair
+from lits_seg.evaluation.mask_scores import read_pair
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.lesions import box_around, label_box
 from lits_seg.metrics.surface import NEIGHBOURS

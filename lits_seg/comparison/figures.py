@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lits_seg.comparison.folders import Run
-from lits_seg.comparison.labels import place_labels
+from lits_seg.comparison.finished_runs import Run
+from lits_seg.comparison.point_labels import place_labels
 from lits_seg.comparison.pool import DICE, Group, Variant
 from lits_seg.comparison.style import TEXT, Style, look, short, svg
 from lits_seg.training.pictures import history

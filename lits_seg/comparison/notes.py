@@ -1,7 +1,7 @@
 """Warn about what weakens a comparison: missing runs, different machines, different code."""
 
 from lits_seg.common.tables import plural
-from lits_seg.comparison.folders import Found
+from lits_seg.comparison.finished_runs import Found
 from lits_seg.comparison.pool import Group, Variant, find_variant
 
 MACHINES = {

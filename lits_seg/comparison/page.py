@@ -13,7 +13,7 @@ from lits_seg.common.tables import DASH
 from lits_seg.comparison import rows
 from lits_seg.comparison.claims import claims
 from lits_seg.comparison.figures import NAMED, learning, pareto, whole_variants
-from lits_seg.comparison.folders import Found
+from lits_seg.comparison.finished_runs import Found
 from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.overlays import overlays
 from lits_seg.comparison.pool import DICE, SCORES, Group, Variant

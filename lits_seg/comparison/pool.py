@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.comparison.folders import Run
+from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.variants import names
 from lits_seg.metrics.scores import CaseScores, VoxelCounts
 from lits_seg.metrics.statistics import Difference, Estimate, compare_cases, summarise_cases

@@ -5,7 +5,7 @@ from typing import Any
 
 from lits_seg.common.tables import DASH, number, plural, signed, with_interval
 from lits_seg.comparison.claims import Claim
-from lits_seg.comparison.folders import Found, Run
+from lits_seg.comparison.finished_runs import Found, Run
 from lits_seg.comparison.notes import folds_text
 from lits_seg.comparison.pool import DICE, SCORES, Group, Variant
 from lits_seg.metrics.scores import flat_case

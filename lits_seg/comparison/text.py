@@ -6,7 +6,7 @@ from lits_seg import RESEARCH_USE
 from lits_seg.common.tables import markdown, plural
 from lits_seg.comparison import rows
 from lits_seg.comparison.claims import claims
-from lits_seg.comparison.folders import Found
+from lits_seg.comparison.finished_runs import Found
 from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.pool import DICE, Group
 

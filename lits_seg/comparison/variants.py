@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lits_seg.comparison.folders import Run
+from lits_seg.comparison.finished_runs import Run
 from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
 
 # Settings that do not make a variant: paths and speed do not change what is learned, test data makes groups.

@@ -13,7 +13,7 @@ from lits_seg.common.files import sha256
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.training.checkpoints import load_module, network_facts
-from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
 # Number of quarter turns, and whether the image is mirrored first. No view resamples the square images.

@@ -14,7 +14,7 @@ from lits_seg.common.tables import json_text
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import same_place, view_slices
 from lits_seg.data.volumes import read_labels
-from lits_seg.inference.findings import CtReport, MadeBy, ct_report
+from lits_seg.inference.ct_report import CtReport, MadeBy, ct_report
 from lits_seg.inference.outputs import write_dicom_seg, write_nifti
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lits_seg.common.html import base64_picture, render
 from lits_seg.data.ct import Ct
-from lits_seg.inference.findings import CtReport
+from lits_seg.inference.ct_report import CtReport
 
 SIDE = 320  # largest side of the pictures in pixels; the mask keeps the CT's resolution
 JPEG_QUALITY = 85

@@ -3,15 +3,17 @@
 import numpy as np
 
 from lits_seg.phantom.axes import WarpedAxes
-from lits_seg.phantom.liver import paint_great_vessels, paint_liver, paint_neighbours
+from lits_seg.phantom.liver import paint_liver
 from lits_seg.phantom.organs import (
     paint_body,
     paint_bowel,
     paint_lungs_and_heart,
+    paint_neighbours,
     paint_spine_and_muscles,
     paint_stomach_and_spleen,
 )
 from lits_seg.phantom.patient import AIR, Patient
+from lits_seg.phantom.vessels import paint_great_vessels
 
 # Each contrast phase's probability and HU ranges: liver, spleen, kidney cortex, kidney medulla, aorta, liver veins.
 PHASES: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {

@@ -1,4 +1,4 @@
-"""Paint the organs around the liver: trunk, spine, bowel, stomach, spleen, lungs and heart."""
+"""Paint the organs around the liver: trunk, spine, bowel, stomach, spleen, lungs, heart, kidneys, gallbladder."""
 
 import numpy as np
 
@@ -130,3 +130,26 @@ def paint_lungs_and_heart(p: Patient) -> None:
     p.hu[lung] = (LUNG + 40 * smooth_noise(rng, p.axes.shape, p.axes.extent, 6.0))[lung]
     box, distance = ellipsoid(p.axes, p.jitter((22, -38, 112), 6), np.array((62, 50, 42)))
     p.paint(box, (distance < 1) & above[box], rng.uniform(40, 60) if p.phase == "none" else rng.uniform(100, 190))
+
+
+def paint_neighbours(p: Patient) -> None:
+    """Paint organs that indent the liver: kidneys with their fat, hilum and gallbladder."""
+    rng = p.rng
+    for side in (-1, 1):
+        centre = p.jitter((side * 0.5 * p.body[0], 0.58 * p.body[1], -58 if side < 0 else -42), 5)
+        radii = np.array((29, 25, 52)) * rng.uniform(0.85, 1.15)
+        angles = np.array((0.25, 0.1 * side, 0.5 * side))
+        box, distance = ellipsoid(p.axes, centre, radii + 6, angles)
+        p.paint(box, distance < 1, FAT, within=p.cavity)
+        box, distance = ellipsoid(p.axes, centre, radii, angles)
+        cortex = np.where(distance > 0.72, p.levels[2], p.levels[3])
+        p.paint(box, distance < 1, np.where(distance < 0.4, rng.choice([FAT, 10.0]), cortex), within=p.cavity)
+    hilum = p.jitter((-26, -4, -12), 5)
+    box, distance = ellipsoid(p.axes, hilum, np.array((24, 12, 13)) * rng.uniform(0.7, 1.2), rng.normal(0, 0.4, 3))
+    p.paint(box, distance < 1, rng.uniform(-95, -30), within=p.cavity)
+    if rng.random() < 0.8:
+        centre = p.jitter((-46, -44, -66), 8)  # half below the liver
+        angles, radii = rng.normal(0, 0.35, 3), np.array((15, 18, 30)) * rng.uniform(0.6, 1.25)
+        box, distance = ellipsoid(p.axes, centre, radii, angles)
+        p.paint(box, distance < 1, rng.uniform(40, 70), within=p.cavity)  # its wall
+        p.paint(box, distance < 0.88, rng.uniform(-2, 22), within=p.cavity)

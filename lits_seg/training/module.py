@@ -11,7 +11,7 @@ from torch import Tensor
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
 from lits_seg.metrics.counts import VolumeOverlap
-from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.malloc import keep_freed_memory
 
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 

@@ -4,7 +4,7 @@ import pytest
 from helpers.run_folders import HEAVY, LIGHT, case, one_group, run
 
 from lits_seg.comparison.claims import CONFIRMED, NOT_CONFIRMED, UNDECIDED, claims, verdict
-from lits_seg.comparison.folders import Run
+from lits_seg.comparison.finished_runs import Run
 
 PATIENTS = [f"{i}" for i in range(6)]
 

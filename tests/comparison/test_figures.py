@@ -11,7 +11,7 @@ from lits_seg.comparison.pareto import Point, on_front, pareto, whole_variants
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from lits_seg.comparison.labels import place_labels
+from lits_seg.comparison.point_labels import place_labels
 from lits_seg.comparison.style import COLOURS, Style, short
 
 PAIR = one_group([run("a", [case("1", 4), case("2")], LIGHT), run("b", [case("1", 8), case("2")], HEAVY)])

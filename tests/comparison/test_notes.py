@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from helpers.run_folders import LIGHT, case, one_group, run
 
-from lits_seg.comparison.folders import Found, Run
+from lits_seg.comparison.finished_runs import Found, Run
 from lits_seg.comparison.notes import folds_text, group_notes, run_notes
 from lits_seg.runs.result import Latency
 

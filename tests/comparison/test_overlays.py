@@ -8,7 +8,7 @@ import pytest
 from helpers.run_folders import HEAVY, case, one_group, write_run
 from PIL import Image
 
-from lits_seg.comparison.folders import find_runs
+from lits_seg.comparison.finished_runs import find_runs
 from lits_seg.comparison.overlays import overlays
 
 

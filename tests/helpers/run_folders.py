@@ -12,7 +12,7 @@ from PIL import Image
 from lits_seg.common.files import CONF
 from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
-from lits_seg.comparison.folders import Run
+from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.pool import Group, pool
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores

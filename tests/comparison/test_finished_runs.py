@@ -7,8 +7,8 @@ import pytest
 from helpers.run_folders import case, write_run
 
 from lits_seg.common.errors import InputError
-from lits_seg.comparison import folders
-from lits_seg.comparison.folders import find_runs, opened, unpack
+from lits_seg.comparison import finished_runs
+from lits_seg.comparison.finished_runs import find_runs, opened, unpack
 
 
 def member(name: str, content: bytes = b"x") -> tuple[tarfile.TarInfo, io.BytesIO]:
@@ -62,7 +62,7 @@ def test_links_out_of_an_archive_are_refused(tmp_path: Path) -> None:
 def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "LARGEST_ARCHIVE", 100)
+    monkeypatch.setattr(finished_runs, "LARGEST_ARCHIVE", 100)
     with tarfile.open(tmp_path / "large.tar.xz", "w:xz") as tar:
         for number in range(2):
             tar.addfile(*member(f"{number}", bytes(60)))

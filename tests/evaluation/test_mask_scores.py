@@ -7,7 +7,7 @@ from helpers.volumes import AFFINES, ORDERS, anatomy
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.common.errors import InputError
-from lits_seg.evaluation.masks import pair_masks, read_pair, score_masks
+from lits_seg.evaluation.mask_scores import pair_masks, read_pair, score_masks
 
 LABELS = anatomy(0)[1]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lits_seg.data.layouts import Case, find_cases
-from lits_seg.evaluation.checkpoint import checkpoint_volumes
+from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
 from lits_seg.runs.folder import SPLIT
 from lits_seg.training.module import LesionModule
 

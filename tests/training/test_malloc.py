@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import resource
 import torch
-from lits_seg.training.memory import keep_freed_memory
+from lits_seg.training.malloc import keep_freed_memory
 
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,7 +9,7 @@ from helpers.volumes import AFFINES, anatomy
 
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
-from lits_seg.inference.findings import CtReport, MadeBy, PredictionSettings, ct_report, one_line
+from lits_seg.inference.ct_report import CtReport, MadeBy, PredictionSettings, ct_report, one_line
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import ExportedFile, ModelFacts
 

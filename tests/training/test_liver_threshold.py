@@ -4,7 +4,7 @@ import numpy as np
 
 from lits_seg.data.layouts import find_cases
 from lits_seg.metrics import case_scores
-from lits_seg.training.baseline import threshold_in_liver
+from lits_seg.training.liver_threshold import threshold_in_liver
 
 
 def test_threshold_finds_plain_lesions_and_marks_something_where_there_are_none(lits: Path) -> None:
