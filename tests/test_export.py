@@ -135,7 +135,10 @@ def test_bad_arguments_are_named(folder: Path, arguments: tuple[str, ...], told:
     [
         ((), "expected a checkpoint (ckpt=…) or an exported model (model=…); found neither"),
         (("model=files/lits_seg_fp32.onnx", "ckpt=net.ckpt"), "found ckpt=net.ckpt, model=files/lits_seg_fp32.onnx"),
-        (("model=files/lits_seg_fp32.onnx", "tta=flips"), "an exported model is fixed; found tta=flips"),
+        (
+            ("model=files/lits_seg_fp32.onnx", "tta=flips"),
+            "only settings that apply to exported models; found tta=flips",
+        ),
     ],
 )
 def test_predict_takes_one_of_both(folder: Path, arguments: tuple[str, ...], told: str) -> None:
