@@ -101,7 +101,7 @@ def test_finished_run_is_not_done_again(finished: Path, smoke_folder: Path) -> N
 
 def test_killed_run_resumes_to_the_same_weights(smoke_folder: Path) -> None:
     arguments = (*SMOKE, "trainer.max_epochs=4", "scheduler=onecycle", "model.dropout=0.3")
-    run_process("train", *arguments, "name=whole", cwd=smoke_folder)
+    run_command("train", *arguments, "name=whole", cwd=smoke_folder)
     process = start_command("train", *arguments, "runs=cut", cwd=smoke_folder)
     assert process.stdout is not None
     for line in process.stdout:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from helpers.commands import run_process, start_command
+from helpers.commands import run_command, run_process, start_command
 from helpers.sweeps import CPU, ONE_EPOCH, job_folders, results
 
 
@@ -18,10 +18,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_job_of_a_sweep_has_two_ranks_and_equals_one_process(folder: Path) -> None:
     # Without batch norm, dropout, augmentation and class weights, two ranks of 2 slices do what one of 4 does.
     same = (*CPU[:1], "model=unet", *CPU[2:], "augment=none", "loss.balance=0", "trainer.max_epochs=2")
-    same = (*same, "trainer.accelerator=cpu", "decoder=deconv,bilinear")
+    same = (*same, "trainer.accelerator=cpu")
     ranks = ("trainer=ddp", "trainer.devices=2", "data.batch_size=2", "logger=wandb")
-    run_process("train", "-m", *same, *ranks, "sweep=ranks", cwd=folder)
-    run_process("train", "-m", *same, "data.batch_size=4", "sweep=alone", cwd=folder)
+    run_process("train", "-m", *same, *ranks, "decoder=deconv,bilinear", "sweep=ranks", cwd=folder)
+    for decoder in ("deconv", "bilinear"):
+        alone = ("runs=runs/alone", f"decoder={decoder}", f"name=unet_{decoder}_fold0_seed0")
+        run_command("train", *same, "data.batch_size=4", *alone, cwd=folder)
     two, one = results(folder / "runs" / "ranks"), results(folder / "runs" / "alone")
     assert list(two) == list(one) == ["unet_bilinear_fold0_seed0", "unet_deconv_fold0_seed0"]
     assert len(job_folders(folder / "runs" / "ranks")) == 2
