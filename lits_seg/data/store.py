@@ -137,7 +137,7 @@ def _write_cases(missing: dict[Case, Path], preprocess: Preprocess, workers: int
         # pooled, since every new thread would retain some memory.
         ThreadPoolExecutor(max(1, workers)) as image_threads,
         ThreadPoolExecutor(max(1, workers)) as pool,
-        tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices") as bar,
+        tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices", disable=None) as bar,
     ):
         written = pool.map(lambda case: _write_case(case, missing[case], preprocess, image_threads), missing)
         for number, (case, error) in enumerate(zip(missing, written, strict=True), start=1):

@@ -81,8 +81,10 @@ def _missing(root: Path, cases: int) -> list[int]:
 
 
 def _write_cases(jobs: list[tuple[Path, int, int, int, int]], workers: int | None) -> None:
+    if not jobs:
+        return
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    progress = tqdm(total=len(jobs), desc="synthetic CT volumes", unit="case", disable=not jobs)
+    progress = tqdm(total=len(jobs), desc="synthetic CT volumes", unit="case", disable=None)  # None: in terminals
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for _ in pool.map(_write_case, *zip(*jobs, strict=True)):

@@ -10,15 +10,13 @@ from helpers.commands import SMOKE, run_in_terminal, start_command
 from lits_seg.training.messages import hide_chatter
 
 OWN = (
-    "synthetic CT volumes: ",
-    "preparing slices: ",
     "epoch ",
     "Lesions, ",
     "| ",
     "Research use only.",
     "run folder: ",
 )
-BAR = ("Training: ", "Epoch ", "Validation", "Testing")
+BAR = ("synthetic CT volumes: ", "preparing slices: ", "Training: ", "Epoch ", "Validation", "Testing")
 
 
 def foreign(shown: str, own: tuple[str, ...]) -> list[str]:
