@@ -21,6 +21,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Place
+from lits_seg.data.checks import CaseCheck
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.store import StoredCase
 from lits_seg.training.pictures import tinted
@@ -29,9 +30,9 @@ COLUMNS = ("case", "axes", "shape", "spacing mm", "HU", "liver HU", "liver mL", 
 THUMBNAIL = 128  # side in pixels
 
 
-@dataclass(frozen=True)
-class CaseRow:
-    """A case in the report: size, counts of slices, volumes in mL, and the fields of ``CaseCheck``."""
+@dataclass(frozen=True, kw_only=True)
+class CaseRow(CaseCheck):
+    """A case in the report: its check, size, counts of slices, and volumes in mL."""
 
     case: str
     shape: list[int]
@@ -41,12 +42,6 @@ class CaseRow:
     slices_with_lesion: int
     liver_ml: float
     lesion_ml: float
-    orientation: str
-    hu: list[float]
-    liver_hu: float | None
-    voxels: list[int]
-    lesion_outside: float
-    warnings: list[str]
 
 
 @dataclass(frozen=True)
