@@ -6,11 +6,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 from helpers.run_folders import HEAVY, LIGHT, case, one_group, run
-from lits_seg.comparison.learning import mean_and_range
-from lits_seg.comparison.pareto import Point, on_front, pareto, whole_variants
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from lits_seg.comparison.figures import Point, mean_and_range, on_front, pareto, whole_variants
 from lits_seg.comparison.point_labels import place_labels
 from lits_seg.comparison.style import COLOURS, Style, short
 

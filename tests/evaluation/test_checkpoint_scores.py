@@ -24,7 +24,7 @@ def test_all_volumes_are_scored_and_known_patients_are_named(folder: Path) -> No
     evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
     assert [case["case"] for case in evaluation["cases"]] == [str(number) for number in range(8)]
     (warning,) = (line for line in out.splitlines() if line.endswith(": 0, 3"))
-    assert warning.startswith("warning: the run of this checkpoint")
+    assert warning.startswith("warning: this checkpoint was trained or selected on")
     assert (folder / "evaluation" / "overlays" / "7.png").exists()
 
 

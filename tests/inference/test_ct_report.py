@@ -17,7 +17,15 @@ VOXEL_ML = 1.5 * 1.5 * 3 / 1000
 
 
 def made_by(**facts: object) -> MadeBy:
-    model = ModelFacts("UNet", "deconv", 1, 3, {"window": [-100, 200]}, [], **facts)
+    model = ModelFacts(
+        network="UNet",
+        decoder="deconv",
+        parameters=1,
+        classes=3,
+        preprocess={"window": [-100, 200]},
+        checkpoints=[],
+        **facts,
+    )
     return MadeBy("0.1.0", None, model, PredictionSettings("none", "32", "cpu", Rules(), None))
 
 
