@@ -45,11 +45,12 @@ runtime-test: setup  ## test predicting in an environment with only the package 
 	$(RUNTIME)/bin/pip install -c constraints.txt '.[runtime]'
 	LIGHT_PYTHON=$(abspath $(RUNTIME))/bin/python $(BIN)/python -m pytest tests/test_light.py
 
-lint: setup  ## check format, code, types and the layers of the architecture
+lint: setup  ## check format, code, types, the layers of the architecture and the words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_words.py
 
 docs: setup  ## draw the architecture and build the documentation in docs/_build/html
 	$(BIN)/python docs/house.py

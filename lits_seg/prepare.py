@@ -21,6 +21,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Place
+from lits_seg.common.tables import text_table
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.store import StoredCase
@@ -132,12 +133,10 @@ def summary(rows: list[CaseRow]) -> DataSummary:
 
 def text(report: DataReport) -> str:
     """Return the report for a terminal."""
-    rows = [COLUMNS, *(_cells(case) for case in report.cases)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    table = text_table([COLUMNS, *(_cells(case) for case in report.cases)])
     warnings = [f"warning: {warning}" for case in report.cases for warning in case.warnings]
     errors = [f"error: {error}" for error in report.errors]
-    return "\n".join([*lines, "", *warnings, *errors, *_summary_lines(report), RESEARCH_USE])
+    return "\n".join([table, "", *warnings, *errors, *_summary_lines(report), RESEARCH_USE])
 
 
 def page(report: DataReport, cases: list[StoredCase]) -> str:

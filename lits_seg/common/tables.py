@@ -28,6 +28,12 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))
 
 
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as plain text whose columns are aligned to the right; the first row is the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
     """Return CSV text with a header.
 

@@ -85,7 +85,7 @@ class PatientScores(Callback):
         shown = []
         for case, predicted in zip(cases, self._predicted(len(cases)), strict=True):
             truth = np.stack([case.truth(i) for i in range(len(case))])
-            scores = score_case(predicted, truth, case.spacing, case.name)
+            scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml)
             self.cases.append(scores)
             chosen = _most_lesion(truth, predicted)
             row = {

@@ -1,6 +1,6 @@
 """Markdown tables that also line up as plain text."""
 
-from lits_seg.common.tables import markdown
+from lits_seg.common.tables import markdown, text_table
 
 
 def test_markdown_lines_up() -> None:
@@ -10,3 +10,7 @@ def test_markdown_lines_up() -> None:
 def test_figures_align_to_the_right() -> None:
     lines = markdown(["a", "long"], [["xy", "1"]], right=True).splitlines()
     assert lines == ["| a   | long |", "| --- | ---: |", "| xy  |    1 |"]
+
+
+def test_text_columns_are_aligned_to_the_right() -> None:
+    assert text_table([("case", "mL"), ("1", "1500")]) == "case    mL\n   1  1500"

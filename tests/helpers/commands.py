@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
@@ -40,7 +41,13 @@ def start_command(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_ctrl_c_ends,
     )
+
+
+def _ctrl_c_ends() -> None:
+    # Tests that a shell runs in the background inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_process(command: str, *arguments: str, cwd: Path) -> str:
