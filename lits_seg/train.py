@@ -185,7 +185,7 @@ def _baseline(datamodule: SliceDataModule) -> Baseline:
         [train[case.name] for case in datamodule.split["train"]],
         [test[case.name] for case in datamodule.split["test"]],
     )
-    return Baseline("threshold in the true liver", description, mean_scores(counts))
+    return Baseline("threshold in the reference liver", description, mean_scores(counts))
 
 
 def _device(trainer: pl.Trainer) -> str:

@@ -35,7 +35,7 @@ def threshold_in_liver(train: Sequence[Case], test: Sequence[Case]) -> tuple[lis
     best = choices[int(np.argmax(dice))]
     counts = [_counts(case, [best])[0] for case in test]
     sigma, offset = best
-    return counts, f"{offset} HU below the true liver's median, smoothed by {sigma:g} px"
+    return counts, f"{offset} HU below the reference liver's median, smoothed by {sigma:g} px"
 
 
 def _counts(case: Case, choices: Sequence[tuple[float, int]]) -> list[VoxelCounts]:

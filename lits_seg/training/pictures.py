@@ -67,7 +67,7 @@ def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
     for axes, row in zip(grid, rows, strict=True):
         image = on_grid(row["image"], *row["truth"].shape)
         for ax, mask, title in zip(
-            axes, (None, row["truth"], row["predicted"]), (row["title"], "truth", "prediction"), strict=True
+            axes, (None, row["truth"], row["predicted"]), (row["title"], "reference", "prediction"), strict=True
         ):
             ax.imshow(image, cmap="gray", vmin=0, vmax=1)
             if mask is not None:

@@ -14,4 +14,4 @@ def test_threshold_finds_plain_lesions_and_marks_something_where_there_are_none(
     assert np.shape(counts) == (5, 3)
     assert min(dice[:3]) > 0.7
     assert all(score in (0, 1) for score in dice[3:])  # without lesion: none marked, or any
-    assert "true liver" in description
+    assert "reference liver" in description
