@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from lits_seg.metrics.scores import IOU_OVER_HALF, IOU_OVER_ZERO, CaseScores
 
@@ -220,6 +219,8 @@ def _test(first: Figure, second: Figure, seed: int) -> PairedTest:
     gain = (a - b) * first.better if first.better else np.abs(b) - np.abs(a)
     p = None
     if len(a) > 1:
+        from scipy import stats  # takes half a second; only comparisons need it
+
         rng = np.random.default_rng(seed)
         tested = stats.permutation_test(
             (a - b,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, rng=rng
