@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test runtime-test lint docs package smoke bench clean
+.PHONY: help setup demo compare real-data real-test test hostile runtime-test lint docs package smoke bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ real-test: demo real-data  ## test the demo's network, which was trained on synt
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+hostile: setup  ## test that damaged files, wrong settings and other bad input end with one clear message
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m hostile
 
 RUNTIME := $(VENV)-runtime
 runtime-test: setup  ## test predicting in an environment with only the package and the runtime extra
