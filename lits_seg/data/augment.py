@@ -16,6 +16,8 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.drawn_lesions import DrawnLesions
+from lits_seg.data.draws import Draws
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class RotateZoomBend:
         crop: side in pixels of a crop that replaces the whole slice, in the same interpolation; None: whole slices.
         crop_on: shares of the crops around any pixel, around a pixel of liver or lesion, and around a lesion pixel. If
             the slice has no lesion, the crop falls back to the liver; if it has no liver, to any pixel.
+        lesions: draws synthetic lesions into livers, after the geometry; None: no synthetic lesions.
     """
 
     rotate: float = 180.0
@@ -42,6 +45,7 @@ class RotateZoomBend:
     probability: float = 1.0
     crop: int | None = None
     crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3)
+    lesions: DrawnLesions | None = None
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Transform a batch.
@@ -59,13 +63,14 @@ class RotateZoomBend:
         """
         if self.crop and self.crop > min(labels.shape[1:]):
             raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[1:])} px", self.crop)
-        grid = self._grid(labels, _Draws(len(images), generator))
+        grid = self._grid(labels, Draws(len(images), generator))
         moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         # grid_sample requires floats; small whole numbers stay exact in single precision.
         nearest = functional.grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)
-        return moved, nearest[:, 0].to(labels.dtype)
+        found = nearest[:, 0].to(labels.dtype)
+        return self.lesions(moved, found, generator) if self.lesions else (moved, found)
 
-    def _grid(self, labels: Tensor, draw: "_Draws") -> Tensor:
+    def _grid(self, labels: Tensor, draw: Draws) -> Tensor:
         """Draw the source position of each pixel, ``(B, h, w, 2)`` as (x, y); the slice's edges are at -1 and 1."""
         side = torch.tensor(labels.shape[:0:-1], device=labels.device)  # W, H
         height, width = (self.crop, self.crop) if self.crop else labels.shape[1:]
@@ -82,7 +87,7 @@ class RotateZoomBend:
         centre = self._centre(labels, draw)[:, None, None] if self.crop else side / 2
         return (centre + torch.where(chosen, moved, place)) * 2 / side - 1
 
-    def _bend(self, height: int, width: int, side: int, draw: "_Draws") -> Tensor:
+    def _bend(self, height: int, width: int, side: int, draw: Draws) -> Tensor:
         """Draw displacements ``(B, h, w, 2)`` in pixels: normal at evenly spaced nodes, bicubic in between."""
         spacing = self.bend_spacing * side
         nodes = [math.ceil(n / spacing) + 4 for n in (height, width)]
@@ -93,7 +98,7 @@ class RotateZoomBend:
         top, left = (full[0] - height) // 2, (full[1] - width) // 2
         return field[..., top : top + height, left : left + width].permute(0, 2, 3, 1)
 
-    def _centre(self, labels: Tensor, draw: "_Draws") -> Tensor:
+    def _centre(self, labels: Tensor, draw: Draws) -> Tensor:
         """Draw the centre of each crop, ``(B, 2)`` as (x, y): near a pixel of the drawn class, inside the slice."""
         assert self.crop is not None
         height, width = labels.shape[1:]
@@ -137,48 +142,28 @@ class ScannerVariety(RotateZoomBend):
             generator: source of the random numbers, on the images' device.
         """
         images, labels = super().__call__(images, labels, generator)
-        draw = _Draws(len(images), generator)
+        draw = Draws(len(images), generator)
         for change in (self._contrast, self._offset, self._smooth, self._noise):
             chosen = draw.chance(self.intensity_probability)[:, None, None, None]
             images = torch.where(chosen, change(images, draw), images)
         return images, labels
 
-    def _contrast(self, images: Tensor, draw: "_Draws") -> Tensor:
+    def _contrast(self, images: Tensor, draw: Draws) -> Tensor:
         lowest = images.amin((1, 2, 3), keepdim=True)
         span = images.amax((1, 2, 3), keepdim=True) - lowest
         exponent = draw.between(*self.gamma)[:, None, None, None]
         return ((images - lowest) / (span + 1e-7)) ** exponent * span + lowest
 
-    def _offset(self, images: Tensor, draw: "_Draws") -> Tensor:
+    def _offset(self, images: Tensor, draw: Draws) -> Tensor:
         return images + draw.between(-self.shift, self.shift)[:, None, None, None]
 
-    def _smooth(self, images: Tensor, draw: "_Draws") -> Tensor:
+    def _smooth(self, images: Tensor, draw: Draws) -> Tensor:
         for axis in (-1, -2):
             images = _gaussian(images, draw.between(*self.blur), axis, reach=math.ceil(4 * self.blur[1]))
         return images
 
-    def _noise(self, images: Tensor, draw: "_Draws") -> Tensor:
+    def _noise(self, images: Tensor, draw: Draws) -> Tensor:
         return images + draw.between(0.0, self.noise)[:, None, None, None] * draw.normal(*images.shape[1:])
-
-
-class _Draws:
-    """A source of random numbers, drawn independently for each sample of a batch."""
-
-    def __init__(self, samples: int, generator: Generator) -> None:
-        self.samples, self.generator = samples, generator
-
-    def between(self, low: float, high: float) -> Tensor:
-        uniform = torch.rand(self.samples, generator=self.generator, device=self.generator.device)
-        return low + (high - low) * uniform
-
-    def around_one(self, reach: float) -> Tensor:
-        return self.between(1 - reach, 1 + reach)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(self.samples, *shape, generator=self.generator, device=self.generator.device)
-
-    def chance(self, probability: float) -> Tensor:
-        return self.between(0.0, 1.0) < probability
 
 
 def _gaussian(images: Tensor, sigma: Tensor, axis: int, reach: int) -> Tensor:

@@ -46,6 +46,7 @@ class SliceDataModule(pl.LightningDataModule):
         split_seed: the ``seed`` of ``split_patients``.
         slices: training slices to use: ``all``, those with ``liver``, or those with ``lesion``.
         lesion_share: share of slices with lesion in every training batch; None: not controlled.
+        balance_patients: draw slices so that every patient has the same share, however long its scan is.
         context: 1, 3 or 5 neighbouring slices as the image's channels (2.5-D).
         device_resident: keep the training slices on the device, for GPUs that are faster than the loaders.
         slices_per_epoch: training slices in an epoch; None: all slices.
@@ -73,6 +74,7 @@ class SliceDataModule(pl.LightningDataModule):
         split_seed: int = 0,
         slices: str = "all",
         lesion_share: float | None = None,
+        balance_patients: bool = False,
         context: int = 1,
         device_resident: bool = False,
         slices_per_epoch: int | None = None,
@@ -107,7 +109,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.folds, self.fold, self.val_share, self.split_seed = folds, fold, val_share, split_seed
         self.slices, self.lesion_share, self.slices_per_epoch = slices, lesion_share, slices_per_epoch
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
-        self.on_error = on_error
+        self.on_error, self.balance_patients = on_error, balance_patients
         self.context, self.device_resident, self.seed = context, device_resident, seed
         self.split: Split = {}
         self._resident: ResidentSlices | None = None
@@ -162,7 +164,10 @@ class SliceDataModule(pl.LightningDataModule):
         slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
         if not len(slices):
             raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
-        sampler = SeededSampler(slices.has_lesion, self.slices_per_epoch, self.lesion_share, self.seed, *self._rank())
+        patients = slices.patients if self.balance_patients else None
+        sampler = SeededSampler(
+            slices.has_lesion, self.slices_per_epoch, self.lesion_share, self.seed, *self._rank(), patients
+        )
         return DataLoader(
             slices,
             self.batch_size,

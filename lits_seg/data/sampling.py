@@ -26,6 +26,8 @@ class SeededSampler(Sampler[tuple[int, int]]):
         seed: seed of the run.
         rank: index of this process.
         world: number of processes.
+        patients: number of each slice's patient, if every patient shall have the same share of the slices of each kind,
+            however long its scan is; None: every slice has the same share.
 
     Raises:
         InputError: if ``lesion_share`` is set and all slices, or no slices, have a lesion.
@@ -39,7 +41,9 @@ class SeededSampler(Sampler[tuple[int, int]]):
         seed: int,
         rank: int,
         world: int,
+        patients: Sequence[int] | None = None,
     ) -> None:
+        self.patients = None if patients is None else torch.tensor(patients)
         self.lesion = torch.tensor(has_lesion)
         self.count, self.lesion_share = count or len(has_lesion), lesion_share
         self.seed, self.rank, self.world = seed, rank, world
@@ -60,7 +64,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
         state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)
         generator = torch.Generator().manual_seed(int(state[0]))
         if self.lesion_share is None:
-            indices = _deal(torch.arange(len(self.lesion)), self.count, generator)
+            indices = self._draw(torch.arange(len(self.lesion)), self.count, generator)
         else:
             # Slices with and without lesion are interleaved evenly on every rank, so that each batch has the share.
             turn = torch.arange(self.count, dtype=torch.double) // self.world
@@ -69,10 +73,22 @@ class SeededSampler(Sampler[tuple[int, int]]):
             indices = torch.empty(self.count, dtype=torch.long)
             for kind in (True, False):
                 places = lesion == kind
-                indices[places] = _deal((self.lesion == kind).nonzero()[:, 0], int(places.sum()), generator)
+                indices[places] = self._draw((self.lesion == kind).nonzero()[:, 0], int(places.sum()), generator)
         seeds = torch.randint(2**31, (self.count,), generator=generator)
         for place in range(self.rank, len(self) * self.world, self.world):
             yield int(indices[place]), int(seeds[place])
+
+    def _draw(self, slices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Draw ``count`` of some slices; the patients take turns if they shall have the same share."""
+        if self.patients is None:
+            return _deal(slices, count, generator)
+        owner = self.patients[slices]
+        turns = _deal(owner.unique(), count, generator)
+        drawn = torch.empty(count, dtype=torch.long)
+        for patient in owner.unique():
+            places = turns == patient
+            drawn[places] = _deal(slices[owner == patient], int(places.sum()), generator)
+        return drawn
 
 
 class TrainingSlices(Dataset):
@@ -105,6 +121,8 @@ class TrainingSlices(Dataset):
         kept = [(case, start, i) for case, start, i in parts if pixels(case)[i]]
         self.places = [(case, i) for case, _, i in kept]
         self.flat = [start + i for _, start, i in kept]
+        numbers = {case: number for number, case in enumerate(dict.fromkeys(cases))}
+        self.patients = [numbers[case] for case, _ in self.places]
         self.has_lesion = [case.lesion_pixels[i] > 0 for case, i in self.places]
 
     def __len__(self) -> int:
