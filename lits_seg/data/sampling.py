@@ -117,12 +117,11 @@ class TrainingSlices(Dataset):
             "lesion": lambda case: case.lesion_pixels,
         }[slices]
         starts = accumulate((len(case) for case in cases), initial=0)
-        parts = [(case, start, i) for case, start in zip(cases, starts, strict=False) for i in range(len(case))]
-        kept = [(case, start, i) for case, start, i in parts if pixels(case)[i]]
-        self.places = [(case, i) for case, _, i in kept]
-        self.flat = [start + i for _, start, i in kept]
-        numbers = {case: number for number, case in enumerate(dict.fromkeys(cases))}
-        self.patients = [numbers[case] for case, _ in self.places]
+        numbered = list(enumerate(zip(cases, starts, strict=False)))
+        kept = [(n, case, start, i) for n, (case, start) in numbered for i in range(len(case)) if pixels(case)[i]]
+        self.places = [(case, i) for _, case, _, i in kept]
+        self.patients = [number for number, *_ in kept]
+        self.flat = [start + i for *_, start, i in kept]
         self.has_lesion = [case.lesion_pixels[i] > 0 for case, i in self.places]
 
     def __len__(self) -> int:

@@ -1,0 +1,49 @@
+"""Learning rates that follow the progress of a run, by steps or by minutes."""
+
+import math
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lits_seg.common.errors import InputError
+
+
+class Decay(LRScheduler):
+    """A learning rate that rises linearly, and then falls by a cosine or a polynomial to its end.
+
+    The base class counts steps. ``LesionModule`` instead sets ``progress``, the share of the run that is done: a run
+    may be limited by steps or by minutes.
+
+    Args:
+        optimizer: the optimizer; its learning rates are the highest.
+        warmup: share of the run in which the rate rises, in [0, 1).
+        power: exponent of the polynomial ``(1 - progress) ** power``; None: a cosine.
+        end: last rate as a share of the highest.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
+
+    progress = 0.0
+
+    def __init__(self, optimizer: Optimizer, warmup: float = 0.05, power: float | None = None, end: float = 0.0) -> None:
+        if not 0 <= warmup < 1:
+            raise InputError("scheduler.warmup", "0 or more, less than 1", warmup)
+        if power is not None and power <= 0:
+            raise InputError("scheduler.power", "above 0, or null", power)
+        if not 0 <= end <= 1:
+            raise InputError("scheduler.end", "between 0 and 1", end)
+        self.warmup, self.power, self.end = warmup, power, end
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        """Return the rates at ``progress``."""
+        return [rate * self._factor() for rate in self.base_lrs]
+
+    def _factor(self) -> float:
+        if self.progress < self.warmup:
+            return max(0.01, self.progress / self.warmup)
+        done = min(1.0, (self.progress - self.warmup) / (1 - self.warmup))
+        shape = (1 + math.cos(math.pi * done)) / 2 if self.power is None else (1 - done) ** self.power
+        return self.end + (1 - self.end) * shape
