@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import Timer, WeightAveraging
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -33,11 +33,12 @@ from lits_seg.runs.folder import LAST, RESULT, describe_run, held
 from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
-from lits_seg.training.checkpoints import network_facts, require_same_model
+from lits_seg.training.checkpoints import fill_weights, network_facts, require_same_model
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
+from lits_seg.training.precision import chosen_precision
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +83,14 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         resume = _resume_from(cfg, folder)
         datamodule: SliceDataModule = instantiate(cfg.data)
         module: LesionModule = instantiate(cfg.module)
+        if cfg.init_from is not None and resume is None:
+            log.info(fill_weights(module, cfg.init_from))
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
-            callbacks=list(instantiate(cfg.callbacks).values()),
+            **({} if cfg.minutes is None else {"max_epochs": -1, "max_steps": -1}),
+            precision=chosen_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+            # The average of the weights is made last, since other callbacks may add modules.
+            callbacks=sorted(instantiate(cfg.callbacks).values(), key=lambda one: isinstance(one, WeightAveraging)),
             logger=list(instantiate(cfg.logger).values()),
             default_root_dir=folder,  # where Lightning saves and finds its checkpoint on Slurm's USR1
         )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, ProgressBar, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.runs.folder import SPLIT
 from lits_seg.training import pictures
@@ -50,6 +51,20 @@ class Curves(Callback):
             figure = pictures.curves(histories)
             figure.savefig(self.folder / CURVES, dpi=120)
             plt.close(figure)
+
+
+def timer(minutes: float | None = None) -> Timer:
+    """Return a callback that measures the training time and, if a budget is given, ends the training after it.
+
+    Args:
+        minutes: budget in minutes of training, over all parts of a resumed run; None: no budget.
+
+    Raises:
+        InputError: if the budget is not above 0.
+    """
+    if minutes is not None and not minutes > 0:
+        raise InputError("minutes", "above 0, or null", minutes)
+    return Timer(None if minutes is None else {"minutes": minutes})
 
 
 class HParams(Callback):

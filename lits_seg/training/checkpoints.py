@@ -75,10 +75,38 @@ def load_module(path: str | Path) -> LesionModule:
     checkpoint = read_checkpoint(path)
     module = LesionModule(**checkpoint["hyper_parameters"])
     try:
-        module.load_state_dict(checkpoint["state_dict"])
+        # Modules for training only, such as those of DeepSupervision, are no part of the network.
+        state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("auxiliary.")}
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(path, "weights that fit the settings in the checkpoint", str(error).splitlines()[0]) from error
     return module.eval()
+
+
+def fill_weights(module: LesionModule, path: str | Path) -> str:
+    """Copy the weights of a checkpoint into the layers of a module that have the same name and shape.
+
+    Args:
+        module: the module to change.
+        path: the checkpoint, of any network.
+
+    Returns:
+        A text that names the layers that do not fit.
+
+    Raises:
+        InputError: if ``read_checkpoint`` rejects the file, or if no layer fits.
+    """
+    stored = read_checkpoint(path)["state_dict"]
+    weights = {f"network.{name}": value for name, value in module.network.state_dict().items()}
+    fitting = {
+        name: stored[name] for name, value in weights.items() if getattr(stored.get(name), "shape", 0) == value.shape
+    }
+    if not fitting:
+        raise InputError(path, "a checkpoint with layers of this network", "no layer of the same name and shape")
+    module.load_state_dict(fitting, strict=False)
+    others = [name.removeprefix("network.") for name in weights if name not in fitting]
+    text = f"{path}: {len(fitting)} of {len(weights)} weights are the network's start"
+    return f"{text}; new: {', '.join(others)}" if others else text
 
 
 def network_facts(module: LesionModule) -> NetworkFacts:

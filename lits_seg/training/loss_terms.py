@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.training.losses import WeightedCrossEntropy
 
 
 class Sum(nn.Module):
@@ -36,7 +37,7 @@ class Sum(nn.Module):
     def set_counts(self, counts: Sequence[int]) -> None:
         """Set the weights of classes in all losses that have them, from the training set's pixels per class."""
         for term in self.terms.values():
-            if hasattr(term, "set_counts"):
+            if isinstance(term, WeightedCrossEntropy):
                 term.set_counts(counts)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -1,18 +1,23 @@
 """The LightningModule: trains any network that maps images to logits, and scores whole volumes."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from torch import Tensor
+from pytorch_lightning.callbacks import Timer
+from torch import Tensor, nn
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
 from lits_seg.metrics.counts import VolumeOverlap
 from lits_seg.training.malloc import keep_freed_memory
+from lits_seg.training.schedules import Decay
 
+# Called with images (B, context, H, W), logits (B, K, H, W) and target classes (B, H, W).
+AuxiliaryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
 
@@ -31,6 +36,10 @@ class LesionModule(pl.LightningModule):
             by the number of steps of the run. None: a constant learning rate.
         preprocess: config of the pre-processing from HU to images, which the network depends on.
         seed: seed of dropout.
+
+    Attributes:
+        auxiliary: modules that callbacks add for the training only, such as those of ``DeepSupervision``.
+        auxiliary_losses: losses that callbacks add to the training loss.
 
     Raises:
         InputError: if the number of classes is neither 2 nor 3.
@@ -55,9 +64,13 @@ class LesionModule(pl.LightningModule):
         self.classes = int(model["out_channels"])
         if self.classes not in CLASSES:
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
+        if hasattr(self.loss, "set_counts"):
+            self.loss.set_counts([1] * self.classes)  # the shape of the weights, which averages of the weights depend on
         self.structures = CLASSES[self.classes]
         self.overlap = VolumeOverlap(0, self.structures)
         self.train_overlap = VolumeOverlap(1, self.structures)
+        self.auxiliary = nn.ModuleDict()
+        self.auxiliary_losses: list[AuxiliaryLoss] = []
         self.keep_freed_memory = True  # while training on a CPU, see training.memory
 
     def forward(self, images: Tensor) -> Tensor:
@@ -104,7 +117,10 @@ class LesionModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
         logits = self(batch["image"])
-        loss = self.loss(logits.float(), self._target(batch["label"]))
+        target = self._target(batch["label"])
+        loss = self.loss(logits.float(), target)
+        for auxiliary in self.auxiliary_losses:
+            loss = loss + auxiliary(batch["image"], logits.float(), target)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
         self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), batch["label"], everyone)
@@ -163,10 +179,27 @@ class LesionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and, if there is a config for one, the scheduler."""
-        optimizer = instantiate(self.hparams.optimizer, params=self.network.parameters())
+        trained = [*self.network.parameters(), *self.auxiliary.parameters()]
+        optimizer = instantiate(self.hparams.optimizer, params=trained)
         if self.hparams.scheduler is None:
             return {"optimizer": optimizer}
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if steps == math.inf and "auto" in self.hparams.scheduler.values():
+            raise InputError("scheduler", "cosine, poly or constant, since minutes limit the run", "a number of steps")
         settings = {key: steps if value == "auto" else value for key, value in self.hparams.scheduler.items()}
         scheduler = instantiate(settings, optimizer=optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Set the learning rate after a step; ``Decay`` follows the progress of the run."""
+        if isinstance(scheduler, Decay):
+            scheduler.progress = self.progress()
+        super().lr_scheduler_step(scheduler, metric)
+
+    def progress(self) -> float:
+        """Return the share of the training that is done, by steps or by time, in [0, 1]."""
+        by_steps = self.global_step / self.trainer.estimated_stepping_batches
+        timers = [callback for callback in self.trainer.callbacks if isinstance(callback, Timer)]
+        limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
+        by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
+        return min(1.0, max([by_steps, *by_time]))

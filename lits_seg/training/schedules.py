@@ -27,7 +27,9 @@ class Decay(LRScheduler):
 
     progress = 0.0
 
-    def __init__(self, optimizer: Optimizer, warmup: float = 0.05, power: float | None = None, end: float = 0.0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, warmup: float = 0.05, power: float | None = None, end: float = 0.0
+    ) -> None:
         if not 0 <= warmup < 1:
             raise InputError("scheduler.warmup", "0 or more, less than 1", warmup)
         if power is not None and power <= 0:
