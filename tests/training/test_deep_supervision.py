@@ -1,0 +1,64 @@
+"""Losses at inner layers."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.checkpoints import SETTINGS, with_model
+
+from experiments.shared.checkpoints import write_checkpoint
+from lits_seg.common.errors import InputError
+from lits_seg.training.checkpoints import load_module
+from lits_seg.training.deep_supervision import DeepSupervision
+from lits_seg.training.module import LesionModule
+
+STRIDED = {
+    "_target_": "lits_seg.models.StridedUNet",
+    "out_channels": 3,
+    "widths": [4, 4, 8],
+    "blocks": [1, 1, 1],
+    "decoder_widths": [4, 4],
+}
+IMAGES, LABELS = torch.rand(2, 1, 32, 32), torch.zeros(2, 32, 32, dtype=torch.long)
+LABELS[:, 5:6, 5:6] = 2  # a lesion of one pixel
+
+
+def supervised(settings: dict, **arguments: object) -> LesionModule:
+    module = LesionModule(**settings)
+    DeepSupervision(**arguments).setup(SimpleNamespace(), module, "fit")
+    return module
+
+
+@pytest.mark.parametrize("settings", [{**SETTINGS, "model": STRIDED}, with_model(out_channels=3)])
+def test_inner_layers_of_any_decoder_are_trained_and_leave_no_trace(settings: dict, tmp_path: Path) -> None:
+    module = supervised(settings, weights=[0.5])
+    loss = module.auxiliary_losses[0](IMAGES, module(IMAGES), LABELS)
+    loss.backward()
+    (head,) = module.auxiliary.values()
+    assert head.weight.grad.abs().sum() > 0
+    optimizer = module.configure_optimizers()["optimizer"]
+    trained = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    assert id(head.weight) in trained
+    write_checkpoint(module, tmp_path / "a.ckpt")
+    loaded = load_module(tmp_path / "a.ckpt")
+    assert not loaded.auxiliary
+    torch.testing.assert_close(loaded.eval()(IMAGES), module.eval()(IMAGES))
+
+
+def test_a_lesion_of_one_pixel_remains_in_the_smaller_target() -> None:
+    module = supervised({**SETTINGS, "model": STRIDED}, weights=[1.0])
+    (head,) = module.auxiliary.values()
+    torch.nn.init.zeros_(head.weight)
+    seen = []
+    module.loss.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
+    module.auxiliary_losses[0](IMAGES, module(IMAGES), LABELS)
+    assert seen[0].shape[-1] < 32
+    assert (seen[0] == 2).flatten(1).sum(1).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("layers", [["decoder.9"], []])
+def test_layers_that_do_not_exist_are_named(layers: list[str]) -> None:
+    with pytest.raises(InputError, match=r"callbacks.deep_supervision.layers: expected 1 layers of the network; found"):
+        supervised({**SETTINGS, "model": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 3,
+                                          "kernel_size": 1}}, weights=[0.5], layers=layers)  # fmt: skip

@@ -1,0 +1,83 @@
+"""Losses for small lesions and hard pixels."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from lits_seg.common.errors import InputError
+from lits_seg.training.loss_terms import ComponentDice, Sum, TopKCrossEntropy
+from lits_seg.training.losses import WeightedCrossEntropy
+
+
+def certain(target: torch.Tensor, classes: int = 3, scale: float = 30.0) -> torch.Tensor:
+    """Logits of a network that is certain of a target."""
+    return scale * functional.one_hot(target, classes).permute(0, 3, 1, 2).float()
+
+
+def two_lesions() -> torch.Tensor:
+    target = torch.zeros(1, 32, 32, dtype=torch.long)
+    target[:, 2:22, 2:22] = 2
+    target[:, 27:30, 27:30] = 2
+    return target
+
+
+def test_a_small_lesion_counts_as_much_as_a_large_lesion() -> None:
+    target, loss = two_lesions(), ComponentDice(smooth=0.0)
+    for lost in ((slice(2, 22),) * 2, (slice(27, 30),) * 2):
+        predicted = target.clone()
+        predicted[0, lost[0], lost[1]] = 0
+        assert loss(certain(predicted), target) == pytest.approx(0.5, abs=1e-4)
+    assert loss(certain(target), target) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_false_pixels_count_for_the_nearest_lesion() -> None:
+    target, loss = two_lesions(), ComponentDice(smooth=0.0)
+    predicted = target.clone()
+    predicted[0, 30:32, 27:30] = 2  # 6 false pixels below the small lesion of 9 pixels
+    by_hand = (0 + (1 - 2 * 9 / (9 + 15))) / 2
+    assert loss(certain(predicted), target) == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_without_lesions_the_loss_is_zero_and_has_a_gradient() -> None:
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    loss = ComponentDice()(logits, torch.ones(2, 8, 8, dtype=torch.long))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert not logits.grad.any()
+
+
+@given(share=st.floats(0.01, 1.0))
+def test_the_hardest_pixels_alone_count(share: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 8, 8, generator=generator)
+    target = torch.randint(3, (2, 8, 8), generator=generator)
+    each = functional.cross_entropy(logits, target, reduction="none").flatten().sort(descending=True).values
+    found = TopKCrossEntropy(share)(logits, target)
+    assert found == pytest.approx(float(each[: max(1, round(share * 128))].mean()), rel=1e-5)
+
+
+def test_a_sum_weighs_its_terms_and_sets_their_counts() -> None:
+    target = two_lesions()
+    logits = certain(target.roll(1, 1), scale=1.0)
+    terms = {"ce": WeightedCrossEntropy(balance=1.0), "topk": TopKCrossEntropy(0.5)}
+    total = Sum(terms, {"ce": 2.0, "topk": 0.5})
+    total.set_counts([90, 9, 1])
+    assert total(logits, target) == pytest.approx(
+        float(2 * terms["ce"](logits, target) + 0.5 * terms["topk"](logits, target))
+    )
+    assert terms["ce"].weights.argmax() == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda: Sum({"ce": WeightedCrossEntropy()}, {"dice": 1.0}), "loss.weights: expected a number for each of ce"),
+        (lambda: TopKCrossEntropy(0.0), "loss.share: expected above 0"),
+        (lambda: TopKCrossEntropy(1.5), "loss.share: expected above 0"),
+    ],
+)
+def test_wrong_settings_are_named(wrong: object, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        wrong()
