@@ -131,7 +131,7 @@ class SliceDataModule(pl.LightningDataModule):
         if self.generate is not None:
             self.generate(self.root)
         for root, parts in self._folders():
-            if self.recorded is not None:
+            if self.recorded is not None and root.is_dir():
                 added = recorded_cases(root, self._names(parts))[1]
                 if added:
                     log.warning("%s: not used, since they are not in this run's split: %s", root, ", ".join(added))
@@ -171,6 +171,8 @@ class SliceDataModule(pl.LightningDataModule):
         Returns:
             The cases, and the errors of skipped cases.
         """
+        if not root.is_dir():  # the whole path, since a relative path means another folder in another place
+            raise InputError(root, "a folder with CT volumes", f"no such folder: {root.absolute()}")
         errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
         cases = find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts))[0]
         stored = store_cases(cases, self.preprocess, self.store, self.workers, errors)
