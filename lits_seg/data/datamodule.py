@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.augment import RotateZoomBend
+from lits_seg.data.burden import swapped
 from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
@@ -142,10 +143,10 @@ class SliceDataModule(pl.LightningDataModule):
         """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
         (root, parts), *test_folder = self._folders()
         for folder, part in test_folder:
-            self.split["test"] = self.stored(folder, part)[0]
+            self.split["test"] = self._usable(folder, part)
             require_unseen(self.split["test"], self.trained_on, folder, self.allow_overlap)
         if "train" not in self.split and not (stage == "test" and test_folder):
-            self.split = {**self._split(self.stored(root, parts)[0], parts), **self.split}
+            self.split = {**self._split(self._usable(root, parts), parts), **self.split}
             # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
             require_no_leak(self.split, root, self.allow_overlap or self.recorded is not None)
         if self.recorded is not None:
@@ -175,10 +176,15 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError(root, "a folder with CT volumes", f"no such folder: {root.absolute()}")
         errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
         cases = find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts))[0]
-        stored = store_cases(cases, self.preprocess, self.store, self.workers, errors)
+        return store_cases(cases, self.preprocess, self.store, self.workers, errors), errors or []
+
+    def _usable(self, root: Path, parts: Sequence[str]) -> list[StoredCase]:
+        stored, errors = self.stored(root, parts)
         if not stored:
-            raise InputError(root, "a usable case", f"{len(errors or [])} unusable")
-        return stored, errors or []
+            raise InputError(root, "a usable case", f"{len(errors)} unusable")
+        for warning in swapped([case.check.burden for case in stored]):
+            log.warning("%s: %s", root, warning)
+        return stored
 
     def _folders(self) -> list[tuple[Path, Sequence[str]]]:
         """Return each folder with the parts of the split that it holds; the second folder, if any, is for the test."""

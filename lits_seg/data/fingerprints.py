@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from lits_seg.common.errors import InputError
+
 CT_HU = (-1024, 3071)  # copies may differ outside the scanner's range, such as by the value of the padding
 # Slices are compared by how often each of these HU occurs. The counts neither depend on air around the patient nor
 # on the direction of the axes, which an identity affine does not tell.
@@ -36,9 +38,15 @@ class Fingerprint:
 
     @classmethod
     def parse(cls, text: str) -> "Fingerprint":
-        """Read a fingerprint from its text, the hashes with spaces between them."""
-        image, label, *slices = text.split()
-        return cls(image, label, frozenset(slices))
+        """Read a fingerprint from its text, the hashes with spaces between them.
+
+        Raises:
+            InputError: if the text has fewer than two hashes.
+        """
+        match text.split():
+            case [image, label, *slices]:
+                return cls(image, label, frozenset(slices))
+        raise InputError("recorded split", "hashes of the voxels and of the labels", text)
 
     def __str__(self) -> str:
         return " ".join([self.image, self.label, *sorted(self.slices)])
