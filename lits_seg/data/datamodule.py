@@ -13,11 +13,14 @@ from torch.utils.data import DataLoader
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.augment import RotateZoomBend
+from lits_seg.data.burden import swapped
 from lits_seg.data.layouts import find_cases, is_phantom
+from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, split_patients
-from lits_seg.data.store import StoredCase, store_cases
+from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
+from lits_seg.data.store import store_cases
+from lits_seg.data.stored_case import StoredCase
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,9 @@ class SliceDataModule(pl.LightningDataModule):
         on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
         seed: seed of the order of slices and of the augmentation.
         recorded: names of the patients of each part, as a run recorded them in ``split.json``; None: split anew.
+        trained_on: patients that may not be tested, if another run's network is tested on ``test_root``: their
+            fingerprints by part and name, from that run's ``split.json``.
+        allow_overlap: warn if two parts of the split share a patient, instead of raising an error.
 
     Raises:
         InputError: if a setting is invalid.
@@ -85,6 +91,8 @@ class SliceDataModule(pl.LightningDataModule):
         on_error: str = "stop",
         seed: int = 0,
         recorded: Mapping[str, Sequence[str]] | None = None,
+        trained_on: Mapping[str, Mapping[str, str]] | None = None,
+        allow_overlap: bool = False,
     ) -> None:
         super().__init__()
         if slices not in SLICES:
@@ -115,7 +123,9 @@ class SliceDataModule(pl.LightningDataModule):
         self.context, self.device_resident, self.seed = context, device_resident, seed
         if recorded is not None:
             require_record(recorded, one_set=test_root is None)
-        self.recorded = recorded
+        elif self.test_root is not None and trained_on is None and not allow_overlap:
+            require_apart(self.root, self.test_root)
+        self.recorded, self.trained_on, self.allow_overlap = recorded, trained_on or {}, allow_overlap
         self.split: Split = {}
         self._resident: ResidentSlices | None = None
 
@@ -124,7 +134,7 @@ class SliceDataModule(pl.LightningDataModule):
         if self.generate is not None:
             self.generate(self.root)
         for root, parts in self._folders():
-            if self.recorded is not None:
+            if self.recorded is not None and root.is_dir():
                 added = recorded_cases(root, self._names(parts))[1]
                 if added:
                     log.warning("%s: not used, since they are not in this run's split: %s", root, ", ".join(added))
@@ -135,18 +145,23 @@ class SliceDataModule(pl.LightningDataModule):
         """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
         (root, parts), *test_folder = self._folders()
         for folder, part in test_folder:
-            self.split["test"] = self.stored(folder, part)[0]
-        if "train" in self.split or (stage == "test" and test_folder):
-            return
-        cases = self.stored(root, parts)[0]
+            self.split["test"] = self._usable(folder, part)
+            require_unseen(self.split["test"], self.trained_on, folder, self.allow_overlap)
+        if "train" not in self.split and not (stage == "test" and test_folder):
+            self.split = {**self._split(self._usable(root, parts), parts), **self.split}
+            # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
+            require_no_leak(self.split, root, self.allow_overlap or self.recorded is not None)
+        if self.recorded is not None:
+            used = ["test"] if stage == "test" else PARTS
+            require_unchanged({part: self.split[part] for part in used}, self.recorded)
+
+    def _split(self, cases: list[StoredCase], parts: Sequence[str]) -> Split:
         if self.recorded is None:
-            split = split_patients(
+            return split_patients(
                 cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed
             )
-        else:
-            by_name = {case.name: case for case in cases}
-            split = {part: [by_name[name] for name in self.recorded[part]] for part in parts}
-        self.split = {**split, **self.split}
+        by_name = {case.name: case for case in cases}
+        return {part: [by_name[name] for name in self.recorded[part]] for part in parts}
 
     def stored(self, root: Path, parts: Sequence[str] = PARTS) -> tuple[list[StoredCase], list[InputError]]:
         """Write the cases below a folder to the store.
@@ -159,12 +174,19 @@ class SliceDataModule(pl.LightningDataModule):
         Returns:
             The cases, and the errors of skipped cases.
         """
+        if not root.is_dir():  # the whole path, since a relative path means another folder in another place
+            raise InputError(root, "a folder with CT volumes", f"no such folder: {root.absolute()}")
         errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
         cases = find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts))[0]
-        stored = store_cases(cases, self.preprocess, self.store, self.workers, errors)
+        return store_cases(cases, self.preprocess, self.store, self.workers, errors), errors or []
+
+    def _usable(self, root: Path, parts: Sequence[str]) -> list[StoredCase]:
+        stored, errors = self.stored(root, parts)
         if not stored:
-            raise InputError(root, "a usable case", f"{len(errors or [])} unusable")
-        return stored, errors or []
+            raise InputError(root, "a usable case", f"{len(errors)} unusable")
+        for warning in swapped([case.check.burden for case in stored]):
+            log.warning("%s: %s", root, warning)
+        return stored
 
     def _folders(self) -> list[tuple[Path, Sequence[str]]]:
         """Return each folder with the parts of the split that it holds; the second folder, if any, is for the test."""
