@@ -10,6 +10,7 @@ Transforms are called as ``transform(images, labels, generator)``: images ``(B, 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.drawn_lesions import DrawnLesions
-from lits_seg.data.draws import Draws
+from lits_seg.data.draws import Draws, random_pixel
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,11 @@ class RotateZoomBend:
         nodes = [math.ceil(n / spacing) + 4 for n in (height, width)]
         magnitude = side * draw.between(*self.bend_magnitude)
         offsets = magnitude[:, None, None, None] * draw.normal(2, *nodes)
-        full = [round(count * spacing) for count in nodes]
-        field = functional.interpolate(offsets, full, mode="bicubic", align_corners=False)
-        top, left = (full[0] - height) // 2, (full[1] - width) // 2
-        return field[..., top : top + height, left : left + width].permute(0, 2, 3, 1)
+        rows, columns = (
+            _bicubic(count, round(count * spacing), n, draw.device)
+            for count, n in zip(nodes, (height, width), strict=True)
+        )
+        return (rows @ offsets @ columns.T).permute(0, 2, 3, 1)
 
     def _centre(self, labels: Tensor, draw: Draws) -> Tensor:
         """Draw the centre of each crop, ``(B, 2)`` as (x, y): near a pixel of the drawn class, inside the slice."""
@@ -104,11 +106,8 @@ class RotateZoomBend:
         height, width = labels.shape[1:]
         shares = torch.tensor(self.crop_on, device=labels.device).cumsum(0)
         wanted = torch.searchsorted(shares / shares[-1], draw.between(0.0, 1.0))
-        flat = labels.flatten(1)
-        rank = (flat >= torch.minimum(wanted, flat.amax(1))[:, None]).cumsum(1).float()
-        pick = (1 + draw.between(0.0, 1.0) * (rank[:, -1] - 1)).round()
-        pixel = torch.searchsorted(rank, pick[:, None])[:, 0]
-        centre = torch.stack([pixel % width, pixel // width], dim=-1) + 0.5
+        inside = labels >= torch.minimum(wanted, labels.amax((1, 2)))[:, None, None]
+        centre = random_pixel(inside, draw) + 0.5
         centre = centre + torch.stack([draw.between(-0.25, 0.25) for _ in range(2)], dim=-1) * self.crop
         limits = torch.tensor([width, height], device=labels.device) - self.crop / 2
         return torch.minimum(centre.clamp(min=self.crop / 2), limits)
@@ -164,6 +163,15 @@ class ScannerVariety(RotateZoomBend):
 
     def _noise(self, images: Tensor, draw: Draws) -> Tensor:
         return images + draw.between(0.0, self.noise)[:, None, None, None] * draw.normal(*images.shape[1:])
+
+
+@lru_cache(maxsize=16)
+def _bicubic(nodes: int, length: int, part: int, device: torch.device) -> Tensor:
+    """Return the matrix ``(part, nodes)`` that interpolates nodes to ``length`` values and keeps the middle part."""
+    one_hot = torch.eye(nodes, device=device)[None, :, :, None]
+    weights = functional.interpolate(one_hot, (length, 1), mode="bicubic", align_corners=False)[0, :, :, 0].T
+    first = (length - part) // 2
+    return weights[first : first + part].contiguous()
 
 
 def _gaussian(images: Tensor, sigma: Tensor, axis: int, reach: int) -> Tensor:

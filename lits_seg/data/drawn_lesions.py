@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.draws import Draws
+from lits_seg.data.draws import Draws, random_pixel
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DrawnLesions:
         channels, height, width = images.shape[1:]
         low, high = (math.log(limit) for limit in self.radius)
         radius = draw.between(low, high).exp() * (self.side or width)
-        offset = _places(height, width, images.device) - _liver_pixel(liver, draw)[:, None, None]
+        offset = _places(height, width, images.device) - random_pixel(liver, draw)[:, None, None]
         angle, stretch = draw.between(0, math.pi), draw.between(-0.3, 0.3).exp()
         turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).view(-1, 2, 2)
         turned = torch.einsum("bij,bhwj->bhwi", turn, offset) / radius[:, None, None, None]
@@ -111,14 +111,6 @@ class DrawnLesions:
 def _places(height: int, width: int, device: torch.device) -> Tensor:
     rows, columns = (torch.arange(n, device=device, dtype=torch.float32) for n in (height, width))
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
-
-
-def _liver_pixel(liver: Tensor, draw: Draws) -> Tensor:
-    """Draw a pixel of each liver ``(B, H, W)``; return its position ``(B, 2)`` as (x, y)."""
-    rank = liver.flatten(1).cumsum(1).float()
-    pick = (draw.between(0.0, 1.0) * rank[:, -1]).floor() + 1
-    pixel = torch.searchsorted(rank, pick[:, None])[:, 0].clamp(max=liver[0].numel() - 1)
-    return torch.stack([pixel % liver.shape[2], pixel // liver.shape[2]], dim=-1).float()
 
 
 def _smooth_noise(height: int, width: int, radius: Tensor, draw: Draws) -> Tensor:

@@ -65,7 +65,9 @@ class LesionModule(pl.LightningModule):
         if self.classes not in CLASSES:
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
         if hasattr(self.loss, "set_counts"):
-            self.loss.set_counts([1] * self.classes)  # the shape of the weights, which averages of the weights depend on
+            self.loss.set_counts(
+                [1] * self.classes
+            )  # the shape of the weights, which averages of the weights depend on
         self.structures = CLASSES[self.classes]
         self.overlap = VolumeOverlap(0, self.structures)
         self.train_overlap = VolumeOverlap(1, self.structures)
