@@ -9,8 +9,9 @@ Transforms are called as ``transform(images, labels, generator)``: images ``(B, 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Self
 
 import torch
 from torch import Generator, Tensor
@@ -37,6 +38,10 @@ class RotateZoomBend:
         crop_on: shares of the crops around any pixel, around a pixel of liver or lesion, and around a lesion pixel. If
             the slice has no lesion, the crop falls back to the liver; if it has no liver, to any pixel.
         lesions: draws synthetic lesions into livers, after the geometry; None: no synthetic lesions.
+        stages: progressive crops: from each share of the run on, the side of the crops; empty: ``crop`` throughout.
+
+    Raises:
+        InputError: if ``stages`` do not ascend from 0.
     """
 
     rotate: float = 180.0
@@ -47,6 +52,17 @@ class RotateZoomBend:
     crop: int | None = None
     crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3)
     lesions: DrawnLesions | None = None
+    stages: Sequence[tuple[float, int]] = ()
+
+    def __post_init__(self) -> None:
+        starts = [start for start, _ in self.stages]
+        if starts and (starts != sorted(set(starts)) or starts[0] != 0 or starts[-1] >= 1):
+            raise InputError("augment.stages", "[share of the run, side] in ascending order from 0", list(self.stages))
+
+    def at(self, progress: float) -> Self:
+        """Return the augmentation at a share of the run in [0, 1]: with the crop of that stage."""
+        sides = [side for start, side in self.stages if progress >= start]
+        return replace(self, crop=sides[-1]) if sides else self
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Transform a batch.

@@ -18,6 +18,7 @@ from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
+from lits_seg.data.sources import Source, own_names, require_shares
 from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
 from lits_seg.data.store import store_cases
 from lits_seg.data.stored_case import StoredCase
@@ -58,6 +59,7 @@ class SliceDataModule(pl.LightningDataModule):
         workers: number of loader processes, and of threads that fill the store.
         on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
         seed: seed of the order of slices and of the augmentation.
+        sources: further data sets to train on, by name; None: ``root`` alone.
         recorded: names of the patients of each part, as a run recorded them in ``split.json``; None: split anew.
         trained_on: patients that may not be tested, if another run's network is tested on ``test_root``: their
             fingerprints by part and name, from that run's ``split.json``.
@@ -90,6 +92,7 @@ class SliceDataModule(pl.LightningDataModule):
         workers: int = 2,
         on_error: str = "stop",
         seed: int = 0,
+        sources: Mapping[str, Source] | None = None,
         recorded: Mapping[str, Sequence[str]] | None = None,
         trained_on: Mapping[str, Mapping[str, str]] | None = None,
         allow_overlap: bool = False,
@@ -121,6 +124,8 @@ class SliceDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.on_error, self.balance_patients = on_error, balance_patients
         self.context, self.device_resident, self.seed = context, device_resident, seed
+        self.sources = dict(sources or {})
+        require_shares(self.sources, self.root)
         if recorded is not None:
             require_record(recorded, one_set=test_root is None)
         elif self.test_root is not None and trained_on is None and not allow_overlap:
@@ -133,43 +138,53 @@ class SliceDataModule(pl.LightningDataModule):
         """Generate the volumes if requested, and fill the store. Lightning calls this in one process per machine."""
         if self.generate is not None:
             self.generate(self.root)
-        for root, parts in self._folders():
+        for source, root, parts in self._folders():
             if self.recorded is not None and root.is_dir():
-                added = recorded_cases(root, self._names(parts))[1]
+                added = recorded_cases(root, self._names(parts, source))[1]
                 if added:
                     log.warning("%s: not used, since they are not in this run's split: %s", root, ", ".join(added))
-            for error in self.stored(root, parts)[1]:
+            for error in self.stored(root, parts, source)[1]:
                 log.warning("skipped: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
         """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
-        (root, parts), *test_folder = self._folders()
-        for folder, part in test_folder:
-            self.split["test"] = self._usable(folder, part)
-            require_unseen(self.split["test"], self.trained_on, folder, self.allow_overlap)
-        if "train" not in self.split and not (stage == "test" and test_folder):
-            self.split = {**self._split(self._usable(root, parts), parts), **self.split}
+        if self.test_root is not None:
+            self.split["test"] = self._usable(self.test_root, PARTS[2:])
+            require_unseen(self.split["test"], self.trained_on, self.test_root, self.allow_overlap)
+        if "train" not in self.split and not (stage == "test" and self.test_root):
+            parts: Split = {}
+            for source, root, names in self._folders():
+                if names != PARTS[2:]:
+                    for part, cases in self._split(source, root, names).items():
+                        parts[part] = [*parts.get(part, []), *cases]
+            self.split = {**parts, **self.split}
             # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
-            require_no_leak(self.split, root, self.allow_overlap or self.recorded is not None)
+            require_no_leak(self.split, self.root, self.allow_overlap or self.recorded is not None)
         if self.recorded is not None:
             used = ["test"] if stage == "test" else PARTS
             require_unchanged({part: self.split[part] for part in used}, self.recorded)
 
-    def _split(self, cases: list[StoredCase], parts: Sequence[str]) -> Split:
-        if self.recorded is None:
-            return split_patients(
-                cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed
-            )
-        by_name = {case.name: case for case in cases}
-        return {part: [by_name[name] for name in self.recorded[part]] for part in parts}
+    def _split(self, source: str, root: Path, parts: Sequence[str]) -> Split:
+        cases = self._usable(root, parts, source)
+        if source:
+            cases = self.sources[source].cases(source, cases)
+        if self.recorded is not None:
+            by_name = {case.name: case for case in cases}
+            return {part: [by_name[name] for name in self.recorded[part] if name in by_name] for part in parts}
+        if parts == PARTS[:1]:
+            return {"train": cases}
+        return split_patients(cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed)
 
-    def stored(self, root: Path, parts: Sequence[str] = PARTS) -> tuple[list[StoredCase], list[InputError]]:
+    def stored(
+        self, root: Path, parts: Sequence[str] = PARTS, source: str = ""
+    ) -> tuple[list[StoredCase], list[InputError]]:
         """Write the cases below a folder to the store.
 
         Args:
             root: the folder.
             parts: parts of the recorded split whose patients are in the folder. Every recorded patient must be usable,
                 and other patients are not read.
+            source: name of the data set; empty for ``root`` and ``test_root``.
 
         Returns:
             The cases, and the errors of skipped cases.
@@ -177,27 +192,31 @@ class SliceDataModule(pl.LightningDataModule):
         if not root.is_dir():  # the whole path, since a relative path means another folder in another place
             raise InputError(root, "a folder with CT volumes", f"no such folder: {root.absolute()}")
         errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
-        cases = find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts))[0]
+        cases = (
+            find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts, source))[0]
+        )
         return store_cases(cases, self.preprocess, self.store, self.workers, errors), errors or []
 
-    def _usable(self, root: Path, parts: Sequence[str]) -> list[StoredCase]:
-        stored, errors = self.stored(root, parts)
+    def _usable(self, root: Path, parts: Sequence[str], source: str = "") -> list[StoredCase]:
+        stored, errors = self.stored(root, parts, source)
         if not stored:
             raise InputError(root, "a usable case", f"{len(errors)} unusable")
         for warning in swapped([case.check.burden for case in stored]):
             log.warning("%s: %s", root, warning)
         return stored
 
-    def _folders(self) -> list[tuple[Path, Sequence[str]]]:
-        """Return each folder with the parts of the split that it holds; the second folder, if any, is for the test."""
-        if self.test_root is None:
-            return [(self.root, PARTS)]
-        return [(self.root, PARTS[:2]), (self.test_root, PARTS[2:])]
+    def _folders(self) -> list[tuple[str, Path, Sequence[str]]]:
+        """Return the data sets: the name, empty for ``root`` and ``test_root``, the folder, and the parts it holds."""
+        split = PARTS if self.test_root is None else PARTS[:2]
+        test = [] if self.test_root is None else [("", self.test_root, PARTS[2:])]
+        more = [(name, Path(s.root), split if s.split else PARTS[:1]) for name, s in self.sources.items()]
+        return [("", self.root, split), *more, *test]
 
-    def _names(self, parts: Sequence[str]) -> list[str]:
-        """Return the recorded patients of some parts, each once."""
+    def _names(self, parts: Sequence[str], source: str) -> list[str]:
+        """Return the recorded patients of some parts of a data set, each once."""
         recorded = self.recorded or {}
-        return list(dict.fromkeys(name for part in parts for name in recorded[part]))
+        names = [name for part in parts for name in recorded[part]]
+        return own_names(list(dict.fromkeys(names)), source, self.sources)
 
     @property
     def synthetic(self) -> bool:
@@ -218,8 +237,18 @@ class SliceDataModule(pl.LightningDataModule):
         if not len(slices):
             raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
         patients = slices.patients if self.balance_patients else None
+        names = ["", *self.sources]
+        shares = [1 - sum(source.share for source in self.sources.values())]
+        shares += [source.share for source in self.sources.values()]
         sampler = SeededSampler(
-            slices.has_lesion, self.slices_per_epoch, self.lesion_share, self.seed, *self._rank(), patients
+            slices.has_lesion,
+            self.slices_per_epoch,
+            self.lesion_share,
+            self.seed,
+            *self._rank(),
+            patients,
+            [names.index(case.source) for case, _ in slices.places],
+            shares,
         )
         return DataLoader(
             slices,
@@ -254,7 +283,8 @@ class SliceDataModule(pl.LightningDataModule):
             images = images.float() / 255
         if "seed" in batch and isinstance(self.augment, RotateZoomBend):
             generator = Generator(images.device).manual_seed(batch["seed"])
-            images, labels = self.augment(images, labels, generator)
+            progress = self.trainer.lightning_module.progress() if self.augment.stages else 0.0
+            images, labels = self.augment.at(progress)(images, labels, generator)
         return {**batch, "image": images, "label": labels.long()}
 
     def _evaluation(self, part: str) -> DataLoader:

@@ -52,13 +52,13 @@ class DrawnLesions:
 
         Args:
             images: ``(B, C, H, W)``, float32 in [0, 1]; neighbouring slices receive the same lesion, smaller.
-            labels: ``(B, H, W)``: 0 background, 1 liver, 2 lesion.
+            labels: ``(B, H, W)``: 0 background, 1 liver, 2 lesion, 3 liver that may have lesions.
             generator: source of the random numbers, on the images' device.
 
         Returns:
             Images and labels of the same types and shapes, with the drawn lesions labelled 2.
         """
-        liver = labels == 1
+        liver = (labels == 1) | (labels == 3)  # also livers whose own lesions are not labelled
         draw = Draws(len(images), generator)
         chosen = draw.chance(self.probability) & liver.flatten(1).any(1)
         number = draw.between(1, self.most + 1).floor()

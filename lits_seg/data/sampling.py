@@ -12,6 +12,8 @@ from torch.utils.data import Dataset, Sampler
 from lits_seg.common.errors import InputError
 from lits_seg.data.stored_case import StoredCase
 
+LIVER_OR_LESION = 3  # label of a liver whose lesions are not labelled; the loss ignores its pixels
+
 
 class SeededSampler(Sampler[tuple[int, int]]):
     """A sampler of pairs ``(index, seed)``: a slice and the seed of its augmentation.
@@ -28,6 +30,8 @@ class SeededSampler(Sampler[tuple[int, int]]):
         world: number of processes.
         patients: number of each slice's patient, if every patient shall have the same share of the slices of each kind,
             however long its scan is; None: every slice has the same share.
+        groups: number of each slice's data set; None: a single data set.
+        shares: share of each data set. A data set without slices of a kind leaves its share of them to the others.
 
     Raises:
         InputError: if ``lesion_share`` is set and all slices, or no slices, have a lesion.
@@ -42,8 +46,12 @@ class SeededSampler(Sampler[tuple[int, int]]):
         rank: int,
         world: int,
         patients: Sequence[int] | None = None,
+        groups: Sequence[int] | None = None,
+        shares: Sequence[float] = (1.0,),
     ) -> None:
         self.patients = None if patients is None else torch.tensor(patients)
+        self.groups = torch.zeros(len(has_lesion), dtype=torch.long) if groups is None else torch.tensor(groups)
+        self.shares = torch.tensor(shares, dtype=torch.double)
         self.lesion = torch.tensor(has_lesion)
         self.count, self.lesion_share = count or len(has_lesion), lesion_share
         self.seed, self.rank, self.world = seed, rank, world
@@ -79,6 +87,18 @@ class SeededSampler(Sampler[tuple[int, int]]):
             yield int(indices[place]), int(seeds[place])
 
     def _draw(self, slices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Draw ``count`` of some slices, from each data set by its share."""
+        owner = self.groups[slices]
+        present = owner.unique()
+        ends = (self.shares[present].cumsum(0) / self.shares[present].sum() * count).round().long()
+        turns = torch.searchsorted(ends, torch.randperm(count, generator=generator), right=True)
+        drawn = torch.empty(count, dtype=torch.long)
+        for number, group in enumerate(present):
+            places = turns == number
+            drawn[places] = self._draw_patients(slices[owner == group], int(places.sum()), generator)
+        return drawn
+
+    def _draw_patients(self, slices: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Draw ``count`` of some slices; the patients take turns if they shall have the same share."""
         if self.patients is None:
             return _deal(slices, count, generator)
@@ -132,7 +152,7 @@ class TrainingSlices(Dataset):
         if self.resident:
             return {"place": self.flat[index], "seed": seed}
         case, i = self.places[index]
-        image, label = _image(case, i, self.context), torch.from_numpy(case.labels[i].copy())
+        image, label = _image(case, i, self.context), torch.from_numpy(_training_label(case, i))
         if self.augment is None:
             return {"image": image, "label": label, "seed": seed}
         self.augment.set_random_state(seed=seed)
@@ -157,7 +177,7 @@ class ResidentSlices:
         # Copied case by case, so that the whole store is never in main memory.
         self.images, self.labels = (
             torch.cat([torch.from_numpy(np.array(part(case))).to(device) for case in cases])
-            for part in (lambda case: case.images, lambda case: case.labels)
+            for part in (lambda case: case.images, lambda case: _training_label(case, slice(None)))
         )
         lengths = torch.tensor([len(case) for case in cases])
         ends = lengths.cumsum(0)
@@ -215,3 +235,11 @@ def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def _image(case: StoredCase, i: int, context: int) -> Tensor:
     around = np.clip(np.arange(context) + i - context // 2, 0, len(case) - 1)
     return torch.from_numpy(case.images[around])
+
+
+def _training_label(case: StoredCase, i: int | slice) -> np.ndarray:
+    """Read labels of the network's images; a liver whose lesions are unknown becomes ``LIVER_OR_LESION``."""
+    label = np.array(case.labels[i])
+    if not case.lesions_known:
+        label[label == 1] = LIVER_OR_LESION
+    return label

@@ -36,6 +36,8 @@ class StoredCase:
         lesion_pixels: number of lesion pixels in each of the network's label images.
         check: facts about the case, and warnings.
         fingerprint: hashes of the original voxels.
+        source: name of the case's data set, see ``sources``; not in the store.
+        lesions_known: whether all lesions are labelled; not in the store.
     """
 
     folder: Path
@@ -47,6 +49,8 @@ class StoredCase:
     lesion_pixels: tuple[int, ...]
     check: CaseCheck
     fingerprint: Fingerprint
+    source: str = ""
+    lesions_known: bool = True
 
     @classmethod
     def open(cls, folder: Path) -> "StoredCase":
@@ -120,7 +124,8 @@ def save_case(case: StoredCase, arrays: dict[str, np.ndarray]) -> StoredCase:
         for name, array in arrays.items():
             np.save(whole / f"{name}.npy", array)
         description = {**asdict(case), "fingerprint": str(case.fingerprint)}
-        del description["folder"]
+        for name in ("folder", "source", "lesions_known"):
+            del description[name]
         description["arrays"] = {name: _facts(whole / f"{name}.npy") for name in arrays}
         description = {"sha256": _sha256(json.dumps(description).encode()), **description}
         (whole / DESCRIPTION).write_text(json.dumps(description))

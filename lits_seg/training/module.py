@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
+from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.metrics.counts import VolumeOverlap
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.schedules import Decay
@@ -119,13 +120,15 @@ class LesionModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
         logits = self(batch["image"])
-        target = self._target(batch["label"])
-        loss = self.loss(logits.float(), target)
+        known, target = _without_unknown(logits.float(), batch["label"])
+        target = self._target(target)
+        loss = self.loss(known, target)
         for auxiliary in self.auxiliary_losses:
-            loss = loss + auxiliary(batch["image"], logits.float(), target)
+            loss = loss + auxiliary(batch["image"], known, target)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
-        self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), batch["label"], everyone)
+        seen = batch["label"].where(batch["label"] < LIVER_OR_LESION, 1)
+        self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), seen, everyone)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -205,3 +208,16 @@ class LesionModule(pl.LightningModule):
         limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
         by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
         return min(1.0, max([by_steps, *by_time]))
+
+
+def _without_unknown(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace pixels whose label is unknown by background that is predicted with certainty: they have no gradient.
+
+    Args:
+        logits: ``(B, K, H, W)``.
+        label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
+    """
+    unknown = label == LIVER_OR_LESION
+    certain = torch.zeros_like(logits)
+    certain[:, 0] = 100.0
+    return torch.where(unknown[:, None], certain, logits), torch.where(unknown, 0, label)

@@ -165,3 +165,13 @@ def test_the_configuration_of_the_paper_holds_the_defaults() -> None:
     with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
         wanted = instantiate(compose("train", ["augment=paper"]).augment, _convert_="all")
     assert replace(wanted, bend_magnitude=tuple(wanted.bend_magnitude)) == augment.RotateZoomBend()
+
+
+def test_crops_grow_with_the_progress_of_the_run() -> None:
+    growing = augment.RotateZoomBend(stages=[(0, 16), (0.5, 32)])
+    images, labels = torch.rand(2, 1, SIZE, SIZE), torch.zeros(2, SIZE, SIZE)
+    for progress, side in ((0.0, 16), (0.49, 16), (0.5, 32), (1.0, 32)):
+        cropped, _ = growing.at(progress)(images, labels, torch.Generator().manual_seed(0))
+        assert cropped.shape[-2:] == (side, side)
+    with pytest.raises(InputError, match=r"augment\.stages: expected"):
+        augment.RotateZoomBend(stages=[(0.5, 16), (0.2, 32)])

@@ -1,0 +1,97 @@
+"""Further data sets that a network learns from, each with its share of the training and with what its labels tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from lits_seg.common.errors import InputError
+from lits_seg.data.stored_case import StoredCase
+
+LESIONS = ("known", "absent", "unknown")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set besides ``data.root``.
+
+    Args:
+        root: folder with volumes, in a layout of ``find_cases``.
+        share: share of the training slices that are drawn from this data set, in (0, 1).
+        lesions: what the labels tell of lesions: ``known``: all are labelled; ``absent``: the patients have none;
+            ``unknown``: livers may have lesions that are not labelled, so that the loss ignores these livers.
+        split: also validate and test on its patients, in the folds of ``data.root``; otherwise all patients train.
+
+    Raises:
+        InputError: if a setting is invalid.
+    """
+
+    root: str
+    share: float
+    lesions: Literal["known", "absent", "unknown"] = "known"
+    split: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError("data.sources: share", "above 0, less than 1", self.share)
+        if self.lesions not in LESIONS:
+            raise InputError("data.sources: lesions", f"one of {', '.join(LESIONS)}", self.lesions)
+
+    def cases(self, name: str, cases: Sequence[StoredCase]) -> list[StoredCase]:
+        """Return the cases of this data set as its own.
+
+        Args:
+            name: name of the data set, which begins the names of its patients.
+            cases: the cases in ``root``.
+
+        Raises:
+            InputError: if the labels have lesions although the patients have none.
+        """
+        labelled = [case.name for case in cases if any(case.lesion_pixels)]
+        if self.lesions == "absent" and labelled:
+            found = f"lesions of {', '.join(labelled)}"
+            raise InputError(self.root, f"labels without lesions (data.sources.{name}.lesions=absent)", found)
+        known = self.lesions != "unknown"
+        return [replace(case, name=full_name(name, case.name), source=name, lesions_known=known) for case in cases]
+
+
+def full_name(source: str, patient: str) -> str:
+    """Return the name of a patient of a data set, unique among all data sets.
+
+    Args:
+        source: name of the data set; empty for ``data.root``.
+        patient: name of the patient in its data set.
+    """
+    return f"{source}-{patient}" if source else patient
+
+
+def own_names(names: Sequence[str], source: str, sources: Mapping[str, Source]) -> list[str]:
+    """Return the patients of one data set by their names in that data set.
+
+    Args:
+        names: names as ``full_name`` returns them.
+        source: name of the data set; empty for ``data.root``.
+        sources: all further data sets.
+    """
+    if source:
+        return [name.removeprefix(f"{source}-") for name in names if name.startswith(f"{source}-")]
+    return [name for name in names if not any(name.startswith(f"{other}-") for other in sources)]
+
+
+def require_shares(sources: Mapping[str, Source], root: Path) -> None:
+    """Require that the shares leave something for ``data.root``, and that no folder is given twice.
+
+    Args:
+        sources: the further data sets by name.
+        root: the folder of ``data.root``.
+
+    Raises:
+        InputError: if the shares are too large, or if two data sets have the same folder.
+    """
+    total = sum(source.share for source in sources.values())
+    if total >= 1:
+        raise InputError("data.sources", "shares with a sum below 1, since data.root has the rest", f"{total:g}")
+    folders = [root.resolve(), *(Path(source.root).resolve() for source in sources.values())]
+    twice = {str(folder) for folder in folders if folders.count(folder) > 1}
+    if twice:
+        raise InputError("data.sources", "each folder once", ", ".join(sorted(twice)))
