@@ -92,6 +92,8 @@ class StridedUNet(nn.Module):
         decoder_widths: channels of each decoder level, deepest first; one level fewer than the encoder.
         residual: use residual blocks of two convolutions, except for the first convolution. Otherwise each block is a
             single convolution with a skip that is folded at export.
+        fine: channels of a first and a last map at half resolution, between a pixel unshuffle and a pixel shuffle; the
+            levels then start at a quarter of the resolution, for slices of 512 px. None: no such maps.
 
     Raises:
         InputError: if the lengths of the lists do not fit.
@@ -105,6 +107,7 @@ class StridedUNet(nn.Module):
         blocks: Sequence[int] = (2, 2, 3, 3, 2),
         decoder_widths: Sequence[int] = (96, 48, 32, 16),
         residual: bool = False,
+        fine: int | None = None,
     ) -> None:
         super().__init__()
         if len(blocks) != len(widths):
@@ -112,7 +115,11 @@ class StridedUNet(nn.Module):
         if len(decoder_widths) != len(widths) - 1:
             raise InputError("model.decoder_widths", f"{len(widths) - 1} channel numbers", list(decoder_widths))
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.fine = fine is not None
         channels = in_channels
+        if fine is not None:
+            self.unshuffled = nn.Sequential(nn.PixelUnshuffle(2), ConvNormReLU(4 * in_channels, fine))
+            channels = fine
         for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             halving = ResidualBlock if residual and number else ConvNormReLU
             layers: list[nn.Module] = [halving(channels, width, stride=2)]
@@ -123,13 +130,18 @@ class StridedUNet(nn.Module):
         for width, skip in zip(decoder_widths, reversed(widths[:-1]), strict=True):
             self.decoder.append(ConvNormReLU(channels + skip, width))
             channels = width
+        if fine is not None:
+            self.shuffled = nn.Sequential(nn.Conv2d(channels, 4 * fine, 1), nn.PixelShuffle(2))
+            self.merged = ConvNormReLU(2 * fine, fine)
+            channels = fine
         self.logits = nn.Sequential(nn.Conv2d(channels, 4 * out_channels, 1), nn.PixelShuffle(2))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax)."""
         height, width = images.shape[-2:]
-        stride = 2 ** len(self.encoder)
+        stride = 2 ** (len(self.encoder) + self.fine)
         features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
+        first = features = self.unshuffled(features) if self.fine else features
         skips: list[Tensor] = []
         for level in self.encoder:
             features = level(features)
@@ -138,6 +150,8 @@ class StridedUNet(nn.Module):
         for level in self.decoder:
             larger = functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = level(torch.cat([skips.pop(), larger], dim=1))
+        if self.fine:
+            features = self.merged(torch.cat([first, self.shuffled(features)], dim=1))
         return self.logits(features)[..., :height, :width]
 
     def for_inference(self) -> "StridedUNet":

@@ -16,7 +16,7 @@ def build(*overrides: str) -> nn.Module:
         return instantiate(compose("train", ["model.out_channels=3", *overrides]).model)
 
 
-@pytest.fixture(params=["strided_unet", "strided_resunet"])
+@pytest.fixture(params=["strided_unet", "strided_resunet", "strided_unet_512"])
 def network(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return build(f"model={request.param}")
@@ -29,6 +29,8 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
         ("strided_unet", 3, 1_408_572, 0.678),
         ("strided_resunet", 1, 1_947_876, 1.452),
         ("strided_resunet", 5, 1_948_740, 1.467),
+        ("strided_unet_512", 1, 1_413_708, 0.229),
+        ("strided_unet_512", 3, 1_414_572, 0.243),
     ],
 )
 def test_counts(model: str, context: int, parameters: int, gmac: float) -> None:
