@@ -15,6 +15,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.burden import swapped
 from lits_seg.data.layouts import find_cases, is_phantom
+from lits_seg.data.named_splits import named_split
 from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
@@ -48,6 +49,7 @@ class SliceDataModule(pl.LightningDataModule):
         fold: see ``split_patients``.
         val_share: see ``split_patients``.
         split_seed: the ``seed`` of ``split_patients``.
+        split: ``folds``, or another split of ``root``, see ``named_split``.
         slices: training slices to use: ``all``, those with ``liver``, or those with ``lesion``.
         lesion_share: share of slices with lesion in every training batch; None: not controlled.
         balance_patients: draw slices so that every patient has the same share, however long its scan is.
@@ -81,6 +83,7 @@ class SliceDataModule(pl.LightningDataModule):
         fold: int = 0,
         val_share: float = 0.15,
         split_seed: int = 0,
+        split: str = "folds",
         slices: str = "all",
         lesion_share: float | None = None,
         balance_patients: bool = False,
@@ -124,7 +127,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.on_error, self.balance_patients = on_error, balance_patients
         self.context, self.device_resident, self.seed = context, device_resident, seed
-        self.sources = dict(sources or {})
+        self.sources, self.named_split = dict(sources or {}), split
         require_shares(self.sources, self.root)
         if recorded is not None:
             require_record(recorded, one_set=test_root is None)
@@ -173,6 +176,8 @@ class SliceDataModule(pl.LightningDataModule):
             return {part: [by_name[name] for name in self.recorded[part] if name in by_name] for part in parts}
         if parts == PARTS[:1]:
             return {"train": cases}
+        if self.named_split != "folds":
+            return named_split(self.named_split, cases, self.val_share, self.split_seed)
         return split_patients(cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed)
 
     def stored(

@@ -41,26 +41,49 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
         raise InputError("data.folds", "at least 2", folds)
     if not 0 <= fold < folds:
         raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
-    if not 0 <= val_share < 1:
-        raise InputError("data.val_share", "0 or more, less than 1", val_share)
     # Three patients in two folds would leave one patient to train and none to validate.
     needed = folds if val_share == 0 else max(folds + 1, 4)
     if len(cases) < needed:
         raise InputError("data.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
+    dealt = in_random_order(cases, seed)
+    test = dealt[fold::folds]
+    return with_validation([case for case in dealt if case not in test], test, val_share)
+
+
+def in_random_order(cases: Sequence[StoredCase], seed: int) -> list[StoredCase]:
+    """Return shuffled patients, those with lesions first.
+
+    Args:
+        cases: the patients.
+        seed: seed of the shuffle.
+    """
     order = np.random.default_rng(seed).permutation(len(cases))
     with_lesion = [cases[i] for i in order if any(cases[i].lesion_pixels)]
     without = [cases[i] for i in order if not any(cases[i].lesion_pixels)]
-    dealt = with_lesion + without
-    test = dealt[fold::folds]
-    rest = [case for case in dealt if case not in test]
+    return with_lesion + without
+
+
+def with_validation(rest: Sequence[StoredCase], test: Sequence[StoredCase], val_share: float) -> Split:
+    """Select validation patients among those that are not tested.
+
+    Args:
+        rest: the patients that are not tested, in the order of ``in_random_order``; at least two.
+        test: the test patients.
+        val_share: see ``split_patients``.
+
+    Raises:
+        InputError: if ``val_share`` is out of range.
+    """
+    if not 0 <= val_share < 1:
+        raise InputError("data.val_share", "0 or more, less than 1", val_share)
     if val_share == 0:
-        return {"train": rest, "val": test, "test": test}
+        return {"train": list(rest), "val": list(test), "test": list(test)}
     count = min(max(1, round(val_share * len(rest))), len(rest) - 1)
     # `rest` starts with the patients with lesions. Evenly spaced picks give validation the same mix, and at least one
     # patient with a lesion: without any lesion, Dice could not select a checkpoint.
     picked = {int(i * len(rest) / count) for i in range(count)}
     val = [case for i, case in enumerate(rest) if i in picked]
-    return {"train": [case for i, case in enumerate(rest) if i not in picked], "val": val, "test": test}
+    return {"train": [case for i, case in enumerate(rest) if i not in picked], "val": val, "test": list(test)}
 
 
 def split_record(split: Split) -> dict[str, Any]:
