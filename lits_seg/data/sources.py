@@ -1,4 +1,4 @@
-"""Further data sets that a network learns from, each with its share of the training and with what its labels tell."""
+"""Further data sets that a network learns from, each with its share of the training and with what its labels contain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class Source:
     Args:
         root: folder with volumes, in a layout of ``find_cases``.
         share: share of the training slices that are drawn from this data set, in (0, 1).
-        lesions: what the labels tell of lesions: ``known``: all are labelled; ``absent``: the patients have none;
+        lesions: which lesions are labelled: ``known``: all are labelled; ``absent``: the patients have none;
             ``unknown``: livers may have lesions that are not labelled, so that the loss ignores these livers.
         split: also validate and test on its patients, in the folds of ``data.root``; otherwise all patients train.
 
