@@ -6,7 +6,10 @@ import pytest
 import torch
 from helpers.checkpoints import with_model
 from helpers.volumes import anatomy, write_case
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
+from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
@@ -127,3 +130,13 @@ def of_fold(lits: Path, store: Path, fold: int) -> list[str]:
     module.prepare_data()
     module.setup()
     return [case.name for case in module.split["test"]]
+
+
+def test_the_configuration_makes_the_data_sets(lits: Path, store: Path, healthy: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = [f"data.root={lits}", f"data.sources.phantom.root={healthy}", "data.preprocess.size=32"]
+        cfg = compose("train", ["data=mix", "augment=none", f"store={store}", "data.workers=0", *settings])
+    module = instantiate(cfg.data)
+    module.prepare_data()
+    module.setup()
+    assert sum(case.name.startswith("phantom-") for case in module.split["train"]) == 3
