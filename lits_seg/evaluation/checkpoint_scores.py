@@ -9,8 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import as_plain
+from lits_seg.common.records import as_plain, read_json
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.splits import require_record
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
@@ -67,6 +68,8 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
             context=segmenter.context,
             eval_batch_size=cfg.batch_size,
             workers=cfg.workers,
+            trained_on=_trained_on(cfg),
+            allow_overlap=OmegaConf.select(cfg, "data.allow_overlap", default=False),  # not a setting of export
         )
     config = _run_file(cfg, CONFIG)
     if not config.exists():
@@ -86,6 +89,16 @@ def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequenc
         synthetic=datamodule.synthetic or None,
         scores=mean_scores([case.voxels.lesion for case in cases]),
     )
+
+
+def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
+    """Return the fingerprints of this checkpoint's training and validation patients, as far as its run has them."""
+    split = _run_file(cfg, SPLIT)
+    if not split.exists():
+        return {}
+    recorded = read_json(split, "the split of a run")
+    require_record(recorded, one_set=False)
+    return {part: recorded.get("voxels", {}).get(part, {}) for part in ("train", "val")}
 
 
 def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:

@@ -22,7 +22,7 @@ FAILED = "failed.txt"
 PICTURES = "overlays"
 LAST = Path("checkpoints", "last.ckpt")
 # Keys that do not change what a run computes, such as paths and loggers.
-FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks")
+FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks", "data.allow_overlap")
 
 
 def describe_run(folder: Path, cfg: DictConfig) -> None:
@@ -85,10 +85,12 @@ def differences(before: Any, after: Any) -> list[str]:
 
 
 def _essence(config: Any) -> dict[str, Any]:
-    return {key: with_new_names(value) for key, value in config.items() if key not in FREE}
+    return {key: with_new_names(value) for key, value in config.items()}
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[str]:
+    if key in FREE:
+        return []
     if isinstance(before, dict) and isinstance(after, dict):
         keys = sorted(before.keys() | after.keys(), key=str)
         return [

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lits_seg.common.files import write_text
+from lits_seg.data.splits import split_record
 from lits_seg.runs.folder import SPLIT
 from lits_seg.training import pictures
 
@@ -17,7 +18,7 @@ CURVES = "curves.png"
 
 
 class SplitFile(Callback):
-    """Write ``split.json``: the names of the patients for training, validation and test.
+    """Write ``split.json``: the patients for training, validation and test, and hashes of their voxels.
 
     Args:
         folder: the run's folder.
@@ -29,8 +30,7 @@ class SplitFile(Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file as soon as the split is known."""
         if trainer.is_global_zero:
-            split = {part: [case.name for case in cases] for part, cases in trainer.datamodule.split.items()}
-            write_text(self.folder / SPLIT, json.dumps(split, indent=2))
+            write_text(self.folder / SPLIT, json.dumps(split_record(trainer.datamodule.split), indent=2))
 
 
 class Curves(Callback):
