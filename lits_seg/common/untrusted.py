@@ -78,21 +78,23 @@ def read_yaml(path: Path, name: str) -> dict[str, Any]:
     expected = f"{name} (YAML)"
     text = read_text(path, expected, LARGEST_YAML)
     try:
-        costly = _costly(text)
-        plain = None if costly else OmegaConf.to_container(OmegaConf.create(text))
+        refused = _refused(text)
+        plain = None if refused else OmegaConf.to_container(OmegaConf.create(text))
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise InputError(path, expected, (str(error) or type(error).__name__).splitlines()[0]) from error
     if not isinstance(plain, dict):
-        raise InputError(path, f"{expected} with keys and values", costly or f"a {type(plain).__name__}")
+        raise InputError(path, f"{expected} with keys and values", refused)
     return {str(key): value for key, value in plain.items()}
 
 
-def _costly(text: str) -> str | None:
-    """Return the reason why building the values of a YAML text could take long; None if there is no reason."""
+def _refused(text: str) -> str | None:
+    """Return the reason why the values of a YAML text are not built; None if they are."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             return "an alias (*)"
+        if depth == 0 and isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent)):
+            return "a list or a single value"
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST_YAML:
             return f"more than {DEEPEST_YAML} levels"

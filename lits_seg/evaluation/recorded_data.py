@@ -3,6 +3,7 @@
 The names of classes in ``config.yaml`` are never called, since somebody else may have written the file.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -131,7 +132,15 @@ def _read_data(path: Path) -> RecordedData:
     if isinstance(plain, dict) and isinstance(generate := plain.get("generate"), dict):
         # No other generator is called: its volumes must be there already.
         plain["generate"] = generate if generate.get("_target_") == PHANTOM else None
-    return from_plain(RecordedData, plain, path, name)
+    data = from_plain(RecordedData, plain, path, name)
+    for folder in (data.root, data.store, data.test_root or data.root):
+        try:
+            os.stat(folder)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:  # such as a name that is too long, or contains a null character
+            raise InputError(path, "folders of volumes and slices (root, store, test_root)", error) from error
+    return data
 
 
 def _generator(phantom: Phantom | None) -> Callable[[Path], object] | None:
