@@ -1,5 +1,6 @@
 """Run exported models (``lits-seg export``) with ONNX Runtime or OpenVINO, without PyTorch."""
 
+import os
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -130,13 +131,13 @@ class ExportedModel(ExportedSegmenter):
 def _kind(path: Path) -> str:
     """Return the format, ``onnx`` or ``openvino``, detected from the file's content."""
     expected = "an exported model: .onnx (ONNX Runtime) or .openvino.zip (OpenVINO)"
-    if path.exists():
+    if os.path.exists(path):
         require_file(path, expected)
     try:
         with path.open("rb") as file:
             head = file.read(8)
-    except OSError as error:
-        raise InputError(path, expected, error.strerror) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise InputError(path, expected, getattr(error, "strerror", None) or error) from None
     if head[4:8] == b"ET12":
         raise InputError(path, expected, "an ExecuTorch program, which needs an app or executorch.runtime")
     if zipfile.is_zipfile(path):
@@ -154,8 +155,12 @@ def _kind(path: Path) -> str:
 
 def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
     session = onnx_session(path, threads)
-    metadata = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA), path)
-    names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+        names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
+    except UnicodeDecodeError as error:
+        raise InputError(path, "a readable ONNX file", first_line(error)) from error
+    metadata = read_metadata(text, path)
     if not names.issuperset((HU, *OUTPUTS)):
         raise InputError(path, f"a graph with {', '.join((HU, *OUTPUTS))}", ", ".join(sorted(names)))
 
