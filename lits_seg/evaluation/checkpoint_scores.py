@@ -29,7 +29,6 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     segmenter = load_module(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
-    output.mkdir(parents=True, exist_ok=True)
     scored = PatientScores(output)
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
@@ -39,7 +38,14 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
         callbacks=[scored, progress()],
         use_distributed_sampler=False,
     )
-    trainer.test(segmenter, datamodule, verbose=False)
+    new = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        trainer.test(segmenter, datamodule, verbose=False)
+    except BaseException:
+        if new and not any(output.iterdir()):
+            output.rmdir()
+        raise
     result = _result(segmenter, datamodule, scored.cases)
     facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result)}
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), facts)

@@ -5,9 +5,9 @@ This is the only allow-list: no other file that somebody else may have written n
 """
 
 import re
+from importlib import import_module
 from typing import Any
 
-from hydra.utils import get_object
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -44,7 +44,7 @@ def require_allowed(settings: dict[str, Any], where: object) -> dict[str, Any]:
     """Require plain settings of a ``LesionModule`` that name allowed classes only.
 
     Args:
-        settings: content of the file, with the keys of ``KINDS``.
+        settings: content of the file, with ``seed`` and the keys of ``KINDS``.
         where: the file, which errors name.
 
     Returns:
@@ -54,12 +54,14 @@ def require_allowed(settings: dict[str, Any], where: object) -> dict[str, Any]:
         InputError: if a setting is not a plain value, or names another class; nothing has been called then.
     """
     _leaves(settings, where)  # limits the settings before they are copied
+    if type(settings["seed"]) is not int:
+        raise InputError(where, "a seed, a whole number", repr(settings["seed"])[:80])
     settings = with_new_names(settings)
     for part, kind in KINDS.items():
         value = settings[part]
         if part == "scheduler" and value is None:
             continue
-        if not isinstance(value, dict) or "_target_" not in value:
+        if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
             raise InputError(where, f"settings of a {kind.__name__} ({part})", repr(value)[:200])
         for key, leaf in _leaves(value, where):
             if key == "_target_" and not _allowed(leaf, kind):
@@ -82,13 +84,14 @@ def _is_name(value: Any) -> bool:
 
 
 def _allowed(target: Any, kind: type) -> bool:
-    if not isinstance(target, str) or not (target in MONAI or target.startswith(PACKAGES)):
+    if not _is_name(target) or not (target in MONAI or target.startswith(PACKAGES)):
         return False
+    module, _, name = target.rpartition(".")
     try:
-        found = get_object(target)
-    except Exception as error:  # the name does not exist
-        if isinstance(error.__cause__, InputError):  # the name exists, but its package is missing
-            raise error.__cause__ from error
+        found = getattr(import_module(module), name, None)
+    except InputError:  # the class exists, but its package is missing
+        raise
+    except Exception:  # no such module, or one that cannot be imported: the caller names the class
         return False
     # An allowed module also contains names that it imports, such as Path: its package must also define the class.
     return (

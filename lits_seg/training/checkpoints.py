@@ -1,8 +1,10 @@
 """Read checkpoints of this package without running any code that a file contains."""
 
 import inspect
+import os
 import pickletools
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +40,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: if the file is missing or damaged, was not written by lits_seg, refers to a class outside the
             allowed packages, or unpacks to more than its own size.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         inside = Path(path, "checkpoints", "best.ckpt")
         raise InputError(path, "a checkpoint", f"a folder{f'; there is {inside}' if inside.exists() else ''}")
     names = require_stored(Path(path), EXPECTED)
@@ -78,7 +80,7 @@ def load_module(path: str | Path) -> LesionModule:
         raise InputError(path, "weights that fit the settings in the checkpoint", str(error).splitlines()[0]) from error
     for name, tensor in module.network.state_dict().items():
         if not tensor.isfinite().all():
-            raise InputError(path, "finite weights", f"NaN or infinity in {name}: the training diverged")
+            raise InputError(path, "finite weights", f"NaN or infinity in network.{name}")
     return module.eval()
 
 
@@ -132,7 +134,12 @@ def _sketch(path: str | Path, settings: dict[str, Any], tensors: int) -> LesionM
         tensors: number of tensors in the checkpoint.
     """
     try:
-        with torch.device("meta"), torch.inference_mode(), _at_most(10 * tensors + 100):
+        with (
+            torch.device("meta"),
+            torch.inference_mode(),
+            warnings.catch_warnings(action="ignore"),
+            _at_most(10 * tensors + 100),
+        ):
             module = LesionModule(**settings).eval()
             size = module.preprocess.size
             logits = tuple(module(torch.empty(1, module.context, size, size)).shape)
