@@ -14,7 +14,6 @@ from torch.nn import functional
 from lits_seg.common.errors import InputError
 
 BLOCK = 16  # slices
-LARGEST = 4096  # pixels; images of a larger side would take gigabytes of memory
 # Added before rounding down to a grey level. Resized HU are often halves. The small excess rounds all of them up,
 # independent of the order of summation, so that PyTorch and the exported graph give the same images.
 HALF = 0.5 + 2**-10
@@ -51,8 +50,8 @@ class Preprocess:
         object.__setattr__(self, "window", tuple(float(hu) for hu in window))
         if not isinstance(self.bins, int) or not 2 <= self.bins <= 256:
             raise InputError("preprocess.bins", "a whole number from 2 to 256", self.bins)
-        if not isinstance(self.size, int) or not 16 <= self.size <= LARGEST:
-            raise InputError("preprocess.size", f"a whole number of pixels, at least 16, at most {LARGEST}", self.size)
+        if not isinstance(self.size, int) or self.size < 16:
+            raise InputError("preprocess.size", "a whole number of pixels, at least 16", self.size)
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """Return HU slices ``(S, H, W)`` as images ``(S, size, size)``, uint8."""

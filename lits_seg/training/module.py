@@ -148,9 +148,19 @@ class LesionModule(pl.LightningModule):
         if part == "val":
             loss = self.loss(logits, self._target(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
+        else:
+            self._require_finite(logits, batch)
         predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
         self.overlap.update(predicted, batch["truth"], batch["case"])
         return predicted
+
+    def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
+        finite = logits.isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            index = int(finite.int().argmin())
+            patient = self.trainer.datamodule.split["test"][int(batch["case"][index])].name
+            found = f"NaN or infinity in slice {int(batch['slice'][index])} of {patient} (slice 0 is the lowest)"
+            raise InputError("the network", "finite logits", found)
 
     def _log_scores(self, part: str) -> None:
         # The counts are already summed over ranks, so sync_dist averages equal values.
