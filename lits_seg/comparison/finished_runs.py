@@ -20,6 +20,7 @@ from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import RunResult, read_result
 
 LARGEST_ARCHIVE = 2**31  # bytes when unpacked
+MOST_FILES = 100_000  # in an archive; empty files take no bytes there, but time and space on the disk
 RUN_FILES = {CONFIG, RESULT, FAILED}
 
 
@@ -79,18 +80,18 @@ def unpack(archive: Path, folder: Path) -> None:
         folder: an empty folder to unpack into.
 
     Raises:
-        InputError: if the file is not an archive, exceeds 2 GiB when unpacked, or would write outside the folder.
+        InputError: if the file is not an archive, has more than 100,000 files or 2 GiB when
+            unpacked, or would write outside the folder.
     """
     expected = "an archive of run folders (.tar, .tar.gz, .tar.xz)"
     try:
         with tarfile.open(archive) as tar:
             size = 0
-            for member in tar:
+            for count, member in enumerate(tar, start=1):
                 size += member.size
-                if size > LARGEST_ARCHIVE:
-                    raise InputError(
-                        archive, f"{expected} of at most {LARGEST_ARCHIVE >> 30} GiB unpacked", "a larger archive"
-                    )
+                if size > LARGEST_ARCHIVE or count > MOST_FILES:
+                    limits = f"at most {MOST_FILES} files and {LARGEST_ARCHIVE >> 30} GiB unpacked"
+                    raise InputError(archive, f"{expected} of {limits}", "a larger archive")
             tar.extractall(folder, filter="data")  # rejects devices, and paths and links out of the folder
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise InputError(archive, expected, error) from error
