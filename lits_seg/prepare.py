@@ -21,7 +21,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Place
-from lits_seg.common.tables import text_table
+from lits_seg.common.tables import plural, text_table
 from lits_seg.data.burden import swapped
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.datamodule import SliceDataModule
@@ -139,7 +139,7 @@ def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
         hint = "see above; to skip them: prepare.on_error=skip, and data.on_error=skip in training"
         found.append(f"{len(report.errors)} unusable ({hint})")
     if report.overlap and not allow_overlap:
-        found.append(f"{len(report.overlap)} pairs with the same CT (see above; {HINT})")
+        found.append(f"{plural(len(report.overlap), 'pair')} with the same CT (see above; {HINT})")
     if found:
         raise InputError(report.root, "usable cases", "; ".join(found))
 

@@ -71,6 +71,7 @@ def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
             *grid_warnings(case.image, image),
             *_label_grid_warnings(case, image, label),
             *hu_warnings(case.image, lowest, highest),
+            *([f"{case.image}: every voxel is {lowest:g} HU"] if lowest == highest else []),
             *_label_warnings(case, median, outside),
         ],
         liver_enclosed=found.enclosed,
