@@ -24,8 +24,8 @@ from lits_seg.common.settings import Place
 from lits_seg.common.tables import plural, text_table
 from lits_seg.data.burden import swapped
 from lits_seg.data.checks import CaseCheck
+from lits_seg.data.copies import HINT, patients, same_patients
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.overlap import HINT, patients, same_patients
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.training.pictures import tinted
 
@@ -197,8 +197,7 @@ def page(report: DataReport, cases: list[StoredCase]) -> str:
         "check.html.j2",
         root=report.root,
         research_use=RESEARCH_USE,
-        summary=_summary_lines(report),
-        warnings=_set_warnings(report),
+        summary=[*_summary_lines(report), *_set_warnings(report)],
         errors=report.errors,
         columns=COLUMNS,
         rows=rows,

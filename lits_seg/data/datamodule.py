@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from lits_seg.common.errors import InputError
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.burden import swapped
+from lits_seg.data.copies import require_apart, require_no_leak, require_unseen
 from lits_seg.data.layouts import find_cases, is_phantom
-from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
@@ -147,7 +147,7 @@ class SliceDataModule(pl.LightningDataModule):
             require_unseen(self.split["test"], self.trained_on, folder, self.allow_overlap)
         if "train" not in self.split and not (stage == "test" and test_folder):
             self.split = {**self._split(self._usable(root, parts), parts), **self.split}
-            # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
+            # What a run has recorded is not chosen anew: a leak is named, but does not end the command.
             require_no_leak(self.split, root, self.allow_overlap or self.recorded is not None)
         if self.recorded is not None:
             used = ["test"] if stage == "test" else PARTS

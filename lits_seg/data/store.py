@@ -143,7 +143,7 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
         check, voxels = check_case(case, image, label), fingerprint(image.slices, label.slices)
     except InputError as error:
         return error
-    # A damaged file may raise anything; the other cases are written nevertheless, and the error is told.
+    # A damaged file may raise anything; the other cases are written nevertheless, and the error is reported.
     except Exception as error:
         return InputError(case.image, "a readable pair of CT and labels", f"{type(error).__name__}: {error}")
     finally:

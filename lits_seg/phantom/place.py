@@ -61,7 +61,9 @@ def claim(root: Path, settings: dict[str, Any]) -> None:
 
 
 def _require_empty(root: Path) -> None:
-    if root.is_dir() and (files := _visible(root)):
+    files = _visible(root) if root.is_dir() else []
+    # Another process may have claimed the folder for its phantom just now.
+    if files and root / PHANTOM not in files:
         found = f"{len(files)} files or folders, such as {files[0].name}"
         raise InputError(
             root, f"an empty folder, or one with {PHANTOM}, to write synthetic volumes to ({ANOTHER})", found
