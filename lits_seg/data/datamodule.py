@@ -99,6 +99,8 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
         if on_error not in ("stop", "skip"):
             raise InputError("data.on_error", "stop or skip", on_error)
+        if not isinstance(allow_overlap, bool):
+            raise InputError("data.allow_overlap", "true or false", allow_overlap)
         if context not in (1, 3, 5):
             raise InputError("data.context", "1, 3 or 5 slices", context)
         for name, value, lowest in (
