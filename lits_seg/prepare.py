@@ -21,8 +21,10 @@ from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Place
-from lits_seg.common.tables import text_table
+from lits_seg.common.tables import plural, text_table
+from lits_seg.data.burden import swapped
 from lits_seg.data.checks import CaseCheck
+from lits_seg.data.copies import HINT, patients, same_patients
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.training.pictures import tinted
@@ -59,12 +61,23 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The report on a data set, the content of ``check.json``. ``errors``: messages about the unusable cases."""
+    """The report on a data set, the content of ``check.json``.
+
+    Args:
+        root: folder of the data set.
+        summary: totals.
+        errors: messages about the unusable cases.
+        cases: the usable cases.
+        overlap: pairs of patients with the same CT in this data set or the data set for the test.
+        warnings: messages about the whole data set.
+    """
 
     root: str
     summary: DataSummary
     errors: list[str]
     cases: list[CaseRow]
+    overlap: list[str]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -90,16 +103,45 @@ def main(cfg: Settings) -> None:
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
     stored, errors = datamodule.stored(datamodule.root)
-    rows = [case_row(case) for case in stored]
-    report = DataReport(str(datamodule.root), summary(rows), [str(error) for error in errors], rows)
+    tested, test_errors = datamodule.stored(datamodule.test_root) if datamodule.test_root else ([], [])
+    ours, others = patients(stored, ""), patients(tested, str(datamodule.test_root))
+    report = DataReport(
+        str(datamodule.root),
+        summary([case_row(case) for case in stored]),
+        [str(error) for error in errors + test_errors],
+        [case_row(case) for case in stored],
+        [f"{one} and {other}" for one, other in same_patients([*ours, *others])],
+        swapped([case.check.burden for case in stored]),
+    )
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "check.json", json.dumps(as_plain(report), indent=2))
     write_text(output / "check.html", page(report, stored))
     print(text(report), f"written to: {output}", sep="\n")
-    if errors and cfg.prepare.on_error == "stop":
+    require_usable(report, cfg.prepare.on_error == "skip", datamodule.allow_overlap)
+
+
+def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
+    """Require that training can use the data set.
+
+    Args:
+        report: the report on the data set.
+        skip: whether some cases may be unusable.
+        allow_overlap: whether two patients may have the same CT.
+
+    Raises:
+        InputError: if not; the report has the details.
+    """
+    if not report.cases:
+        raise InputError(report.root, "a usable case", f"{len(report.errors)} unusable")
+    found = []
+    if report.errors and not skip:
         hint = "see above; to skip them: prepare.on_error=skip, and data.on_error=skip in training"
-        raise InputError(datamodule.root, "usable cases", f"{len(errors)} unusable ({hint})")
+        found.append(f"{len(report.errors)} unusable ({hint})")
+    if report.overlap and not allow_overlap:
+        found.append(f"{plural(len(report.overlap), 'pair')} with the same CT (see above; {HINT})")
+    if found:
+        raise InputError(report.root, "usable cases", "; ".join(found))
 
 
 def case_row(case: StoredCase) -> CaseRow:
@@ -121,13 +163,14 @@ def case_row(case: StoredCase) -> CaseRow:
 def summary(rows: list[CaseRow]) -> DataSummary:
     """Return the totals of all rows."""
     slices = sum(row.slices for row in rows)
+    liver, lesion = (sum(getattr(row, f"slices_with_{what}") for row in rows) for what in ("liver", "lesion"))
     return DataSummary(
         cases=len(rows),
         cases_without_lesion=sum(row.voxels[2] == 0 for row in rows),
         slices=slices,
-        share_with_liver=sum(row.slices_with_liver for row in rows) / slices,
-        share_with_lesion=sum(row.slices_with_lesion for row in rows) / slices,
-        voxels=np.sum([row.voxels for row in rows], axis=0).tolist(),
+        share_with_liver=liver / max(slices, 1),
+        share_with_lesion=lesion / max(slices, 1),
+        voxels=[sum(row.voxels[label] for row in rows) for label in range(3)],
     )
 
 
@@ -136,7 +179,7 @@ def text(report: DataReport) -> str:
     table = text_table([COLUMNS, *(_cells(case) for case in report.cases)])
     warnings = [f"warning: {warning}" for case in report.cases for warning in case.warnings]
     errors = [f"error: {error}" for error in report.errors]
-    return "\n".join([table, "", *warnings, *errors, *_summary_lines(report), RESEARCH_USE])
+    return "\n".join([table, "", *warnings, *_set_warnings(report), *errors, *_summary_lines(report), RESEARCH_USE])
 
 
 def page(report: DataReport, cases: list[StoredCase]) -> str:
@@ -154,7 +197,7 @@ def page(report: DataReport, cases: list[StoredCase]) -> str:
         "check.html.j2",
         root=report.root,
         research_use=RESEARCH_USE,
-        summary=_summary_lines(report),
+        summary=[*_summary_lines(report), *_set_warnings(report)],
         errors=report.errors,
         columns=COLUMNS,
         rows=rows,
@@ -174,6 +217,11 @@ def _cells(row: CaseRow) -> tuple[str, ...]:
         f"{row.slices_with_liver} liver, {row.slices_with_lesion} lesion",
         str(len(row.warnings) or ""),
     )
+
+
+def _set_warnings(report: DataReport) -> list[str]:
+    overlap = [f"the same CT twice: {pair}" for pair in report.overlap]
+    return [f"warning: {report.root}: {warning}" for warning in report.warnings + overlap]
 
 
 def _summary_lines(report: DataReport) -> list[str]:

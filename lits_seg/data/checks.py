@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from nibabel.affines import voxel_sizes
 
+from lits_seg.data.burden import Burden, burden
 from lits_seg.data.grid import Grid
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import Volume
@@ -29,6 +30,7 @@ class CaseCheck:
         voxels: number of background, liver and lesion voxels.
         lesion_outside: share of lesion voxels in connected components without an adjacent liver voxel.
         warnings: messages, each starting with the path of the file.
+        liver_enclosed: whether there is more lesion than liver, and the lesion encloses the liver.
     """
 
     orientation: str
@@ -37,6 +39,12 @@ class CaseCheck:
     voxels: list[int]
     lesion_outside: float
     warnings: list[str]
+    liver_enclosed: bool = False
+
+    @property
+    def burden(self) -> Burden:
+        """The voxels of liver and lesion."""
+        return Burden(self.voxels[1], self.voxels[2], self.liver_enclosed)
 
 
 def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
@@ -47,7 +55,8 @@ def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
         image: the CT.
         label: its labels.
     """
-    counts = [int(np.count_nonzero(label.slices == value)) for value in (1, 2)]
+    found = burden(label.slices)
+    counts = [found.liver, found.lesion]
     liver = image.slices[::2, ::2, ::2][label.slices[::2, ::2, ::2] == 1]
     lowest, highest = float(image.slices.min()), float(image.slices.max())
     median = float(np.median(liver)) if liver.size else None
@@ -62,8 +71,10 @@ def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
             *grid_warnings(case.image, image),
             *_label_grid_warnings(case, image, label),
             *hu_warnings(case.image, lowest, highest),
+            *([f"{case.image}: every voxel is {lowest:g} HU"] if lowest == highest else []),
             *_label_warnings(case, median, outside),
         ],
+        liver_enclosed=found.enclosed,
     )
 
 

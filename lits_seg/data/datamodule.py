@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.augment import RotateZoomBend
+from lits_seg.data.burden import swapped
+from lits_seg.data.copies import require_apart, require_no_leak, require_unseen
 from lits_seg.data.layouts import find_cases, is_phantom
-from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
@@ -98,6 +99,8 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
         if on_error not in ("stop", "skip"):
             raise InputError("data.on_error", "stop or skip", on_error)
+        if not isinstance(allow_overlap, bool):
+            raise InputError("data.allow_overlap", "true or false", allow_overlap)
         if context not in (1, 3, 5):
             raise InputError("data.context", "1, 3 or 5 slices", context)
         for name, value, lowest in (
@@ -131,7 +134,7 @@ class SliceDataModule(pl.LightningDataModule):
         if self.generate is not None:
             self.generate(self.root)
         for root, parts in self._folders():
-            if self.recorded is not None:
+            if self.recorded is not None and root.is_dir():
                 added = recorded_cases(root, self._names(parts))[1]
                 if added:
                     log.warning("%s: not used, since they are not in this run's split: %s", root, ", ".join(added))
@@ -142,11 +145,11 @@ class SliceDataModule(pl.LightningDataModule):
         """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
         (root, parts), *test_folder = self._folders()
         for folder, part in test_folder:
-            self.split["test"] = self.stored(folder, part)[0]
+            self.split["test"] = self._usable(folder, part)
             require_unseen(self.split["test"], self.trained_on, folder, self.allow_overlap)
         if "train" not in self.split and not (stage == "test" and test_folder):
-            self.split = {**self._split(self.stored(root, parts)[0], parts), **self.split}
-            # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
+            self.split = {**self._split(self._usable(root, parts), parts), **self.split}
+            # What a run has recorded is not chosen anew: a leak is named, but does not end the command.
             require_no_leak(self.split, root, self.allow_overlap or self.recorded is not None)
         if self.recorded is not None:
             used = ["test"] if stage == "test" else PARTS
@@ -171,12 +174,19 @@ class SliceDataModule(pl.LightningDataModule):
         Returns:
             The cases, and the errors of skipped cases.
         """
+        if not root.is_dir():  # the whole path, since a relative path means another folder in another place
+            raise InputError(root, "a folder with CT volumes", f"no such folder: {root.absolute()}")
         errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
         cases = find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts))[0]
-        stored = store_cases(cases, self.preprocess, self.store, self.workers, errors)
+        return store_cases(cases, self.preprocess, self.store, self.workers, errors), errors or []
+
+    def _usable(self, root: Path, parts: Sequence[str]) -> list[StoredCase]:
+        stored, errors = self.stored(root, parts)
         if not stored:
-            raise InputError(root, "a usable case", f"{len(errors or [])} unusable")
-        return stored, errors or []
+            raise InputError(root, "a usable case", f"{len(errors)} unusable")
+        for warning in swapped([case.check.burden for case in stored]):
+            log.warning("%s: %s", root, warning)
+        return stored
 
     def _folders(self) -> list[tuple[Path, Sequence[str]]]:
         """Return each folder with the parts of the split that it holds; the second folder, if any, is for the test."""

@@ -37,6 +37,7 @@ from lits_seg.data.volumes import read_case
 log = logging.getLogger(__name__)
 
 STORE_VERSION = 5
+DESCRIPTION = "preprocess.json"
 NAME = 100  # bytes of a case's name in the name of its folder; file systems allow 255 in all
 
 
@@ -66,7 +67,7 @@ def store_cases(
     root = Path(store) / _hash(settings)
     found = {case: _open(case, root) for case in cases}
     missing = {case: folder for case, folder in found.items() if isinstance(folder, Path)}
-    if missing:
+    if not _is(root / DESCRIPTION, settings) or missing:
         _prepare_folder(root, settings)
         for case, written in _write_cases(missing, preprocess, workers):
             found[case] = written
@@ -97,11 +98,12 @@ def _open(case: Case, root: Path) -> StoredCase | Path | InputError:
 
 def _prepare_folder(root: Path, settings: str) -> None:
     """Create the folder of a pre-processing, describe it, and remove incomplete cases of killed processes."""
-    description = root / "preprocess.json"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        if not description.is_file() or description.read_bytes() != settings.encode():
-            write_text(description, settings)
+        if not root.is_dir():
+            root.mkdir(parents=True, exist_ok=True)
+        elif not _is(root / DESCRIPTION, settings):
+            log.warning("%s: missing or damaged; the file is written anew", root / DESCRIPTION)
+        write_text(root / DESCRIPTION, settings)
     except OSError as error:
         raise InputError(root, "a folder to write the slice store to (store=…)", error.strerror) from error
     for folder in root.glob(".*/"):
@@ -141,7 +143,7 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
         check, voxels = check_case(case, image, label), fingerprint(image.slices, label.slices)
     except InputError as error:
         return error
-    # A damaged file may raise anything; the other cases are written nevertheless, and the error is told.
+    # A damaged file may raise anything; the other cases are written nevertheless, and the error is reported.
     except Exception as error:
         return InputError(case.image, "a readable pair of CT and labels", f"{type(error).__name__}: {error}")
     finally:
@@ -161,6 +163,10 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
     )
     truth = np.stack([np.packbits(label.slices > below, axis=-1) for below in (0, 1)])
     return save_case(stored, {"image": images, "label": labels, "truth": truth})
+
+
+def _is(path: Path, text: str) -> bool:
+    return os.path.isfile(path) and path.read_bytes() == text.encode()
 
 
 def _files(case: Case) -> list[Path]:

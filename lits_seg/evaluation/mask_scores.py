@@ -1,16 +1,20 @@
 """Pair two folders of masks by file name, match the grids of each pair, and score the pairs."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
 from lits_seg.data.layouts import find_masks, natural, stem
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores
+
+log = logging.getLogger(__name__)
 
 GRIDS = ("affine", "voxels")
 
@@ -81,16 +85,20 @@ def score_masks(
     if grid not in GRIDS:
         raise InputError("grid", " or ".join(GRIDS), grid)
     pairs = pair_masks(predictions, references)
+    burdens: list[Burden] = []
 
     def score(name: str) -> CaseScores | InputError:
         try:
             found, true = read_pair(*pairs[name], grid)
         except InputError as error:
             return error
+        burdens.append(burden(true.slices))
         return score_case(found.slices, true.slices, true.spacing, name, true.voxel_ml)
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
         scored = list(tqdm(threads.map(score, pairs), "scoring", len(pairs), unit="case", disable=None))
+    for warning in swapped(burdens):
+        log.warning("%s: %s", references, warning)
     errors = [str(case) for case in scored if isinstance(case, InputError)]
     if errors:
         found = "\n".join([f"{len(errors)} that cannot be scored:", *errors])

@@ -25,7 +25,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default, help=text)
     parser.add_argument("--workers", type=int, help="number of processes; None: one per core")
     try:
-        write_phantom(**vars(parser.parse_args()))
+        arguments = parser.parse_args()
+        write_phantom(**vars(arguments))
+        print(f"written to: {arguments.root.absolute()}")
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
 

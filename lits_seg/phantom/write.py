@@ -11,7 +11,6 @@ published properties of LiTS (Bilic et al., 2023, and public loaders):
 """
 
 import gzip
-import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -23,9 +22,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import write_text
 from lits_seg.data.layouts import PHANTOM
 from lits_seg.phantom.anatomy import paint_patient
+from lits_seg.phantom.place import LOCK, claim
 from lits_seg.phantom.scanner import PhantomVolume, as_file, field_of_view, scan
 from lits_seg.phantom.tumours import paint_lesions
 
@@ -57,21 +56,14 @@ def write_phantom(
         The paths of the CT volumes.
 
     Raises:
-        InputError: if ``root`` contains a phantom with other settings.
+        InputError: if ``root`` contains a phantom with other settings, or files that are not of this phantom.
     """
     root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
-    settings = {"version": VERSION, "seed": seed, "size": size, "slices": slices}
-    description = root / PHANTOM
-    if not description.exists():
-        with FileLock(root / ".lock"):  # jobs of a sweep may start at the same time
-            if not description.exists():
-                write_text(description, json.dumps(settings))
-    found = json.loads(description.read_text())
-    if found != settings:
-        raise InputError(description, f"a phantom with {settings} (data.root=… chooses another folder)", found)
+    claim(root, {"version": VERSION, "seed": seed, "size": size, "slices": slices})
     if _missing(root, cases):
-        with FileLock(root / ".lock"):
+        with FileLock(root / LOCK):
+            for leftover in root.glob(".*.nii.gz.*"):  # of killed processes, since this process holds the lock
+                leftover.unlink()
             _write_cases([(root, seed, n, size, slices) for n in _missing(root, cases)], workers)
     return [_paths(root, n)[0] for n in range(cases)]
 
@@ -121,12 +113,17 @@ def _paths(root: Path, case: int) -> tuple[Path, Path]:
 
 def _write_case(root: Path, seed: int, case: int, size: int, slices: int) -> None:
     volume = generate_volume(seed, case=case, size=size, slices=slices)
-    for path, voxels in zip(_paths(root, case), (volume.hu, volume.labels), strict=True):
+    contents = [nib.Nifti1Image(voxels, volume.affine).to_bytes() for voxels in (volume.hu, volume.labels)]
+    written = dict(zip(_paths(root, case), contents, strict=True))
+    for path, content in written.items():
+        if path.exists() and gzip.decompress(path.read_bytes()) != content:
+            raise InputError(path, f"the synthetic volume {case} of this folder's {PHANTOM}", "another volume")
+    for path, content in written.items():
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             # mtime=0 omits the time stamp, so that equal arguments give equal bytes.
-            content = nib.Nifti1Image(voxels, volume.affine).to_bytes()
             temporary.write_bytes(gzip.compress(content, compresslevel=3, mtime=0))
-            temporary.replace(path)
+            if not path.exists():
+                temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -28,7 +28,11 @@ class Logging(BoringModel):
 
 def fit(callback: pl.Callback, folder: Path, **settings: object) -> None:
     volumes = BoringDataModule()
-    volumes.split = {"train": [SimpleNamespace(name="b"), SimpleNamespace(name="a")], "val": [], "test": []}
+    volumes.split = {
+        "train": [SimpleNamespace(name=name, fingerprint=f"{name}1 {name}2") for name in "ba"],
+        "val": [],
+        "test": [],
+    }
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
     trainer = pl.Trainer(
         default_root_dir=folder, accelerator="cpu", callbacks=[callback], limit_train_batches=3, limit_val_batches=1,
@@ -55,7 +59,8 @@ def test_without_an_end_the_number_of_epochs_is_open(capsys: pytest.CaptureFixtu
 def test_the_split_is_written_before_the_first_step(tmp_path: Path) -> None:
     fit(SplitFile(tmp_path), tmp_path, max_steps=0, enable_progress_bar=False)
     split = json.loads((tmp_path / "split.json").read_text())
-    assert split == {"train": ["b", "a"], "val": [], "test": []}
+    voxels = {"train": {"b": "b1 b2", "a": "a1 a2"}, "val": {}, "test": {}}
+    assert split == {"train": ["b", "a"], "val": [], "test": [], "voxels": voxels}
 
 
 def test_lines_instead_of_a_bar_if_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,14 @@ HINT = "data.allow_overlap=true accepts them"
 
 @dataclass(frozen=True)
 class Patient:
-    """A patient with the place that messages name, such as ``train``."""
+    """A patient with the place that messages name, such as ``train``; an empty text names no place."""
 
     name: str
     place: str
     fingerprint: Fingerprint
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.place})"
+        return f"{self.name} ({self.place})" if self.place else self.name
 
 
 Pair = tuple[Patient, Patient]
