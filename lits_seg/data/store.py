@@ -103,7 +103,8 @@ def _prepare_folder(root: Path, settings: str) -> None:
             root.mkdir(parents=True, exist_ok=True)
         elif not _is(root / DESCRIPTION, settings):
             log.warning("%s: missing or damaged; the file is written anew", root / DESCRIPTION)
-        write_text(root / DESCRIPTION, settings)
+        if not _is(root / DESCRIPTION, settings):
+            write_text(root / DESCRIPTION, settings)
     except OSError as error:
         raise InputError(root, "a folder to write the slice store to (store=…)", error.strerror) from error
     for folder in root.glob(".*/"):

@@ -32,7 +32,7 @@ class Copying(pl.LightningModule):
 def volumes(lits: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceDataModule:
     store = tmp_path_factory.mktemp("store")
     settings = {"preprocess": Preprocess(size=32), "augment": None, "batch_size": 4, "workers": 0}
-    return SliceDataModule(lits, store, test_root=lits, eval_batch_size=3, **settings)
+    return SliceDataModule(lits, store, test_root=lits, allow_overlap=True, eval_batch_size=3, **settings)
 
 
 def scored(callback: PatientScores, volumes: SliceDataModule) -> PatientScores:
