@@ -1,7 +1,6 @@
 """Read a folder with one DICOM series of CT slices as a volume in HU."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,9 +109,14 @@ def _datasets(folder: Path) -> dict[Path, Any]:
 
 
 def _require_one(folder: Path, expected: str, name: str, datasets: dict[Path, Any], must: str | None = None) -> None:
-    values = Counter(text(dataset, name) for path, dataset in datasets.items())
+    values: dict[str, list[str]] = {}
+    for path, dataset in datasets.items():
+        values.setdefault(text(dataset, name), []).append(path.name)
     if len(values) > 1 or (must is not None and must not in values):
-        found = ", ".join(f"{name} {value or 'empty'} in {count} files" for value, count in values.items())
+        found = ", ".join(
+            f"{name} {value or 'empty'} in {len(files)} files{'' if files[1:] else f' ({files[0]})'}"
+            for value, files in values.items()
+        )
         raise InputError(folder, expected, found)
 
 

@@ -42,9 +42,13 @@ def text(dataset: Any, name: str) -> str:
 
 
 def empty(dataset: Any, name: str) -> bool:
-    """Return whether an attribute is missing or has no value."""
+    """Return whether an attribute is missing, or has no value except spaces."""
     value = dataset.get_item(name).value if name in dataset else None
-    return value is None or (hasattr(value, "__len__") and len(value) == 0)
+    return (
+        value is None
+        or (hasattr(value, "__len__") and len(value) == 0)
+        or (isinstance(value, bytes) and not value.strip(b" "))
+    )
 
 
 def shown(dataset: Any, name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.dicom import holds_images
-from lits_seg.data.walk import below, entries, same_file
+from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
 
@@ -47,7 +47,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     """
     root = Path(root)
     if not os.path.isdir(root):
-        raise InputError(root, "a folder with CT volumes (data.root or references)", "no such folder")
+        raise InputError(root, "a folder with CT volumes (data.root or references)", missing(root, "folder"))
     errors = []
     if os.path.isdir(root / "imagesTr"):
         images = _by_name(filter(has_nifti_name, entries(root / "imagesTr")), stem)
@@ -60,8 +60,8 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         labels = _by_name((path for path in paths if _is_mask(path) and path.name.startswith("seg")), _lits_number)
         errors = [error for path, error in lost.items() if not _lits_number(path)]  # pairs are reported when read
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
-        present, missing = (images, "segmentation") if name in images else (labels, "volume")
-        errors.append(InputError(present[name], f"a {missing} of the same name", "none"))
+        present, lacking = (images, "segmentation") if name in images else (labels, "volume")
+        errors.append(InputError(present[name], f"a {lacking} of the same name", "none"))
     if errors and unpaired is None:
         raise errors[0]
     if unpaired is not None:
@@ -92,7 +92,7 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     if os.path.exists(folder) and not os.path.isdir(folder):
         return {stem(folder): folder}
     if not os.path.isdir(folder):
-        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
+        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
     everything, lost = below(folder)
     named = [path for path in everything if path.name.startswith("segmentation-")]
     paths = [path for path in named if _is_mask(path) and PROBABILITY not in path.relative_to(folder).parts]

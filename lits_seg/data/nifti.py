@@ -32,9 +32,10 @@ KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the heade
 DEFLATE_RATIO = 1032  # highest ratio that gzip can reach
 HIGHEST_OFFSET = 2**26  # bytes of header and extensions
 PADDING = 4096  # bytes that may follow the voxels: some programs fill the last block of a disk
+PAIR = "an Analyze or NIfTI pair (.hdr with .img)"
 OTHER_FORMATS = {
-    ".hdr": "an Analyze or NIfTI pair (.hdr with .img)",
-    ".img": "an Analyze or NIfTI pair (.hdr with .img)",
+    ".hdr": PAIR,
+    ".img": PAIR,
     ".mgz": "a FreeSurfer volume",
     ".mgh": "a FreeSurfer volume",
     ".nrrd": "an NRRD file",
@@ -69,9 +70,10 @@ def open_nifti(path: Path, unpacked: Path | None = None) -> Iterator[nib.Nifti1I
         header = _read_header(path, file)
         _require_length(path, voxels_end(header), source)
         file.seek(0)
-        image = KINDS[int(header["sizeof_hdr"])].from_stream(file)
-        require_volume(path, image.dataobj.shape, image.dataobj.dtype, image.affine)
-        image.extra["doubts"] = _doubts(header)
+        with np.errstate(over="ignore", invalid="ignore"):  # transforms that are not finite are reported
+            image = KINDS[int(header["sizeof_hdr"])].from_stream(file)
+            require_volume(path, image.dataobj.shape, image.dataobj.dtype, image.affine)
+            image.extra["doubts"] = _doubts(header)
         yield image
         file.seek(voxels_end(header))
         _require_end(path, len(file.read(PADDING + 1)))  # gzip's checksum is verified, too
@@ -138,7 +140,7 @@ def _read_header(path: Path, file: IO[bytes]) -> nib.Nifti1Header:
                 if not 0 <= header.get_data_offset() <= HIGHEST_OFFSET:
                     raise InputError(path, f"voxels that start before byte {HIGHEST_OFFSET}", header["vox_offset"])
                 return header
-    other = OTHER_FORMATS.get(path.suffix.lower())
+    other = PAIR if block[344:347] == b"ni1" else OTHER_FORMATS.get(path.suffix.lower())
     found = f"{other}; convert it to .nii.gz" if other else "other content, or a damaged header"
     raise InputError(path, "a readable NIfTI volume", found if block else "an empty file")
 
@@ -198,6 +200,6 @@ def nifti_errors(path: Path, unpacked: Path | None = None) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(path, "a NIfTI volume", missing(path)) from None
-    except DAMAGED as error:
+    except DAMAGED as error:  # type: ignore[misc]  # isal annotates its exception as an instance
         message = str(error).replace(str(unpacked), str(path))
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {message}") from error

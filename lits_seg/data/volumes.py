@@ -120,7 +120,8 @@ def _read(path: Path, watch: Watch | None = None) -> Volume:
     if os.path.isdir(path):
         array, affine = read_series(path)
     else:
-        with open_nifti(path) as image:
+        # Values that do not fit into float32 become infinite, and are reported.
+        with open_nifti(path) as image, np.errstate(over="ignore", invalid="ignore"):
             proxy, affine, doubts = image.dataobj, image.affine, image.extra["doubts"]
             # Without scaling, voxels keep their stored type.
             dtype = proxy.dtype if (proxy.slope, proxy.inter) == (1, 0) else np.dtype(np.float32)

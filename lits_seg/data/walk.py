@@ -56,9 +56,14 @@ def same_file(one: Path, other: Path) -> bool:
     return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
-def missing(path: Path) -> str:
-    """Describe a path that does not exist, for an error."""
-    return f"a broken link to {os.readlink(path)}" if os.path.islink(path) else "no such file"
+def missing(path: Path, what: str = "file") -> str:
+    """Describe a path that does not exist, for an error.
+
+    Args:
+        path: the path.
+        what: what the path should be.
+    """
+    return f"a broken link to {os.readlink(path)}" if os.path.islink(path) else f"no such {what}"
 
 
 def _identity(folder: Path) -> tuple[int, int]:
