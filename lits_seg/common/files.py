@@ -11,7 +11,7 @@ CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if pa
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -24,7 +24,7 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text)
+        temporary.write_text(text, errors="backslashreplace")  # names of files need not be UTF-8
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -65,6 +65,8 @@ def read_dataset(path: Path) -> Any | None:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER))
     except InputError:
         raise
+    except OSError as error:
+        raise InputError(path, "a readable file", error.strerror or error) from error
     except Exception as error:
         # pydicom raises exceptions of many types for damaged content.
         raise InputError(path, "a DICOM file", f"{type(error).__name__}: {error}") from error

@@ -168,8 +168,10 @@ def _cts(folder: Path) -> set[Path]:
 
 def _has_dicom(folder: Path) -> bool:
     for path in entries(folder):
+        if has_nifti_name(path) or path.name == "DICOMDIR" or not os.path.isfile(path):
+            continue
         try:
-            if os.path.isfile(path) and path.name != "DICOMDIR" and is_dicom(path):
+            if is_dicom(path):
                 return True
         except OSError:
             return True  # reading the folder as a series raises an error that names the file

@@ -200,6 +200,8 @@ def nifti_errors(path: Path, unpacked: Path | None = None) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(path, "a NIfTI volume", missing(path)) from None
+    except (PermissionError, NotADirectoryError) as error:
+        raise InputError(path, "a readable file", error.strerror) from error
     except DAMAGED as error:  # type: ignore[misc]  # isal annotates its exception as an instance
         message = str(error).replace(str(unpacked), str(path))
         raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {message}") from error

@@ -57,12 +57,14 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def missing(path: Path, what: str = "file") -> str:
-    """Describe a path that does not exist, for an error.
+    """Describe a path that does not exist or is no folder, for an error.
 
     Args:
         path: the path.
         what: what the path should be.
     """
+    if os.path.exists(path):
+        return "a file"
     return f"a broken link to {os.readlink(path)}" if os.path.islink(path) else f"no such {what}"
 
 
