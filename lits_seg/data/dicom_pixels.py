@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, text
+from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, text, whole_number
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -47,12 +47,12 @@ def _described(path: Path, dataset: Any) -> tuple[tuple[int, int], int]:
         if empty(dataset, name):
             raise InputError(path, f"an image with {name}", f"no {name}")
     photometric, samples = text(dataset, "PhotometricInterpretation"), text(dataset, "SamplesPerPixel")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2") or numbers(path, dataset, "SamplesPerPixel", 1)[0] != 1:
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") or whole_number(path, dataset, "SamplesPerPixel") != 1:
         found = f"PhotometricInterpretation {photometric or 'empty'}, SamplesPerPixel {samples or 'empty'}"
         raise InputError(path, "PhotometricInterpretation MONOCHROME2, SamplesPerPixel 1", found)
     named = ("Rows", "Columns", "BitsAllocated", "BitsStored")
-    rows, columns, allocated, used = (int(numbers(path, dataset, name, 1)[0]) for name in named)
-    high = used - 1 if empty(dataset, "HighBit") else int(numbers(path, dataset, "HighBit", 1)[0])
+    rows, columns, allocated, used = (whole_number(path, dataset, name) for name in named)
+    high = used - 1 if empty(dataset, "HighBit") else whole_number(path, dataset, "HighBit")
     if not 1 <= used <= allocated or high != used - 1:
         found = f"BitsStored {used}, BitsAllocated {allocated}, HighBit {high}"
         raise InputError(path, "BitsStored up to BitsAllocated, and HighBit one less", found)

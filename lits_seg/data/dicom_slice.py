@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, shown, text
+from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, shown, text, whole_number
 
 # Objects that refer to images, by Modality. They may be in the folder of a series.
 NOT_IMAGES = {
@@ -88,10 +88,10 @@ def slice_header(path: Path, dataset: Any) -> SliceHeader:
         InputError: if the file is not a single CT slice, or if a value is missing or no sound number.
     """
     _require_single_slice(path, dataset)
-    rows, columns = (float(numbers(path, dataset, name, 1)[0]) for name in ("Rows", "Columns"))
+    rows, columns = (whole_number(path, dataset, name) for name in ("Rows", "Columns"))
     for name, value in (("Rows", rows), ("Columns", columns)):
         if not 1 <= value <= HIGHEST_SIDE:
-            raise InputError(path, f"{name} from 1 to {HIGHEST_SIDE}", f"{value:g}")
+            raise InputError(path, f"{name} from 1 to {HIGHEST_SIDE}", value)
     spacing = numbers(path, dataset, "PixelSpacing", 2)
     if not (spacing > 0).all():
         raise InputError(path, "PixelSpacing with 2 positive numbers", shown(dataset, "PixelSpacing"))
@@ -100,12 +100,12 @@ def slice_header(path: Path, dataset: Any) -> SliceHeader:
         expected = "ImageOrientationPatient with two perpendicular unit vectors"
         raise InputError(path, expected, shown(dataset, "ImageOrientationPatient"))
     position = numbers(path, dataset, "ImagePositionPatient", 3)
-    shape = np.array([rows, columns], int)
+    shape = np.array([rows, columns])
     return SliceHeader(text(dataset, "SeriesInstanceUID"), shape, spacing, orientation, position)
 
 
 def _require_single_slice(path: Path, dataset: Any) -> None:
-    frames = 1 if empty(dataset, "NumberOfFrames") else int(numbers(path, dataset, "NumberOfFrames", 1)[0])
+    frames = 1 if empty(dataset, "NumberOfFrames") else whole_number(path, dataset, "NumberOfFrames")
     sop_class = text(dataset, "SOPClassUID")
     if frames > 1 or sop_class == ENHANCED_CT or "SharedFunctionalGroupsSequence" in dataset:
         found = f"{frames} frames" + (", an Enhanced CT" if sop_class == ENHANCED_CT else "")

@@ -36,6 +36,14 @@ def numbers(path: Path, dataset: Any, name: str, count: int) -> np.ndarray:
     return values
 
 
+def whole_number(path: Path, dataset: Any, name: str) -> int:
+    """Return an attribute as a whole number; raise ``InputError`` that names ``path`` if it has another value."""
+    value = float(numbers(path, dataset, name, 1)[0])
+    if not value.is_integer():
+        raise InputError(path, f"{name} with a whole number", shown(dataset, name))
+    return int(value)
+
+
 def text(dataset: Any, name: str) -> str:
     """Return an attribute as text, several values separated by backslashes; empty if it is missing."""
     return "" if empty(dataset, name) else shown(dataset, name)

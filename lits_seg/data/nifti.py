@@ -131,16 +131,16 @@ def _read_header(path: Path, file: IO[bytes]) -> nib.Nifti1Header:
     """Read the header and nothing else; raise ``InputError`` if the file is in another format."""
     if is_dicom(path):
         raise InputError(path, "a NIfTI file, or the folder of a DICOM series", "a single DICOM file")
-    block = file.read(540)
+    block, other = file.read(540), OTHER_FORMATS.get(path.suffix.lower())
     for size, kind in KINDS.items():
         if block[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and len(block) >= size:
             header = kind.header_class.from_fileobj(io.BytesIO(block), check=False)
-            if bytes(header["magic"]).startswith(b"n+"):
+            other = PAIR if header["magic"].item().startswith(b"ni") else other
+            if header["magic"].item().startswith(b"n+"):
                 kind.header_class.from_fileobj(io.BytesIO(block))  # raises an error if a value cannot be corrected
                 if not 0 <= header.get_data_offset() <= HIGHEST_OFFSET:
                     raise InputError(path, f"voxels that start before byte {HIGHEST_OFFSET}", header["vox_offset"])
                 return header
-    other = PAIR if block[344:347] == b"ni1" else OTHER_FORMATS.get(path.suffix.lower())
     found = f"{other}; convert it to .nii.gz" if other else "other content, or a damaged header"
     raise InputError(path, "a readable NIfTI volume", found if block else "an empty file")
 
