@@ -59,8 +59,11 @@ def read_dataset(path: Path) -> Any | None:
     named = path.suffix.lower() in (".dcm", ".ima")
     try:
         with path.open("rb") as file:
-            if not named and file.read(132)[128:] != b"DICM":
-                return None
+            start = file.read(132)
+        if not start and not path.suffix:
+            raise InputError(path, "a DICOM file", "an empty file")
+        if not named and start[128:] != b"DICM":
+            return None
         check_deflated(path)
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER))
     except InputError:

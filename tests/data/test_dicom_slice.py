@@ -126,6 +126,15 @@ def test_objects_that_refer_to_images_are_no_slices(modality: str, tmp_path: Pat
         read_series(tmp_path / "alone")
 
 
+def test_an_empty_file_is_no_slice_that_may_be_left_out(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    (tmp_path / "empty.txt").touch()
+    np.testing.assert_array_equal(read_series(tmp_path)[0], HU)
+    (tmp_path / "IM0009").touch()
+    with pytest.raises(InputError, match="IM0009: expected a DICOM file; found an empty file"):
+        read_series(tmp_path)
+
+
 @pytest.mark.hostile
 def test_files_cut_or_damaged_at_any_byte_are_named(tmp_path: Path) -> None:
     write_series(tmp_path, HU)
