@@ -24,7 +24,8 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, errors="backslashreplace")  # names of files need not be UTF-8
+        # Names of files need not be UTF-8.
+        temporary.write_text(text.encode("utf-8", "backslashreplace").decode())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

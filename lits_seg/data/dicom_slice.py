@@ -62,7 +62,9 @@ def read_dataset(path: Path) -> Any | None:
             start = file.read(132)
         if not start and not path.suffix:
             raise InputError(path, "a DICOM file", "an empty file")
-        if not named and start[128:] != b"DICM":
+        if start[128:] != b"DICM":
+            if named:
+                raise InputError(path, "a DICOM file", "no mark DICM at byte 128")
             return None
         check_deflated(path)
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER))

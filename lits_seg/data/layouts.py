@@ -99,8 +99,9 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     if not paths:
         labels = folder / "labelsTr"
         paths = list(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
-    for path in lost.keys() - set(paths):
-        raise lost[path]
+    for path, error in lost.items():
+        if path not in paths and not path.name.startswith("volume-"):
+            raise error
     found = _by_name(paths, stem, "masks")
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
@@ -131,6 +132,8 @@ def find_cts(path: str | Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for ct in sorted(_cts(path)) if os.path.isdir(path) else [path]:
         name = _mask_name(path, ct)
+        if name in found and "_" in name and os.path.isdir(ct):
+            name = _with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
         if name in found and not same_file(found[name], ct):
             raise InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
         found.setdefault(name, ct)
@@ -149,9 +152,11 @@ def _mask_name(root: Path, ct: Path) -> str:
         name = f"{lits['test'] or ''}segmentation-{lits['number']}"
     elif os.path.isdir(ct) and ct != root:
         name = "_".join(ct.relative_to(root).parts)
-    if len(os.fsencode(name)) <= _LONGEST_NAME:
-        return name
-    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
+
+
+def _with_hash(name: str, path: Path) -> str:
+    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
 def _cts(folder: Path) -> set[Path]:

@@ -182,12 +182,15 @@ def test_broken_links_are_named_and_the_others_found(tmp_path: Path) -> None:
 
 def test_series_in_deeper_folders_are_named_by_the_folders_on_the_way(tmp_path: Path) -> None:
     hu = anatomy(0)[0][:, :, :2]
-    for name in ("P1/S1/CT 5.0", "P1/S2/CT 5.0", "P2/S1/CT 5.0", "plain"):
+    for name in ("P1/S1/CT 5.0", "P1/S2/CT 5.0", "P2/S1/CT 5.0", "plain", "P1_S1/CT 5.0"):
         write_series(tmp_path / name, hu)
     write_series(tmp_path / "P2/S1/report", hu, lambda i, dataset: setattr(dataset, "Modality", "SR"))
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "P1" / "README.txt").touch()
-    assert find_cts(tmp_path) == {
+    found = find_cts(tmp_path)
+    (twice,) = [name for name in found if name.startswith("P1_S1_CT 5.0-")]
+    assert found.pop(twice) == tmp_path / "P1_S1/CT 5.0"
+    assert found == {
         "P1_S1_CT 5.0": tmp_path / "P1/S1/CT 5.0",
         "P1_S2_CT 5.0": tmp_path / "P1/S2/CT 5.0",
         "P2_S1_CT 5.0": tmp_path / "P2/S1/CT 5.0",
