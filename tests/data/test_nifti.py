@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
+from lits_seg.data.grid import to_slices
 from lits_seg.data.nifti import open_nifti, unpack
 from lits_seg.data.volumes import Volume, read_labels, read_volume
 
@@ -112,6 +113,25 @@ def test_orientation_that_is_unknown_or_stated_twice_is_a_doubt(
 ) -> None:
     (found,) = doubts(tmp_path / "ct.nii", sform, qform, turned, spacing)
     assert told in found
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("what", ["extension", "big-endian", "NIfTI-2", "slope NaN"])
+def test_unusual_headers_are_read(what: str, suffix: str, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(HU, AFFINES["LPS"])
+    if what == "extension":
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(4, b"<xml>" * 1000))
+    elif what == "big-endian":
+        image = nib.Nifti1Image(HU.astype(">i2"), AFFINES["LPS"], nib.Nifti1Header(endianness=">"))
+    elif what == "NIfTI-2":
+        image = nib.Nifti2Image(HU, AFFINES["LPS"])
+    content = bytearray(image.to_bytes())
+    if what == "slope NaN":
+        content[112:120] = np.array([np.nan, np.nan], "<f4").tobytes()
+    (tmp_path / f"ct{suffix}").write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    expected = to_slices(HU, AFFINES["LPS"])
+    np.testing.assert_array_equal(read_volume(tmp_path / f"ct{suffix}").slices, expected)
+    np.testing.assert_array_equal(read_by_slices(tmp_path / f"ct{suffix}"), expected)
 
 
 def test_content_decides_what_a_file_is(packed: Path, tmp_path: Path) -> None:
@@ -219,6 +239,12 @@ def test_a_small_file_that_claims_terabytes_takes_no_memory(suffix: str, tmp_pat
     path = tmp_path / f"ct{suffix}"
     path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
     assert "bytes that its header states: the file is truncated" in refused(path)
+    if suffix == ".nii":
+        header.set_data_shape((32767, 32767, 5))
+        header.set_data_dtype(np.uint8)
+        path.write_bytes(header.binaryblock + bytes(4))
+        os.truncate(path, 352 + 32767 * 32767 * 5)  # a sparse file has any size
+        assert refused(path).startswith("at most 4294967296 voxels; found shape (32767, 32767, 5)")
 
 
 @pytest.mark.hostile
