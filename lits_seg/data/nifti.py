@@ -3,6 +3,7 @@
 A file is recognised by its content, never by its name. The header states how many bytes follow; no more are read.
 """
 
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -92,7 +93,6 @@ def unpack(path: Path, plain: Path) -> None:
     with nifti_errors(path), _content(path) as packed:
         end = voxels_end(_read_header(path, packed))
         _require_length(path, end, path)
-        packed.seek(0)
     with nifti_errors(path):
         packed = igzip.open(path)
     with packed, plain.open("wb") as file:
@@ -113,7 +113,7 @@ def is_gzip(path: Path) -> bool:
 
 def voxels_end(header: nib.Nifti1Header) -> int:
     """Return the number of bytes up to the end of the voxels, as the header states it."""
-    count = int(np.prod([int(size) for size in header.get_data_shape()], dtype=object))
+    count = math.prod(int(size) for size in header.get_data_shape())
     return int(header.get_data_offset()) + count * header.get_data_dtype().itemsize
 
 

@@ -214,7 +214,7 @@ def test_no_more_is_unpacked_than_the_header_states(packed: Path, tmp_path: Path
     bomb = tmp_path / "bomb.nii.gz"
     with gzip.open(bomb, "wb", 1) as file:
         file.write(gzip.decompress(packed.read_bytes()))
-        for _ in range(16):
+        for _ in range(4):
             file.write(bytes(2**22))
     (tmp_path / "scratch").mkdir()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -250,7 +250,7 @@ def test_a_small_file_that_claims_terabytes_takes_no_memory(suffix: str, tmp_pat
 @pytest.mark.hostile
 def test_a_packed_file_cut_at_any_byte_is_named(packed: Path) -> None:
     content = packed.read_bytes()
-    for size in (*range(0, 40), *range(40, len(content) - 40, 397), *range(len(content) - 40, len(content))):
+    for size in (*range(0, 40), *range(40, len(content) - 40, 997), *range(len(content) - 40, len(content))):
         packed.write_bytes(content[:size])
         refused(packed)
 
@@ -264,7 +264,7 @@ NUMBERS = st.one_of(
 
 
 @pytest.mark.hostile
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]),
     codes=st.tuples(st.integers(0, 1), st.integers(0, 1)),
