@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from helpers.volumes import AFFINES, anatomy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
@@ -279,8 +279,11 @@ NUMBERS = st.one_of(
     ),
     packed=st.booleans(),
 )
+@example(kind=nib.Nifti1Image, codes=(1, 1), changes=[("dim", 3, 1)], packed=True)
+@example(kind=nib.Nifti2Image, codes=(0, 1), changes=[("dim", 1, 1)], packed=False)
+@example(kind=nib.Nifti1Image, codes=(1, 0), changes=[("scl_slope", 0, 1e38), ("datatype", 0, 64)], packed=True)
 def test_any_header_is_read_or_refused(kind: type, codes: tuple[int, int], changes: list, packed: bool) -> None:
-    image = kind(HU[::4, ::4], AFFINES["LPS"])
+    image = kind(HU[::2], AFFINES["LPS"])
     image.set_qform(AFFINES["LPS"], codes[0])
     image.set_sform(AFFINES["LPS"], codes[1])
     content = bytearray(image.to_bytes())
@@ -303,4 +306,5 @@ def test_any_header_is_read_or_refused(kind: type, codes: tuple[int, int], chang
             except InputError as error:
                 read.append(str(error).split(": expected ")[0])
         assert read[0] == read[1]
-        assert read[0] == str(path) or len(read[0]) == 3
+        # No part of the voxels is left out: they have at most 16 bytes each, and 4096 bytes may follow.
+        assert read[0] == str(path) or math.prod(read[0]) * 16 + 4096 >= HU[::2].nbytes
