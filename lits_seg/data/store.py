@@ -36,7 +36,7 @@ from lits_seg.data.volumes import read_case
 
 log = logging.getLogger(__name__)
 
-STORE_VERSION = 5
+STORE_VERSION = 6
 DESCRIPTION = "preprocess.json"
 NAME = 100  # bytes of a case's name in the name of its folder; file systems allow 255 in all
 
