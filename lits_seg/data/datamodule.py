@@ -1,7 +1,7 @@
 """Load slices from the store for training, validation and test."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.splits import Split, split_patients
+from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, split_patients
 from lits_seg.data.store import StoredCase, store_cases
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class SliceDataModule(pl.LightningDataModule):
         workers: number of loader processes, and of threads that fill the store.
         on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
         seed: seed of the order of slices and of the augmentation.
+        recorded: names of the patients of each part, as a run recorded them in ``split.json``; None: split anew.
 
     Raises:
         InputError: if a setting is invalid.
@@ -81,6 +82,7 @@ class SliceDataModule(pl.LightningDataModule):
         workers: int = 2,
         on_error: str = "stop",
         seed: int = 0,
+        recorded: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
         if slices not in SLICES:
@@ -109,6 +111,9 @@ class SliceDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.on_error = on_error
         self.context, self.device_resident, self.seed = context, device_resident, seed
+        if recorded is not None:
+            require_record(recorded, one_set=test_root is None)
+        self.recorded = recorded
         self.split: Split = {}
         self._resident: ResidentSlices | None = None
 
@@ -116,33 +121,59 @@ class SliceDataModule(pl.LightningDataModule):
         """Generate the volumes if requested, and fill the store. Lightning calls this in one process per machine."""
         if self.generate is not None:
             self.generate(self.root)
-        for root in (self.root, self.test_root):
-            if root is not None:
-                for error in self.stored(root)[1]:
-                    log.warning("skipped: %s", error)
+        for root, parts in self._folders():
+            if self.recorded is not None:
+                added = recorded_cases(root, self._names(parts))[1]
+                if added:
+                    log.warning("%s: not used, since they are not in this run's split: %s", root, ", ".join(added))
+            for error in self.stored(root, parts)[1]:
+                log.warning("skipped: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
         """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
-        if self.test_root:
-            self.split["test"] = self.stored(self.test_root)[0]
-        if "train" in self.split or (stage == "test" and self.test_root):
+        (root, parts), *test_folder = self._folders()
+        for folder, part in test_folder:
+            self.split["test"] = self.stored(folder, part)[0]
+        if "train" in self.split or (stage == "test" and test_folder):
             return
-        split = split_patients(
-            self.stored(self.root)[0],
-            folds=self.folds,
-            fold=self.fold,
-            val_share=self.val_share,
-            seed=self.split_seed,
-        )
+        cases = self.stored(root, parts)[0]
+        if self.recorded is None:
+            split = split_patients(
+                cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed
+            )
+        else:
+            by_name = {case.name: case for case in cases}
+            split = {part: [by_name[name] for name in self.recorded[part]] for part in parts}
         self.split = {**split, **self.split}
 
-    def stored(self, root: Path) -> tuple[list[StoredCase], list[InputError]]:
-        """Write the cases below ``root`` to the store; return them and the errors of skipped cases."""
-        errors: list[InputError] | None = [] if self.on_error == "skip" else None
-        stored = store_cases(find_cases(root, errors), self.preprocess, self.store, self.workers, errors)
+    def stored(self, root: Path, parts: Sequence[str] = PARTS) -> tuple[list[StoredCase], list[InputError]]:
+        """Write the cases below a folder to the store.
+
+        Args:
+            root: the folder.
+            parts: parts of the recorded split whose patients are in the folder. Every recorded patient must be usable,
+                and other patients are not read.
+
+        Returns:
+            The cases, and the errors of skipped cases.
+        """
+        errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
+        cases = find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts))[0]
+        stored = store_cases(cases, self.preprocess, self.store, self.workers, errors)
         if not stored:
             raise InputError(root, "a usable case", f"{len(errors or [])} unusable")
         return stored, errors or []
+
+    def _folders(self) -> list[tuple[Path, Sequence[str]]]:
+        """Return each folder with the parts of the split that it holds; the second folder, if any, is for the test."""
+        if self.test_root is None:
+            return [(self.root, PARTS)]
+        return [(self.root, PARTS[:2]), (self.test_root, PARTS[2:])]
+
+    def _names(self, parts: Sequence[str]) -> list[str]:
+        """Return the recorded patients of some parts, each once."""
+        recorded = self.recorded or {}
+        return list(dict.fromkeys(name for part in parts for name in recorded[part]))
 
     @property
     def synthetic(self) -> bool:

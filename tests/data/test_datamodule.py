@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -179,3 +180,60 @@ def test_bad_settings_are_named(settings: dict, told: str, lits: Path, store: Pa
 def test_balanced_batches_need_both_kinds_of_slices(lits: Path, store: Path) -> None:
     with pytest.raises(InputError, match="with and without lesion"):
         make(lits, store, slices="lesion", lesion_share=0.5).train_dataloader()
+
+
+def names(module: SliceDataModule) -> dict[str, list[str]]:
+    return {part: [case.name for case in cases] for part, cases in module.split.items()}
+
+
+@pytest.mark.parametrize("settings", [{}, {"val_share": 0.0}, {"folds": 3, "fold": 1}], ids=str)
+def test_a_recorded_split_is_used_whatever_was_added(
+    settings: dict, lits: Path, store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded = names(make(lits, store, **settings))
+    root = shutil.copytree(lits, tmp_path / "root")
+    for kind in ("volume", "segmentation"):
+        for number in (8, 9):
+            shutil.copy(root / f"{kind}-1.nii.gz", root / f"{kind}-{number}.nii.gz")
+    (root / "volume-9.nii.gz").write_bytes(b"damaged")
+    assert names(make(root, store, **{**settings, "fold": 0}, recorded=recorded)) == recorded
+    assert caplog.text.count("not used, since they are not in this run's split: 8, 9") == 1
+
+
+def test_a_recorded_split_has_test_patients_of_their_own_folder(lits: Path, store: Path) -> None:
+    recorded = {"train": ["5", "0"], "val": ["3"], "test": ["5", "3"]}
+    assert names(make(lits, store, test_root=lits, recorded=recorded)) == recorded
+
+
+@pytest.mark.hostile
+def test_patients_missing_from_a_recorded_split_are_named(lits: Path, store: Path, tmp_path: Path) -> None:
+    recorded = names(make(lits, store))
+    root = shutil.copytree(lits, tmp_path / "root")
+    (root / "volume-3.nii.gz").unlink()
+    for kind in ("volume", "segmentation"):
+        (root / f"{kind}-6.nii.gz").unlink()
+    for on_error in ("stop", "skip"):
+        with pytest.raises(InputError, match=r"the 8 patients of split\.json.*none for (3, 6|6, 3)\n.*segmentation-3"):
+            make(root, store, recorded=recorded, on_error=on_error)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [
+        ([], "a list of names of patients for train; found None"),
+        ({"train": ["0"], "val": ["1"]}, "for test; found None"),
+        ({"train": "0", "val": ["1"], "test": ["2"]}, "for train; found 0"),
+        ({"train": ["0"], "val": [1], "test": ["2"]}, r"for val; found \[1\]"),
+        ({"train": ["0", "0"], "val": ["1"], "test": ["2"]}, "every patient once; found more than once: 0"),
+        ({"train": ["0", "1"], "val": ["1"], "test": ["2"]}, "more than once: 1"),
+        ({"train": ["0", "2"], "val": ["1"], "test": ["2"]}, "more than once: 2"),
+        ({"train": ["0"], "val": ["1", "2"], "test": ["2"]}, "more than once: 2"),
+        ({"train": ["0", "1"], "val": ["1"], "test": ["1"]}, "more than once: 1"),
+        ({"train": ["0"], "val": ["1", "1"], "test": ["1", "1"]}, "more than once: 1"),
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_named(recorded: object, told: str, lits: Path, store: Path) -> None:
+    with pytest.raises(InputError, match=rf"split\.json.*{told}"):
+        make(lits, store, recorded=recorded)
