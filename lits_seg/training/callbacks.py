@@ -1,6 +1,7 @@
 """Callbacks that write a run's split, learning curves and hyper-parameters, and show progress."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -9,15 +10,17 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
-from lits_seg.runs.folder import SPLIT
+from lits_seg.common.records import read_json
+from lits_seg.runs.folder import CURVES, SPLIT
 from lits_seg.training import pictures
 
-CURVES = "curves.png"
+log = logging.getLogger(__name__)
 
 
 class SplitFile(Callback):
-    """Write ``split.json``: the names of the patients for training, validation and test.
+    """Write ``split.json``, the names of the patients for training, validation and test, once in a run.
 
     Args:
         folder: the run's folder.
@@ -27,10 +30,17 @@ class SplitFile(Callback):
         self.folder = Path(folder)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file as soon as the split is known."""
+        """Write the file as soon as the split is known; a recorded split must be the same.
+
+        Raises:
+            InputError: if the recorded split is another one.
+        """
+        split = {part: [case.name for case in cases] for part, cases in trainer.datamodule.split.items()}
+        path = self.folder / SPLIT
+        if path.exists() and (before := read_json(path, "the split of a run")) != split:
+            raise InputError(path, f"the split of the data, {json.dumps(split)}", json.dumps(before))
         if trainer.is_global_zero:
-            split = {part: [case.name for case in cases] for part, cases in trainer.datamodule.split.items()}
-            write_text(self.folder / SPLIT, json.dumps(split, indent=2))
+            write_text(path, json.dumps(split, indent=2))
 
 
 class Curves(Callback):
@@ -46,10 +56,15 @@ class Curves(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw after the loggers have written all values."""
         histories = sorted(self.folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-        if trainer.is_global_zero and histories:
+        if not trainer.is_global_zero or not histories:
+            return
+        try:
             figure = pictures.curves(histories)
-            figure.savefig(self.folder / CURVES, dpi=120)
-            plt.close(figure)
+        except InputError as error:  # the test and the result must not depend on an earlier start's file
+            log.warning("no %s: %s", CURVES, error)
+            return
+        figure.savefig(self.folder / CURVES, dpi=120)
+        plt.close(figure)
 
 
 class HParams(Callback):
