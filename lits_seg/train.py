@@ -30,16 +30,16 @@ from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
 from lits_seg.models.cost import count_macs, measure_latency
-from lits_seg.runs.folder import BEST, LAST, RESULT, claimed, held, read_config, recorded_split
+from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
-from lits_seg.training.checkpoints import network_facts, require_same_model
+from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
-from lits_seg.training.resume import require_training_state
+from lits_seg.training.resume import find_checkpoint, in_run, recorded_patients, require_training_state
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ def main(cfg: DictConfig) -> float | None:
         return None
     with held(folder), claimed(folder, cfg):
         if (folder / RESULT).exists():
+            result: RunResult | None = _finished(folder)
             print(f"{folder}: this run is finished; training is not repeated")
-            result: RunResult | None = read_result(folder / RESULT)
         else:
             result = train(cfg, folder)
     if result is None:
@@ -80,11 +80,12 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     try:
-        resume = _resume_from(cfg, folder)
-        datamodule: SliceDataModule = instantiate(cfg.data, recorded=_split(cfg, folder, resume))
+        resume = find_checkpoint(cfg.ckpt_path, folder, _plain(cfg.model))
+        recorded = recorded_patients(folder, resume, _plain(cfg.data))
+        datamodule: SliceDataModule = instantiate(cfg.data, recorded=recorded)
         module: LesionModule = instantiate(cfg.module)
         if resume is not None:
-            require_training_state(resume, require_same_model(resume, _plain(cfg.model)), module)
+            require_training_state(resume, module)
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
             callbacks=list(instantiate(cfg.callbacks).values()),
@@ -144,44 +145,18 @@ def _test(
     return result
 
 
-def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
-    if cfg.ckpt_path is None:
-        return None
-    if cfg.ckpt_path != "last":
-        require_same_model(cfg.ckpt_path, _plain(cfg.model))
-        return str(cfg.ckpt_path)
-    path = next((folder / name for name in (LAST, BEST) if (folder / name).exists()), None)
-    if path is None:
-        log.info("%s: no checkpoint yet; training starts from the beginning", folder)
-        return None
+def _finished(folder: Path) -> RunResult:
     try:
-        for name in (path, folder / BEST):
-            if name.exists():
-                require_same_model(name, _plain(cfg.model))
+        return read_result(folder / RESULT)
     except InputError as error:
-        expected = "readable checkpoints of this run (move a damaged one away, and the training goes on from the other)"
-        raise InputError(folder, expected, f"{error}") from error
-    return str(path)
+        expected = "a readable result (move the file away, and ckpt_path=last tests the best checkpoint again)"
+        raise InputError(folder / RESULT, expected, error) from error
 
 
-def _split(cfg: DictConfig, folder: Path, resume: str | None) -> dict[str, Any] | None:
-    """Return the recorded split of this run, or else that of the checkpoint's run if both are split alike."""
-    own = recorded_split(folder)
-    if own is not None or resume is None:
-        return own
-    source = Path(resume).resolve().parent.parent
-    record = recorded_split(source)
-    if record is None:
-        return None
-    before, now = read_config(source)["data"], _plain(cfg.data)
-    keys = ("root", "test_root", "folds", "fold", "val_share", "split_seed")
-    return record if all(before.get(key) == now.get(key) for key in keys) else None
-
-
-def _loggers(cfg: DictConfig, folder: Path, resume: str | None) -> list[Logger]:
+def _loggers(cfg: DictConfig, folder: Path, resume: Path | None) -> list[Logger]:
     """Return the loggers; a run that resumes in its own folder goes on with its W&B run."""
     ids = [path.name.rsplit("-", 1)[-1] for path in sorted(folder.glob("wandb/*run-*-*"))]
-    same = bool(ids) and resume is not None and folder.resolve() in Path(resume).resolve().parents
+    same = bool(ids) and in_run(folder, resume)
     return [
         instantiate(node, id=ids[-1]) if same and name == "wandb" and "id" not in node else instantiate(node)
         for name, node in cfg.logger.items()

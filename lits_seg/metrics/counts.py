@@ -84,7 +84,7 @@ class SeenSlices(Metric):
             first[patient] = torch.minimum(first[patient], torch.where(wrong, slices, self.NONE).min())
 
     def compute(self) -> Tensor:
-        """Return seen slices, first slice with a logit that is not finite, first slice with odd labels: ``(3, patients)``.
+        """Return seen slices, first slice with logits that are not finite, and with odd labels: ``(3, patients)``.
 
         Odd labels are other than 0, 1 and 2. Without such a slice, the value is ``NONE``.
         """

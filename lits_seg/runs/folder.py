@@ -78,7 +78,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = with_new_names(read_yaml(folder / CONFIG, "the configuration of a run"))
     for key in ("model", "data"):
         if not isinstance(config.get(key), dict):
-            raise InputError(folder / CONFIG, f"the configuration of a run, with {key} as keys and values", "another file")
+            raise InputError(
+                folder / CONFIG, f"the configuration of a run, with {key} as keys and values", "another file"
+            )
     return config
 
 

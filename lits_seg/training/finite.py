@@ -50,7 +50,9 @@ class Finite(Callback):
         # All ranks read here at the same time, so that none of them waits for a rank that has ended.
         loss, label = trainer.strategy.reduce(self._since, reduce_op="min").tolist()
         if label != NEVER:
-            raise InputError(f"step {label}", "labels 0, 1 and 2 in the store (delete its folder; it is made anew)", "others")
+            raise InputError(
+                f"step {label}", "labels 0, 1 and 2 in the store (delete its folder; it is made anew)", "others"
+            )
         if loss != NEVER:
             raise InputError("train/loss", f"finite values ({REMEDY})", f"NaN or infinity since step {loss}")
 

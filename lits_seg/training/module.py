@@ -164,7 +164,11 @@ class LesionModule(pl.LightningModule):
         cases = self.trainer.datamodule.split[part]
         seen, infinite, odd = self.seen.compute().tolist()
         for first, expected, found in (
-            (infinite, "finite logits (weights that a training with a lower optimizer.lr keeps small)", "NaN or infinity"),
+            (
+                infinite,
+                "finite logits (weights that a training with a lower optimizer.lr keeps small)",
+                "NaN or infinity",
+            ),
             (odd, "labels 0, 1 and 2 in the store (delete its folder; it is made anew)", "others"),
         ):
             for case, number in zip(cases, first, strict=True):

@@ -68,7 +68,9 @@ class PatientScores(Callback):
             limit = getattr(trainer, f"limit_{part}_batches")
             loader = getattr(trainer.datamodule, f"{part}_dataloader")()
             batches = list(loader.batch_sampler)
-            seen = {i for batch in batches[: limit if isinstance(limit, int) else int(limit * len(batches))] for i in batch}
+            seen = {
+                i for batch in batches[: limit if isinstance(limit, int) else int(limit * len(batches))] for i in batch
+            }
             if not any(seen.issuperset(range(*ends)) for ends in pairwise(loader.dataset.starts)):
                 expected = "all slices of at least one patient, as only whole patients have scores"
                 found = f"{limit} of {len(batches)} batches" if isinstance(limit, int) else f"a share of {limit:g}"
@@ -124,7 +126,9 @@ class PatientScores(Callback):
             panels = pictures.panels(row["image"], row["truth"], row["predicted"])
             Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True)
         if len(self.cases) < len(cases):
-            log.warning("%d of %d test patients were not seen whole and have no scores", len(cases) - len(shown), len(cases))
+            log.warning(
+                "%d of %d test patients were not seen whole and have no scores", len(cases) - len(shown), len(cases)
+            )
         if not shown:
             return
         rows = [flat_case(case) for case in self.cases]

@@ -1,22 +1,19 @@
-"""Resume a training from a checkpoint with the settings of the command, in the folder of the run."""
+"""Find the checkpoint and the patients that a training resumes with, and require that the checkpoint fits."""
 
 import logging
-import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.splits import require_record
-from lits_seg.runs.folder import SPLIT, differences, read_config, recorded_split
+from lits_seg.runs.folder import BEST, LAST, SPLIT, differences, read_config, recorded_split
+from lits_seg.training.checkpoints import read_checkpoint, require_same_model
 from lits_seg.training.module import LesionModule
 
 log = logging.getLogger(__name__)
@@ -25,66 +22,83 @@ log = logging.getLogger(__name__)
 STATE = ("state_dict", "optimizer_states", "callbacks", "loops", "pytorch-lightning_version")
 
 
-class Resume(Callback):
-    """Restore weights, moments of the optimizer and counters from a checkpoint, but no setting and no path.
+def find_checkpoint(ckpt_path: str | None, folder: Path, model: dict[str, Any]) -> Path | None:
+    """Return the checkpoint that a training resumes from; None: the training starts from the beginning.
 
-    - The optimizer's settings are those of the command. The scheduler is built by the command's settings, and stepped
-      to the step of the checkpoint.
-    - The best checkpoint of a run is looked for in the folder of the run, which may have been moved. The best
-      checkpoint of another run does not count.
+    Args:
+        ckpt_path: a checkpoint; ``last``: the last or, without one, the best checkpoint of the run.
+        folder: the run's folder.
+        model: the network's config in plain containers.
+
+    Raises:
+        InputError: if a checkpoint is damaged or contains another network.
     """
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Require test patients that the checkpoint's run has not trained on."""
-        if trainer.ckpt_path:
-            _require_unseen(Path(str(trainer.ckpt_path)), trainer.datamodule)
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Replace settings and paths in the checkpoint, before Lightning restores the training's state."""
-        fitting = trainer.state.fn == "fit"
-        if fitting:
-            optimizer = instantiate(pl_module.hparams["optimizer"], params=pl_module.network.parameters())
-            checkpoint["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
-            checkpoint["lr_schedulers"] = []  # see on_train_start
-        states = checkpoint["callbacks"]
-        for callback in trainer.callbacks:
-            state = states.get(callback.state_key)
-            if state and isinstance(callback, EarlyStopping):
-                state["patience"] = callback.patience
-            if state and isinstance(callback, ModelCheckpoint):
-                placed = _in_folder(state, callback.dirpath, Path(str(trainer.ckpt_path))) if fitting else {}
-                states[callback.state_key] = {**callback.state_dict(), **placed}
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Step the scheduler to the step of the checkpoint."""
-        if not trainer.global_step:
-            return
-        for config in trainer.lr_scheduler_configs:
-            config.scheduler = pl_module.scheduler(trainer.optimizers[0])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # PyTorch: steps of a scheduler before the optimizer's
-                for _ in range(trainer.global_step):
-                    config.scheduler.step()
+    kept = [folder / name for name in (LAST, BEST) if (folder / name).exists()]
+    if ckpt_path is None:
+        if kept:
+            log.warning("%s: training starts from the beginning; ckpt_path=last would resume this run", folder)
+        return None
+    if ckpt_path != "last":
+        require_same_model(ckpt_path, model)
+        return Path(ckpt_path)
+    if not kept:
+        log.info("%s: no checkpoint yet; training starts from the beginning", folder)
+        return None
+    try:
+        for path in kept:
+            require_same_model(path, model)
+    except InputError as error:
+        expected = "readable checkpoints of this run (move a damaged one away, and the training goes on from the other)"
+        raise InputError(folder, expected, error) from error
+    return kept[0]
 
 
-def _in_folder(state: Mapping[str, Any], folder: str, checkpoint: Path) -> dict[str, Any]:
-    """Return the state of a ``ModelCheckpoint`` with its paths in a folder; empty if the state is of another run."""
-    best = Path(folder, Path(state["best_model_path"]).name)
-    run = Path(folder).parent
-    if not state["best_model_path"] or not best.is_file() or run.resolve() not in checkpoint.resolve().parents:
-        return {}
-    placed: dict[str, Any] = {
-        key: os.path.join(folder, Path(path).name) if path else path
-        for key, path in state.items()
-        if key.endswith("_model_path")
-    }
-    placed["best_k_models"] = {os.path.join(folder, Path(path).name): s for path, s in state["best_k_models"].items()}
-    return {**state, **placed, "dirpath": folder}
+def in_run(folder: Path, checkpoint: Path | None) -> bool:
+    """Return whether a checkpoint is in the folder of a run.
+
+    Args:
+        folder: the run's folder.
+        checkpoint: the checkpoint, if any.
+    """
+    return checkpoint is not None and folder.resolve() in checkpoint.resolve().parents
 
 
-def _require_unseen(checkpoint: Path, datamodule: SliceDataModule) -> None:
+def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the split that this run has recorded, or else the run of the checkpoint, if both are split alike.
+
+    Args:
+        folder: the run's folder.
+        checkpoint: the checkpoint that the training resumes from, if any.
+        data: the config of the data in plain containers.
+
+    Returns:
+        Names of the patients of each part; None: the patients are split anew.
+
+    Raises:
+        InputError: if ``split.json`` or ``config.yaml`` is damaged.
+    """
+    own = recorded_split(folder)
+    if own is not None or checkpoint is None:
+        return own
+    source = checkpoint.resolve().parent.parent
+    record = recorded_split(source)
+    if record is None:
+        return None
+    before = read_config(source)["data"]
+    keys = ("root", "test_root", "folds", "fold", "val_share", "split_seed")
+    return record if all(before.get(key) == data.get(key) for key in keys) else None
+
+
+def require_unseen(checkpoint: Path, datamodule: SliceDataModule) -> None:
+    """Require test patients that the checkpoint's run has not trained on, if its data were in the same folder.
+
+    Args:
+        checkpoint: the checkpoint; nothing is required if it is not in the folder of a run.
+        datamodule: the volumes, already split.
+
+    Raises:
+        InputError: if a test patient is among the training or validation patients of that run; names them.
+    """
     run = checkpoint.resolve().parent.parent
     record = recorded_split(run)
     if record is None or getattr(datamodule, "allow_overlap", False):
@@ -95,21 +109,23 @@ def _require_unseen(checkpoint: Path, datamodule: SliceDataModule) -> None:
         return
     seen = sorted({case.name for case in datamodule.split["test"]} & {*record["train"], *record["val"]})
     if seen:
-        expected = "a checkpoint that was not trained or chosen on this run's test patients (data.fold, data.split_seed)"
+        expected = (
+            "a checkpoint that was not trained or chosen on this run's test patients (data.fold, data.split_seed)"
+        )
         raise InputError(checkpoint, expected, f"{SPLIT} of its run with {', '.join(seen)}")
 
 
-def require_training_state(path: str | Path, checkpoint: Mapping[str, Any], module: LesionModule) -> None:
+def require_training_state(path: Path, module: LesionModule) -> None:
     """Require that a training can resume from a checkpoint, and log the settings that differ from it.
 
     Args:
         path: the checkpoint.
-        checkpoint: its content.
         module: the network of the command, which gets the weights.
 
     Raises:
         InputError: if a part of the state is missing, damaged, or does not fit the network or the optimizer.
     """
+    checkpoint = read_checkpoint(path)
     expected = "a checkpoint that a training can resume from"
     missing = [key for key in STATE if not checkpoint.get(key)]
     if missing:
@@ -123,8 +139,13 @@ def require_training_state(path: str | Path, checkpoint: Mapping[str, Any], modu
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]
         counts = (checkpoint["global_step"], checkpoint["epoch"], progress["optimizer"]["step"]["total"]["completed"])
         sound = all(type(count) is int and count >= 0 for count in counts)
-        sound &= all(isinstance(state, dict) for state in checkpoint["callbacks"].values())
-        same_kind = all(moments[i].keys() == needed[i].keys() for i in moments) and bool(moments) == any(needed.values())
+        for state in checkpoint["callbacks"].values():
+            sound &= isinstance(state.get("best_model_path", ""), str) and isinstance(
+                state.get("best_k_models", {}), dict
+            )
+        same_kind = all(moments[i].keys() == needed[i].keys() for i in moments) and bool(moments) == any(
+            needed.values()
+        )
         sound &= not same_kind or all(moments[i] == needed[i] for i in moments)
     except Exception as error:  # a damaged file may raise anything
         raise InputError(path, expected, f"a damaged file ({type(error).__name__})") from error

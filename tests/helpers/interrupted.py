@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+
 from helpers.commands import SMOKE, run_command
 
 # `callbacks` do not change what a run computes, so the same run may resume without this one.

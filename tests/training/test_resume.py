@@ -153,7 +153,11 @@ def other(key: str, value: object) -> Callable[[Path], None]:
         *[
             (name, damage)
             for name in ("checkpoints/last.ckpt", "config.yaml", "split.json")
-            for damage in (cut_off, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(bytes(range(256))))
+            for damage in (
+                cut_off,
+                lambda path: path.write_bytes(b""),
+                lambda path: path.write_bytes(bytes(range(256))),
+            )
         ],
         ("checkpoints/best.ckpt", cut_off),
         *[("checkpoints/last.ckpt", without(key)) for key in ("optimizer_states", "loops", "callbacks", "state_dict")],
