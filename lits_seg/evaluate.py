@@ -22,6 +22,13 @@ from lits_seg.runs.provenance import provenance
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Whether a checkpoint may be scored on CTs on which it was trained."""
+
+    allow_overlap: bool
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of ``conf/commands/evaluate.yaml``."""
 
@@ -30,6 +37,7 @@ class Settings:
     b: Place | None
     ckpt: Place | None
     references: Place | None
+    data: Overlap
     output: Place
     grid: Literal["affine", "voxels"]
     store: Place

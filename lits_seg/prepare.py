@@ -24,7 +24,7 @@ from lits_seg.common.settings import Place
 from lits_seg.common.tables import text_table
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.store import StoredCase
+from lits_seg.data.stored_case import StoredCase
 from lits_seg.training.pictures import tinted
 
 COLUMNS = ("case", "axes", "shape", "spacing mm", "HU", "liver HU", "liver mL", "lesion mL", "slices", "warnings")

@@ -14,10 +14,12 @@ from torch.utils.data import DataLoader
 from lits_seg.common.errors import InputError
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.layouts import find_cases, is_phantom
+from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, split_patients
-from lits_seg.data.store import StoredCase, store_cases
+from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
+from lits_seg.data.store import store_cases
+from lits_seg.data.stored_case import StoredCase
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,9 @@ class SliceDataModule(pl.LightningDataModule):
         on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
         seed: seed of the order of slices and of the augmentation.
         recorded: names of the patients of each part, as a run recorded them in ``split.json``; None: split anew.
+        trained_on: patients that may not be tested, if another run's network is tested on ``test_root``: their
+            fingerprints by part and name, from that run's ``split.json``.
+        allow_overlap: warn if two parts of the split share a patient, instead of raising an error.
 
     Raises:
         InputError: if a setting is invalid.
@@ -83,6 +88,8 @@ class SliceDataModule(pl.LightningDataModule):
         on_error: str = "stop",
         seed: int = 0,
         recorded: Mapping[str, Sequence[str]] | None = None,
+        trained_on: Mapping[str, Mapping[str, str]] | None = None,
+        allow_overlap: bool = False,
     ) -> None:
         super().__init__()
         if slices not in SLICES:
@@ -113,7 +120,9 @@ class SliceDataModule(pl.LightningDataModule):
         self.context, self.device_resident, self.seed = context, device_resident, seed
         if recorded is not None:
             require_record(recorded, one_set=test_root is None)
-        self.recorded = recorded
+        elif self.test_root is not None and trained_on is None and not allow_overlap:
+            require_apart(self.root, self.test_root)
+        self.recorded, self.trained_on, self.allow_overlap = recorded, trained_on or {}, allow_overlap
         self.split: Split = {}
         self._resident: ResidentSlices | None = None
 
@@ -134,17 +143,22 @@ class SliceDataModule(pl.LightningDataModule):
         (root, parts), *test_folder = self._folders()
         for folder, part in test_folder:
             self.split["test"] = self.stored(folder, part)[0]
-        if "train" in self.split or (stage == "test" and test_folder):
-            return
-        cases = self.stored(root, parts)[0]
+            require_unseen(self.split["test"], self.trained_on, folder, self.allow_overlap)
+        if "train" not in self.split and not (stage == "test" and test_folder):
+            self.split = {**self._split(self.stored(root, parts)[0], parts), **self.split}
+            # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
+            require_no_leak(self.split, root, self.allow_overlap or self.recorded is not None)
+        if self.recorded is not None:
+            used = ["test"] if stage == "test" else PARTS
+            require_unchanged({part: self.split[part] for part in used}, self.recorded)
+
+    def _split(self, cases: list[StoredCase], parts: Sequence[str]) -> Split:
         if self.recorded is None:
-            split = split_patients(
+            return split_patients(
                 cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed
             )
-        else:
-            by_name = {case.name: case for case in cases}
-            split = {part: [by_name[name] for name in self.recorded[part]] for part in parts}
-        self.split = {**split, **self.split}
+        by_name = {case.name: case for case in cases}
+        return {part: [by_name[name] for name in self.recorded[part]] for part in parts}
 
     def stored(self, root: Path, parts: Sequence[str] = PARTS) -> tuple[list[StoredCase], list[InputError]]:
         """Write the cases below a folder to the store.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.store import StoredCase
+from lits_seg.data.stored_case import StoredCase
 
 
 class SeededSampler(Sampler[tuple[int, int]]):

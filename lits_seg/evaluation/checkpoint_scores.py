@@ -1,22 +1,20 @@
 """Score a checkpoint on the test patients of its run or on other volumes, without writing masks."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.evaluation.recorded_data import read_split, recorded_volumes, run_of
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
-from lits_seg.runs.folder import CONFIG, SPLIT
+from lits_seg.runs.folder import CONFIG
 from lits_seg.runs.provenance import provenance
-from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import load_module, network_facts
@@ -67,11 +65,13 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
             context=segmenter.context,
             eval_batch_size=cfg.batch_size,
             workers=cfg.workers,
+            trained_on=_trained_on(cfg),
+            allow_overlap=OmegaConf.select(cfg, "data.allow_overlap", default=False),  # not a setting of export
         )
-    config = _run_file(cfg, CONFIG)
-    if not config.exists():
-        raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
-    return instantiate(with_new_names(OmegaConf.to_container(OmegaConf.load(config).data)))
+    run = run_of(cfg.ckpt)
+    if not (run / CONFIG).exists():
+        raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {run / CONFIG}")
+    return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers)
 
 
 def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
@@ -88,19 +88,16 @@ def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequenc
     )
 
 
+def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
+    """Return the fingerprints of this checkpoint's training and validation patients, as far as its run has them."""
+    split = read_split(run_of(cfg.ckpt))
+    return {part: split.voxels.get(part, {}) for part in ("train", "val")} if split else {}
+
+
 def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
     """Return a warning if other volumes share names with training or validation patients of this checkpoint."""
-    split = _run_file(cfg, SPLIT)
-    if cfg.references is None or not split.exists():
-        return []
-    known = json.loads(split.read_text())
-    same = [case.case for case in cases if case.case in known["train"] + known["val"]]
+    split = None if cfg.references is None else read_split(run_of(cfg.ckpt))
+    same = [case.case for case in cases if split and case.case in split.train + split.val]
     if not same:
         return []
-    names = ", ".join(same)
-    return [f"warning: this checkpoint was trained or selected on patients of the same name: {names}"]
-
-
-def _run_file(cfg: DictConfig, name: str) -> Path:
-    """Return the path of a file in the folder of the checkpoint's run."""
-    return Path(cfg.ckpt).absolute().parent.parent / name
+    return [f"warning: this checkpoint was trained or selected on patients of the same name: {', '.join(same)}"]

@@ -30,7 +30,7 @@ BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
 MODULE = "lits_seg.training.module.LesionModule"
 # Keys that do not change what a run computes, such as paths and loggers.
-FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks")
+FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks", "data.allow_overlap")
 
 
 @contextmanager
@@ -161,10 +161,12 @@ def _release(folder: Path) -> None:
 
 
 def _essence(config: Any) -> dict[str, Any]:
-    return {key: with_new_names(value) for key, value in config.items() if key not in FREE}
+    return {key: with_new_names(value) for key, value in config.items()}
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[str]:
+    if key in FREE:
+        return []
     if isinstance(before, dict) and isinstance(after, dict):
         keys = sorted(before.keys() | after.keys(), key=str)
         return [

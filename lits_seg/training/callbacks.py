@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.records import read_json
+from lits_seg.data.splits import split_record
 from lits_seg.runs.folder import CURVES, SPLIT
 from lits_seg.training import pictures
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class SplitFile(Callback):
-    """Write ``split.json``, the names of the patients for training, validation and test, once in a run.
+    """Write ``split.json`` once in a run: the patients for training, validation and test, and hashes of their voxels.
 
     Args:
         folder: the run's folder.
@@ -35,12 +36,14 @@ class SplitFile(Callback):
         Raises:
             InputError: if the recorded split is another one.
         """
-        split = {part: [case.name for case in cases] for part, cases in trainer.datamodule.split.items()}
-        path = self.folder / SPLIT
-        if path.exists() and (before := read_json(path, "the split of a run")) != split:
-            raise InputError(path, f"the split of the data, {json.dumps(split)}", json.dumps(before))
-        if trainer.is_global_zero:
-            write_text(path, json.dumps(split, indent=2))
+        record, path = split_record(trainer.datamodule.split), self.folder / SPLIT
+        if not path.exists():
+            if trainer.is_global_zero:
+                write_text(path, json.dumps(record, indent=2))
+            return
+        before = read_json(path, "the split of a run")
+        if any(before.get(part) != record[part] for part in trainer.datamodule.split):
+            raise InputError(path, f"this run's split, {json.dumps(record)}", json.dumps(before))
 
 
 class Curves(Callback):

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import WandbLogger
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.tables import csv_text
-from lits_seg.data.store import StoredCase
+from lits_seg.data.stored_case import StoredCase
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores, flat_case
 from lits_seg.runs.folder import CASES, OVERLAYS, PICTURES

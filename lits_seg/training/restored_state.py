@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from lits_seg.training.resume import in_run, require_unseen
+from lits_seg.training.resume import in_run, require_unseen_patients
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ class RestoredState(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Require test patients that the checkpoint's run has not trained on."""
-        if trainer.ckpt_path:
-            require_unseen(Path(str(trainer.ckpt_path)), trainer.datamodule)
+        if trainer.ckpt_path and trainer.datamodule.recorded is None:
+            require_unseen_patients(Path(str(trainer.ckpt_path)), trainer.datamodule)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

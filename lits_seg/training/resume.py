@@ -11,8 +11,9 @@ from torch import nn
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.overlap import require_unseen
 from lits_seg.data.splits import require_record
-from lits_seg.runs.folder import BEST, LAST, SPLIT, differences, read_config, recorded_split
+from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split
 from lits_seg.training.checkpoints import read_checkpoint, require_same_model
 from lits_seg.training.module import LesionModule
 
@@ -89,30 +90,22 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
     return record if all(before.get(key) == data.get(key) for key in keys) else None
 
 
-def require_unseen(checkpoint: Path, datamodule: SliceDataModule) -> None:
-    """Require test patients that the checkpoint's run has not trained on, if its data were in the same folder.
+def require_unseen_patients(checkpoint: Path, datamodule: SliceDataModule) -> None:
+    """Require test patients that the checkpoint's run has neither trained on nor been chosen by.
 
     Args:
         checkpoint: the checkpoint; nothing is required if it is not in the folder of a run.
-        datamodule: the volumes, already split.
+        datamodule: the volumes, already split anew.
 
     Raises:
         InputError: if a test patient is among the training or validation patients of that run; names them.
     """
-    run = checkpoint.resolve().parent.parent
-    record = recorded_split(run)
-    if record is None or getattr(datamodule, "allow_overlap", False):
-        return
-    require_record(record, one_set=False)
-    tested = datamodule.test_root or datamodule.root
-    if Path(read_config(run)["data"].get("root") or "").resolve() != tested.resolve():
-        return
-    seen = sorted({case.name for case in datamodule.split["test"]} & {*record["train"], *record["val"]})
-    if seen:
-        expected = (
-            "a checkpoint that was not trained or chosen on this run's test patients (data.fold, data.split_seed)"
-        )
-        raise InputError(checkpoint, expected, f"{SPLIT} of its run with {', '.join(seen)}")
+    record = recorded_split(checkpoint.resolve().parent.parent)
+    if record is not None:
+        require_record(record, one_set=False)
+        seen = {part: record.get("voxels", {}).get(part, {}) for part in ("train", "val")}
+        root = datamodule.test_root or datamodule.root
+        require_unseen(datamodule.split["test"], seen, root, datamodule.allow_overlap)
 
 
 def require_training_state(path: Path, module: LesionModule) -> None:

@@ -11,7 +11,8 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.store import StoredCase, store_cases
+from lits_seg.data.store import store_cases
+from lits_seg.data.stored_case import StoredCase
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.checks import CaseCheck
+from lits_seg.data.fingerprints import Fingerprint
 from lits_seg.data.splits import split_patients
-from lits_seg.data.store import StoredCase
+from lits_seg.data.stored_case import StoredCase
 
 CHECK = CaseCheck("LPS", [-1000, 200], 60, [1, 0, 0], 0, [])
+VOXELS = Fingerprint("", "", frozenset())
 
 
 def patients(with_lesion: int, without: int) -> list[StoredCase]:
     return [
-        StoredCase(Path(), str(n), (1, 1, 1), (1, 1, 1), 0.001, (9,), (5 if n < with_lesion else 0,), CHECK)
+        StoredCase(Path(), str(n), (1, 1, 1), (1, 1, 1), 0.001, (9,), (5 if n < with_lesion else 0,), CHECK, VOXELS)
         for n in range(with_lesion + without)
     ]
 

@@ -77,8 +77,7 @@ def test_a_schedule_is_that_of_the_command(source: str, scheduler: tuple[str, ..
         (("+optimizer.amsgrad=true",), "optimizer.amsgrad was None, now True"),
         (("scheduler=onecycle", "scheduler.total_steps=3"), "scheduler.total_steps: expected auto, or at least the 60"),
         (("loss.weights=[1,5,6]",), "loss.weights: expected 2 numbers"),
-        (("data.fold=1",), "not trained or chosen on this run's test patients (data.fold, data.split_seed); found"),
-        (("data.test_root=data/smoke",), "not trained or chosen on this run's test patients"),
+        (("data.fold=1",), "CTs on which this network was neither trained nor selected"),
     ],
 )
 def test_what_cannot_be_applied_is_refused(arguments: tuple[str, ...], told: str, place: Path) -> None:

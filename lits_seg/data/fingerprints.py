@@ -1,0 +1,73 @@
+"""Recognize patients by their voxels: the same CT under another name, in another file format, or cropped.
+
+A fingerprint does not depend on file name, compression, type of the stored values, or order and direction of the axes.
+Two phases or two dates of a patient have different voxels: nothing but their names can tell that they belong together.
+"""
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+CT_HU = (-1024, 3071)  # copies may differ outside the scanner's range, such as by the value of the padding
+# Slices are compared by how often each of these HU occurs. The counts neither depend on air around the patient nor
+# on the direction of the axes, which an identity affine does not tell.
+TISSUE_HU = (-100, 153)
+TELLING = 32  # slices with fewer different values may coincide by chance
+KEPT = 64  # a cropped copy shares many of the smallest hashes with the whole CT, since the hashes are in random order
+SHARED = 1 / 8  # share of the hashes from which on two CTs have the same slices
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Hashes of a patient's voxels.
+
+    Args:
+        image: hash of the CT in whole HU, in the common orientation.
+        label: hash of the labels, in the common orientation.
+        slices: the smallest hashes of the values in the CT's slices.
+    """
+
+    image: str
+    label: str
+    slices: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> "Fingerprint":
+        """Read a fingerprint from its text, the hashes with spaces between them."""
+        image, label, *slices = text.split()
+        return cls(image, label, frozenset(slices))
+
+    def __str__(self) -> str:
+        return " ".join([self.image, self.label, *sorted(self.slices)])
+
+    def same_ct(self, other: "Fingerprint") -> bool:
+        """Return whether two CTs are equal, or one is a part of the other."""
+        shared, smaller = len(self.slices & other.slices), min(len(self.slices), len(other.slices))
+        return self.image == other.image or (shared > 0 and shared >= SHARED * smaller)
+
+
+def fingerprint(image: np.ndarray, label: np.ndarray) -> Fingerprint:
+    """Compute the fingerprint of a patient.
+
+    Args:
+        image: HU ``(S, H, W)``, int16 or float32.
+        label: labels ``(S, H, W)``, uint8.
+    """
+    sums, slices = [], set()
+    for hu in image:
+        values = np.clip(hu if hu.dtype == np.int16 else np.rint(hu), *CT_HU).astype("<i2", order="C", copy=False)
+        sums.append(zlib.crc32(memoryview(values)))
+        # The first and the last of the 256 levels hold all values outside TISSUE_HU.
+        levels = (np.clip(values, TISSUE_HU[0] - 1, TISSUE_HU[1] + 1) - (TISSUE_HU[0] - 1)).astype(np.uint8)
+        counts = Image.fromarray(levels).histogram()[1:-1]
+        if len(counts) - counts.count(0) >= TELLING:
+            slices.add(_hash(counts)[:10])
+    labels = [zlib.crc32(part.tobytes()) for part in label]
+    return Fingerprint(_hash([image.shape, sums]), _hash([label.shape, labels]), frozenset(sorted(slices)[:KEPT]))
+
+
+def _hash(values: list) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
