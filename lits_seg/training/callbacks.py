@@ -42,7 +42,7 @@ class SplitFile(Callback):
                 write_text(path, json.dumps(record, indent=2))
             return
         before = read_json(path, "the split of a run")
-        if any(before.get(part) != record[part] for part in trainer.datamodule.split):
+        if not isinstance(before, dict) or any(before.get(part) != record[part] for part in trainer.datamodule.split):
             raise InputError(path, f"this run's split, {json.dumps(record)}", json.dumps(before))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
 from lits_seg.common.untrusted import read_text
 
+LARGEST = 2**62  # step or value that a figure can show; a training that diverges logs any value
 LARGEST_CSV = 2**27  # bytes; a million steps have 100 MB
 SIDE = 320  # longest side of a small picture, in pixels
 
@@ -70,16 +72,17 @@ def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
 def _rows(path: Path) -> list[tuple[int, str, float]]:
     """Return step, name and value of each value in a ``metrics.csv``."""
     expected = "a table of numbers with the column step"
-    text = read_text(path, expected, LARGEST_CSV)
+    rows = []
     try:
-        return [
-            (int(row["step"]), name, float(value))
-            for row in csv.DictReader(io.StringIO(text), strict=True)
-            for name, value in row.items()
-            if value and name != "step"
-        ]
+        for row in csv.DictReader(io.StringIO(read_text(path, expected, LARGEST_CSV)), strict=True):
+            step = int(row.pop("step"))
+            if not 0 <= step < LARGEST:
+                raise ValueError(f"step {step}")
+            numbers = {name: float(value) for name, value in row.items() if value}
+            rows += [(step, name, number if abs(number) < LARGEST else math.nan) for name, number in numbers.items()]
     except (ValueError, TypeError, KeyError, csv.Error) as error:  # TypeError: more values than columns
-        raise InputError(path, expected, f"{error}") from error
+        raise InputError(path, expected, f"{type(error).__name__}: {error}"[:200]) from error
+    return rows
 
 
 def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
