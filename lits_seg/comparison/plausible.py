@@ -61,10 +61,10 @@ def _expected(place: tuple[str, ...], value: Any) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     name = next(part for part in reversed(place) if not part.isdigit())
-    if math.isnan(value):
-        return None if UNDEFINED & set(place) else "a number"
     if abs(value) > LARGEST:
         return f"at most {LARGEST:g}"
+    if math.isnan(value):
+        return None if UNDEFINED & set(place) else "a number"
     if name in SHARES and not 0 <= value <= 1:
         return "between 0 and 1"
     if name in POSITIVE and value <= 0:
