@@ -80,7 +80,7 @@ def read_yaml(path: Path, name: str) -> dict[str, Any]:
     try:
         costly = _costly(text)
         plain = None if costly else OmegaConf.to_container(OmegaConf.create(text))
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError, AssertionError) as error:
         raise InputError(path, expected, (str(error) or type(error).__name__).splitlines()[0]) from error
     if not isinstance(plain, dict):
         raise InputError(path, f"{expected} with keys and values", costly or f"a {type(plain).__name__}")

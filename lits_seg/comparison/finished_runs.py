@@ -167,7 +167,8 @@ def _run_folders(root: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        visible = [folder for folder in folders if not folder.startswith(".")]
+        folders[:] = sorted(visible, key=lambda folder: (os.path.islink(os.path.join(place, folder)), folder))
         if _is_run(files):
             found.append(Path(place))
             folders.clear()

@@ -30,8 +30,11 @@ class Case(SimpleNamespace):
 class Slices(pl.LightningDataModule):
     """Two steps an epoch, and one patient to validate; ``odd``: the label in the third step and in validation."""
 
-    split = {"val": [Case()]}
     odd, odd_truth = 2, 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.split = {"val": [Case()]}
 
     def label_counts(self) -> list[int]:
         return [90, 5, 5]
@@ -68,10 +71,11 @@ class Spoil(Callback):
 def fit(folder: Path, *callbacks: Callback, lr: float = 0.01, epochs: int = 3, slices: Slices | None = None) -> None:
     torch.manual_seed(0)
     module = LesionModule(**{**SETTINGS, "optimizer": {**SETTINGS["optimizer"], "lr": lr}})
+    named = {"auto_insert_metric_name": False, "enable_version_counter": False}
     savers = [
-        ModelCheckpoint(folder, "best", "val/dice", mode="max", auto_insert_metric_name=False, enable_version_counter=False),
-        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-    ]  # fmt: skip
+        ModelCheckpoint(folder, "best", "val/dice", mode="max", **named),
+        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, **named),
+    ]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0, "logger": False}
     callbacks = (Finite(), *savers, *callbacks)
     trainer = pl.Trainer(
