@@ -154,7 +154,7 @@ def _finished(folder: Path) -> RunResult:
 
 
 def _loggers(cfg: DictConfig, folder: Path, resume: Path | None) -> list[Logger]:
-    """Return the loggers; a run that resumes in its own folder goes on with its W&B run."""
+    """Return the loggers; a run that resumes in its own folder continues its W&B run."""
     ids = [path.name.rsplit("-", 1)[-1] for path in sorted(folder.glob("wandb/*run-*-*"))]
     same = bool(ids) and in_run(folder, resume)
     return [

@@ -84,7 +84,7 @@ def svg(figure: Figure, title: str) -> str:
 
 
 def brief(name: str) -> str:
-    """Return a name for a figure, where there is no place for a long one."""
+    """Return a name for a figure, which has no space for a long one."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 

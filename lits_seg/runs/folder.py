@@ -26,7 +26,7 @@ CASES = "test_cases.csv"
 OVERLAYS = "overlays.png"
 PICTURES = "overlays"
 BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
-# The files that a run writes beside its checkpoints, and replaces when it is started again.
+# The files that a run writes with its checkpoints, and replaces when it is started again.
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
 MODULE = "lits_seg.training.module.LesionModule"
 # Keys that do not change what a run computes, such as paths and loggers.
@@ -150,7 +150,7 @@ def differences(before: Any, after: Any) -> list[str]:
 
 
 def _release(folder: Path) -> None:
-    """Remove what a run without a checkpoint has written; files beside a foreign ``config.yaml`` are not its own."""
+    """Remove what a run without a checkpoint has written; files next to a foreign ``config.yaml`` are not its own."""
     try:
         module = with_new_names(read_yaml(folder / CONFIG, CONFIG)).get("module")
     except InputError:

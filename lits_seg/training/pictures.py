@@ -52,7 +52,7 @@ def curves(histories: Sequence[Path]) -> Figure:
 def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
     """Read ``metrics.csv`` files into ``{name: {step: value}}``.
 
-    A file replaces the values of earlier files from its first step on, since a run goes on from there.
+    A file replaces the values of earlier files from its first step on, since a run continues from there.
 
     Raises:
         InputError: if a file is damaged.

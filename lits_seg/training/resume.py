@@ -49,7 +49,9 @@ def find_checkpoint(ckpt_path: str | None, folder: Path, model: dict[str, Any]) 
         for path in kept:
             require_same_model(path, model)
     except InputError as error:
-        expected = "readable checkpoints of this run (move a damaged one away, and the training goes on from the other)"
+        expected = (
+            "readable checkpoints of this run (move a damaged one away, and the training continues from the other)"
+        )
         raise InputError(folder, expected, error) from error
     return kept[0]
 
@@ -146,9 +148,9 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         raise InputError(path, expected, "a damaged file (counters, or moments of other weights)")
     if not same_kind:
         found = f"moments of another optimizer ({'; '.join(differing)})"
-        raise InputError(path, "moments that this optimizer can go on with", found)
+        raise InputError(path, "moments that this optimizer can continue with", found)
     if differing:
-        log.info("%s: the training goes on with other settings: %s", path, "; ".join(differing))
+        log.info("%s: the training continues with other settings: %s", path, "; ".join(differing))
 
 
 def _moments(module: LesionModule) -> dict[int, dict[str, Any]]:
