@@ -172,7 +172,13 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
 
 def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
     run_command(
-        "train", *SMOKE, "trainer.max_epochs=1", "data.test_root=data/smoke", "name=elsewhere", cwd=smoke_folder
+        "train",
+        *SMOKE,
+        "trainer.max_epochs=1",
+        "data.test_root=data/smoke",
+        "data.allow_overlap=true",
+        "name=elsewhere",
+        cwd=smoke_folder,
     )
     result = json.loads((smoke_folder / "runs" / "elsewhere" / "result.json").read_text())
     assert result["scores"]["patients"] == 8
