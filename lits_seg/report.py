@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lits_seg.cli import entry
+from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.settings import Place, Share
 from lits_seg.common.tables import csv_text
 from lits_seg.comparison import rows
+from lits_seg.comparison.conflicts import without_conflicts
 from lits_seg.comparison.finished_runs import find_runs, opened
 from lits_seg.comparison.page import page
 from lits_seg.comparison.pool import pool
@@ -37,9 +39,9 @@ class Settings:
 
 @entry("commands/report", Settings)
 def main(cfg: Settings) -> None:
-    """Print the Markdown and write all files into ``output``."""
+    """Print the Markdown and write all files into ``output``; damaged runs are left out, and end with status 1."""
     with opened(cfg.runs) as folder:
-        found = find_runs(folder, cfg.runs)
+        found = without_conflicts(find_runs(folder, cfg.runs))
         groups = pool(found.finished, ", ".join(cfg.baseline))
         text = report_text(groups, found, cfg.margin)
         files = {
@@ -54,6 +56,9 @@ def main(cfg: Settings) -> None:
     for name, content in files.items():
         write_text(output / name, content)
     print(text, f"\nwritten to: {output / PAGE}", sep="\n")
+    if found.unreadable:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.unreadable.items())
+        raise InputError(cfg.runs, "runs that can all be read", f"{len(found.unreadable)} left out:{reasons}")
 
 
 def _output(cfg: Settings) -> Path:

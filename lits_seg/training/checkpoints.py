@@ -96,8 +96,8 @@ def network_facts(module: LesionModule) -> NetworkFacts:
     )
 
 
-def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
-    """Require that a checkpoint contains the network of a config.
+def require_same_model(path: str | Path, model: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint that must contain the network of a config.
 
     Args:
         path: the checkpoint.
@@ -106,12 +106,14 @@ def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
     Raises:
         InputError: if the checkpoint contains another network; lists the settings that differ.
     """
-    stored = read_checkpoint(path)["hyper_parameters"]["model"]
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint["hyper_parameters"]["model"]
     differing = [key for key in sorted(stored.keys() | model.keys()) if stored.get(key) != model.get(key)]
     if differing:
         expected = ", ".join(f"{key}={model.get(key)}" for key in differing)
         found = ", ".join(f"{key}={stored.get(key)}" for key in differing)
         raise InputError(path, f"a checkpoint of this model ({expected})", found)
+    return checkpoint
 
 
 def _require_tensors_only(path: Path, names: list[str]) -> None:

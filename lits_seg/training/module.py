@@ -1,5 +1,6 @@
 """The LightningModule: trains any network that maps images to logits, and scores whole volumes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,12 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
-from lits_seg.metrics.counts import VolumeOverlap
+from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
 from lits_seg.training.malloc import keep_freed_memory
 
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
@@ -57,6 +60,8 @@ class LesionModule(pl.LightningModule):
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
         self.structures = CLASSES[self.classes]
         self.overlap = VolumeOverlap(0, self.structures)
+        self.seen = SeenSlices(0)
+        self.whole: list[bool] = []  # whether the last validation or test has seen all slices of each patient
         self.train_overlap = VolumeOverlap(1, self.structures)
         self.keep_freed_memory = True  # while training on a CPU, see training.memory
 
@@ -104,7 +109,8 @@ class LesionModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
         logits = self(batch["image"])
-        loss = self.loss(logits.float(), self._target(batch["label"]))
+        # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
+        loss = self.loss(logits.float(), self._target(batch["label"].clamp(0, 2)))
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
         self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), batch["label"], everyone)
@@ -142,6 +148,7 @@ class LesionModule(pl.LightningModule):
     def _start(self, part: str) -> None:
         patients = len(self.trainer.datamodule.split[part])
         self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
+        self.seen = SeenSlices(patients).to(self.device)
 
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self(batch["image"]).float()
@@ -152,6 +159,7 @@ class LesionModule(pl.LightningModule):
             self._require_finite(logits, batch)
         predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
         self.overlap.update(predicted, batch["truth"], batch["case"])
+        self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
         return predicted
 
     def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
@@ -163,20 +171,65 @@ class LesionModule(pl.LightningModule):
             raise InputError("the network", "finite logits", found)
 
     def _log_scores(self, part: str) -> None:
+        cases = self.trainer.datamodule.split[part]
+        seen, infinite, odd = self.seen.compute().tolist()
+        for first, expected, found in (
+            (
+                infinite,
+                "finite logits (weights that a training with a lower optimizer.lr keeps small)",
+                "NaN or infinity",
+            ),
+            (odd, "labels 0, 1 and 2 in the store (delete its folder; it is made anew)", "others"),
+        ):
+            for case, number in zip(cases, first, strict=True):
+                if number != SeenSlices.NONE:
+                    raise InputError(f"{case.name}, slice {number}", expected, found)
+        self.whole = [count == len(case) for count, case in zip(seen, cases, strict=True)]
+        if not any(self.whole):
+            if self.trainer.fast_dev_run or self.trainer.sanity_checking:
+                return
+            expected = "all slices of at least one patient, as only whole patients have scores"
+            found = f"{sum(seen)} of {sum(map(len, cases))} slices"
+            raise InputError(f"trainer.limit_{part}_batches", expected, found)
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        lesion, *liver = self.overlap.compute().cpu().unbind(dim=1)
+        lesion, *liver = self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(dim=1)
         for name, value in metrics.summarise(lesion).items():
             self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
         for counts in liver:
             for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
                 self.log(f"{part}/liver/{name}", value, sync_dist=True)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Update the weights; a step that is too large for any float is an error of the user's."""
+        try:
+            super().optimizer_step(*args, **kwargs)
+        except RuntimeError as error:
+            if "overflow" not in str(error):
+                raise
+            raise InputError("optimizer.lr", "a learning rate that gives finite weights", error) from error
+
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and, if there is a config for one, the scheduler."""
         optimizer = instantiate(self.hparams.optimizer, params=self.network.parameters())
-        if self.hparams.scheduler is None:
+        scheduler = self.scheduler(optimizer)
+        if scheduler is None:
             return {"optimizer": optimizer}
-        steps = int(self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
+        """Return a scheduler at its first step; None: a constant learning rate.
+
+        Raises:
+            InputError: if the scheduler ends before the run, or needs the end of a run without one.
+        """
+        if self.hparams.scheduler is None:
+            return None
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps) and "auto" in self.hparams.scheduler.values():
+            raise InputError("scheduler", "a run with an end (trainer.max_epochs, trainer.max_steps)", "none")
         settings = {key: steps if value == "auto" else value for key, value in self.hparams.scheduler.items()}
         scheduler = instantiate(settings, optimizer=optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        total = getattr(scheduler, "total_steps", steps)
+        if total < steps:
+            raise InputError("scheduler.total_steps", f"auto, or at least the {steps} steps of the run", total)
+        return scheduler
