@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.ownership import is_marked
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
 
@@ -68,7 +69,7 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
     The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
-    NIfTI files in the folder itself.
+    NIfTI files in the folder itself. The maps that ``predict`` writes into ``probability/`` are not masks.
 
     Returns:
         Paths by file name without extension.
@@ -81,7 +82,7 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
         return {stem(folder): folder}
     if not folder.is_dir():
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
-    paths = [path for path in folder.rglob("segmentation-*") if _is_mask(path)]
+    paths = [path for path in folder.rglob("segmentation-*") if _is_mask(path) and not _is_by_product(path, folder)]
     if not paths:
         labels = folder / "labelsTr"
         paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_mask(path)]
@@ -95,7 +96,7 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     return found
 
 
-def find_cts(path: str | Path) -> dict[str, Path]:
+def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
     If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
@@ -103,6 +104,13 @@ def find_cts(path: str | Path) -> dict[str, Path]:
     - ``volume-*`` (LiTS) at any depth;
     - all other NIfTI files in the folder, except ``segmentation-*``;
     - a DICOM series in the folder, and each subfolder with a DICOM series.
+
+    Masks that lits_seg wrote into the folder are not CTs.
+
+    Args:
+        path: the file or folder.
+        clashes: list to which an error is added for each CT with the mask name of an earlier one; None: raise the first
+            error.
 
     Returns:
         Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept.
@@ -120,7 +128,11 @@ def find_cts(path: str | Path) -> dict[str, Path]:
         if lits and lits["kind"] == "volume":
             name = f"{lits['test'] or ''}segmentation-{lits['number']}"
         if name in found:
-            raise InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
+            error = InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
+            if clashes is None:
+                raise error
+            clashes.append(error)
+            continue
         found[name] = ct
     if not found:
         raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", "none")
@@ -129,14 +141,16 @@ def find_cts(path: str | Path) -> dict[str, Path]:
 
 def _cts(folder: Path) -> set[Path]:
     if (folder / "imagesTr").is_dir():
-        return set(filter(is_nifti, (folder / "imagesTr").iterdir()))
+        return {path for path in (folder / "imagesTr").iterdir() if is_nifti(path) and not is_marked(path)}
     named = {path for path in folder.rglob("*volume-*") if path.name.startswith(("volume-", "test-volume-"))}
     inside = {path for path in folder.iterdir() if path.is_dir() or not path.name.startswith("segmentation-")}
-    return {path for path in {folder, *named, *inside} if is_nifti(path) or (path.is_dir() and _has_dicom(path))}
+    cts = {path for path in {folder, *named, *inside} if is_nifti(path) or (path.is_dir() and _has_dicom(path))}
+    return {path for path in cts if path.is_dir() or not is_marked(path)}
 
 
 def _has_dicom(folder: Path) -> bool:
-    return any(path.is_file() and path.name != "DICOMDIR" and is_dicom(path) for path in folder.iterdir())
+    files = (path for path in folder.iterdir() if path.is_file() and path.name != "DICOMDIR")
+    return any(is_dicom(path) and not is_marked(path) for path in files)
 
 
 def _is_volume(path: Path) -> bool:
@@ -157,7 +171,9 @@ def _by_name(paths: Iterable[Path], name_of: Callable[[Path], str | None]) -> di
         name = name_of(path)
         if name is None:
             continue
-        if name in found:
+        if name in found and is_marked(path):
+            continue  # a mask that predict wrote into the folder of the data set
+        if name in found and not is_marked(found[name]):
             raise InputError(path, "cases with different names", f"the same name as {found[name]}")
         found[name] = path
     return found
@@ -195,3 +211,9 @@ def _has_nifti_name(path: Path) -> bool:
 
 def _is_mask(path: Path) -> bool:
     return is_nifti(path) and not path.name.startswith("volume-")
+
+
+def _is_by_product(path: Path, folder: Path) -> bool:
+    """Return whether a file below a folder is a probability map of ``predict``, or in a hidden folder (unfinished)."""
+    between = path.relative_to(folder).parts[:-1]
+    return any(part.startswith(".") for part in between) or ("probability" in between and is_marked(path))
