@@ -10,19 +10,25 @@ from pathlib import Path
 
 from lits_seg.cli import entry
 from lits_seg.common.files import write_text
+from lits_seg.common.ownership import require_free, table_file, text_file
 from lits_seg.common.settings import Place, Share
 from lits_seg.common.tables import csv_text
 from lits_seg.comparison import rows
 from lits_seg.comparison.finished_runs import find_runs, opened
 from lits_seg.comparison.page import page
 from lits_seg.comparison.pool import pool
-from lits_seg.comparison.text import report_text
+from lits_seg.comparison.text import DEFINITIONS, report_text
 
 PAGE = "report.html"
 TEXT = "report.md"
 VARIANTS = "report.csv"
 PAIRS = "pairs.csv"
 CASES = "cases.csv"
+KINDS = {
+    PAGE: text_file("page", '<meta name="generator" content="lits-seg report">', "<title>Comparison of runs"),
+    TEXT: text_file("report", DEFINITIONS[0]),
+    **dict.fromkeys((VARIANTS, PAIRS, CASES), table_file("group,variant,")),
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Settings:
 @entry("commands/report", Settings)
 def main(cfg: Settings) -> None:
     """Print the Markdown and write all files into ``output``."""
+    output = _output(cfg)
+    require_free({output / name: kind for name, kind in KINDS.items()})
     with opened(cfg.runs) as folder:
         found = find_runs(folder, cfg.runs)
         groups = pool(found.finished, ", ".join(cfg.baseline))
@@ -49,7 +57,6 @@ def main(cfg: Settings) -> None:
             PAIRS: csv_text(list(rows.pair_rows(groups)), rows.PAIR_COLUMNS),
             CASES: csv_text(list(rows.case_rows(groups))),
         }
-    output = _output(cfg)
     output.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_text(output / name, content)

@@ -12,6 +12,7 @@ from isal import igzip, isal_zlib
 
 from lits_seg.common.errors import InputError
 
+MARK = {"Software": "lits_seg"}  # metadata of PNG files
 USE = "lits_seg; research use only"  # start of a NIfTI header's description
 # Offset of the description (80 bytes), and of the voxels if the header has no extension.
 _NIFTI_1, _NIFTI_2 = (148, 352), (240, 544)
@@ -109,7 +110,9 @@ def require_free(outputs: Mapping[Path, Kind]) -> None:
         _require_folder(folder)
     for path, kind in outputs.items():
         if os.path.lexists(path) and not (path.is_file() and kind.wrote(path)):
-            found = "a file that this command did not write" if path.is_file() else "a folder, a broken link or the like"
+            found = (
+                "a file that this command did not write" if path.is_file() else "a folder, a broken link or the like"
+            )
             raise InputError(path, f"an unused name for the {kind.noun} (output=…)", found)
 
 
@@ -149,7 +152,7 @@ def _head(path: Path, size: int) -> bytes:
 
 
 def _nifti(path: Path, checksum: bool = False) -> tuple[bytes, int]:
-    """Return the description in a NIfTI header (empty if the file is not NIfTI), and the voxels' CRC-32 if requested."""
+    """Return the description in a NIfTI header, empty for other files, and the voxels' CRC-32 if requested."""
     found = 0
     try:
         with igzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
