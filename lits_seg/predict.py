@@ -46,6 +46,7 @@ def main(cfg: Settings) -> None:
     """Predict every CT; report those that failed at the end."""
     errors: list[InputError] = []
     cts = find_cts(cfg.input, errors)
+    count = len(cts) + len(errors)
     livers = {} if cfg.liver is None else _livers(cfg.liver, list(cts), errors)
     products = {"probability": cfg.probability, "page": cfg.page, "seg": cfg.seg}
     output, models = Path(cfg.output), [Path(path) for path in (*(cfg.ckpt or ()), cfg.model) if path is not None]
@@ -58,24 +59,30 @@ def main(cfg: Settings) -> None:
     output.mkdir(parents=True, exist_ok=True)
     done = 0
     for name, path in cts.items():
-        if cfg.liver is not None and name not in livers:
-            continue
-        try:
-            report = predict(name, path, output, livers.get(name))
-        except Exception as error:  # whatever is wrong with one CT, the others are predicted
-            errors.append(as_input_error(path, error))
-            continue
-        done += 1
-        print(one_line(name, report), *(f"warning: {text}" for text in report.warnings), sep="\n", flush=True)
+        if cfg.liver is None or name in livers:
+            done += _printed(predict, name, path, output, livers.get(name), errors)
     if done:
-        print(f"{done} of {len(cts)} CTs predicted, written to: {output}\n{RESEARCH_USE}")
+        print(f"{done} of {count} CTs predicted, written to: {output}\n{RESEARCH_USE}")
     elif new:
         output.rmdir()
-    if errors and len(cts) == 1:
+    if errors and count == 1:
         raise errors[0]
     if errors:
         reasons = "\n".join(" ".join(str(error).split("\n")) for error in errors)
-        raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(cts) - done} unusable:\n{reasons}")
+        raise InputError(cfg.input, f"{count} usable CTs", f"{count - done} unusable:\n{reasons}")
+
+
+def _printed(
+    predict: Prediction, name: str, path: Path, output: Path, liver: Path | None, errors: list[InputError]
+) -> bool:
+    """Predict a CT and print its findings; on any error, add the error to ``errors`` and return False."""
+    try:
+        report = predict(name, path, output, liver)
+    except Exception as error:  # whatever is wrong with one CT, the others are predicted
+        errors.append(as_input_error(path, error))
+        return False
+    print(one_line(name, report), *(f"warning: {text}" for text in report.warnings), sep="\n", flush=True)
+    return True
 
 
 def _segmenter(cfg: Settings) -> Segmenter:

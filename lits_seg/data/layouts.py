@@ -65,11 +65,15 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     return [Case(name, images[name], labels[name]) for name in names]
 
 
-def find_masks(folder: str | Path) -> dict[str, Path]:
+def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
     The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
     NIfTI files in the folder itself. The maps that ``predict`` writes into ``probability/`` are not masks.
+
+    Args:
+        folder: the folder or file.
+        references: of several masks of the same name, ignore those that lits_seg wrote.
 
     Returns:
         Paths by file name without extension.
@@ -88,7 +92,9 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
         paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_mask(path)]
     found: dict[str, Path] = {}
     for path in sorted(paths):
-        if stem(path) in found:
+        if references and stem(path) in found and is_marked(path):
+            continue
+        if stem(path) in found and not (references and is_marked(found[stem(path)])):
             raise InputError(path, "masks with different names", f"the same name as {found[stem(path)]}")
         found[stem(path)] = path
     if not found:

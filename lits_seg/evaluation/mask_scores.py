@@ -29,7 +29,7 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
     Raises:
         InputError: if references lack a prediction or predictions lack a reference. The message names all of them.
     """
-    found, expected = find_masks(predictions), find_masks(references)
+    found, expected = find_masks(predictions), find_masks(references, references=True)
     if Path(predictions).is_file() and Path(references).is_file():
         return {stem(Path(references)): (Path(predictions), Path(references))}
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())

@@ -84,6 +84,8 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> list[str]:
         raise InputError(ct.path, needed, "not installed") from error
     gap = float(np.linalg.norm(ct.affine[:3, 2]))
     slices = [_source(file, gap) for file in ct.series]
+    if len({header.SOPInstanceUID for header in slices}) < len(slices):
+        raise InputError(ct.path, "a SOPInstanceUID of each slice, to which a DICOM-SEG refers", "the same in several")
     invalid = _leave_out_invalid(slices[0])
     present = [value for value in (1, 2) if (mask == value).any()] or [2]
     names = {1: ("Liver", codes.SCT.AnatomicalStructure, codes.SCT.Liver), 2: ("Lesion", *_lesion_codes(codes))}
