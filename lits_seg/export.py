@@ -65,10 +65,10 @@ def main(cfg: Settings) -> None:
     if not cfg.name or Path(cfg.name).name != cfg.name:
         raise InputError("name", "the first part of a file name", repr(cfg.name))
     output = Path(cfg.output)
-    files = {output / f"{cfg.name}_{precision}{ENDINGS[format]}": EXPORTED for format, precision in wanted}
-    files |= {output / "exports.md": TEXT, output / "exports.json": JSON}
-    require_not_inputs(files, [Path(cfg.ckpt)])
-    require_free(files)
+    targets = {output / f"{cfg.name}_{precision}{ENDINGS[format]}": EXPORTED for format, precision in wanted}
+    targets |= {output / "exports.md": TEXT, output / "exports.json": JSON}
+    require_not_inputs(targets, [Path(cfg.ckpt)])
+    require_free(targets)
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     module = load_module(cfg.ckpt)
     volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)

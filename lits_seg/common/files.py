@@ -49,15 +49,17 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     Yields:
         The folder, which is deleted on exit.
     """
-    for left in parent.glob(f"{prefix}*/{LOCK}"):
-        # A folder in use is locked.
-        with contextlib.suppress(Timeout, OSError), FileLock(left, timeout=0):
-            shutil.rmtree(left.parent, ignore_errors=True)
+    for left in parent.glob(f"{prefix}????????"):
+        with contextlib.suppress(OSError):
+            left.rmdir()  # its process was killed before it took the lock
+    for lock in parent.glob(f"{prefix}????????/{LOCK}"):
+        with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):  # a folder in use is locked
+            shutil.rmtree(lock.parent, ignore_errors=True)
     while True:
         folder = tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
-        lock = FileLock(Path(folder.name, LOCK))
+        held = FileLock(Path(folder.name, LOCK))
         try:
-            lock.acquire()
+            held.acquire()
             break
         except FileNotFoundError:
             continue  # another process deleted the new folder just before it was locked
@@ -65,4 +67,4 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         yield Path(folder.name)
     finally:
         folder.cleanup()
-        lock.release()
+        held.release()

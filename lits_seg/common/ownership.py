@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isal import igzip, isal_zlib
+from PIL.PngImagePlugin import PngInfo
 
 from lits_seg.common.errors import InputError
 
@@ -16,6 +18,7 @@ MARK = {"Software": "lits_seg"}  # metadata of PNG files
 USE = "lits_seg; research use only"  # start of a NIfTI header's description
 # Offset of the description (80 bytes), and of the voxels if the header has no extension.
 _NIFTI_1, _NIFTI_2 = (148, 352), (240, 544)
+_DAMAGED: Any = (EOFError, zlib.error, igzip.BadGzipFile, isal_zlib.IsalError)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,14 @@ def text_file(noun: str, *marks: str) -> Kind:
 def description(checksum: int) -> bytes:
     """Return the description in a NIfTI header, from the CRC-32 of the voxels in the order of the file."""
     return f"{USE}; crc32 {checksum:08x}".encode()
+
+
+def png_mark() -> PngInfo:
+    """Return the mark of a PNG file, as Pillow expects."""
+    info = PngInfo()
+    for key, value in MARK.items():
+        info.add_text(key, value)
+    return info
 
 
 def is_marked(path: Path) -> bool:
@@ -161,6 +172,6 @@ def _nifti(path: Path, checksum: bool = False) -> tuple[bytes, int]:
             head += file.read(voxels - len(head))
             while checksum and (part := file.read(2**22)):
                 found = zlib.crc32(part, found)
-    except (EOFError, zlib.error, igzip.BadGzipFile, isal_zlib.error):
+    except _DAMAGED:
         return b"", 0
     return head[start : start + 80].rstrip(b"\0"), found

@@ -10,12 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytorch_lightning as pl
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from lits_seg.common.files import write_text
-from lits_seg.common.ownership import MARK
+from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
 from lits_seg.data.store import StoredCase
 from lits_seg.metrics.case import score_case
@@ -98,9 +97,7 @@ class PatientScores(Callback):
             }
             shown.append(row)
             panels = pictures.panels(row["image"], row["truth"], row["predicted"])
-            mark = PngInfo()
-            mark.add_text("Software", MARK["Software"])
-            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True, pnginfo=mark)
+            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True, pnginfo=png_mark())
         rows = [flat_case(case) for case in self.cases]
         write_text(self.folder / CASES, csv_text(rows))
         chosen_rows = [shown[i] for i in self._from_best_to_worst()]

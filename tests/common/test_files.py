@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ with scratch_folder(Path(sys.argv[1]), ".predict-") as folder:
 def test_leftovers_of_killed_processes_are_deleted_but_not_folders_in_use(tmp_path: Path) -> None:
     (tmp_path / ".predict-notes").mkdir()
     (tmp_path / ".predict-notes" / "mine.txt").write_text("by hand")
+    (tmp_path / ".predict-ab12_xyz").mkdir()  # killed before it was locked
     with contextlib.ExitStack() as stack:
         holders = [
             stack.enter_context(
@@ -64,6 +66,7 @@ def test_leftovers_of_killed_processes_are_deleted_but_not_folders_in_use(tmp_pa
         assert (killed / "big").exists()
         with scratch_folder(tmp_path, ".predict-") as folder:
             assert not killed.exists()
+            assert not (tmp_path / ".predict-ab12_xyz").exists()
             assert (held / "big").exists()
             assert (tmp_path / ".predict-notes" / "mine.txt").exists()
             assert folder.parent == tmp_path
@@ -73,3 +76,16 @@ def test_leftovers_of_killed_processes_are_deleted_but_not_folders_in_use(tmp_pa
         assert not folder.exists()
         with scratch_folder(tmp_path, ".export-"):
             assert held.exists()
+
+
+@pytest.mark.hostile
+def test_scratch_folders_of_many_processes_at_once(tmp_path: Path) -> None:
+    def use(number: int) -> None:
+        for _ in range(20):
+            with scratch_folder(tmp_path, ".predict-") as folder:
+                (folder / "file").write_text(str(number))
+                assert (folder / "file").read_text() == str(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(4)))
+    assert not list(tmp_path.iterdir())
