@@ -39,6 +39,20 @@ TEXTS = {
     **dict.fromkeys(("sweep", "ckpt_path", "data.test_root"), str | None),
 }
 
+_UNUSABLE = {
+    *(
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    )
+}
+_WRITERS = {"mkdir", "makedirs", "mkdtemp", "rename", "replace", "unlink", "rmdir", "rmtree", "touch", "write_text"}
+
 # Choices that need a Hydra plugin.
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 
@@ -69,6 +83,8 @@ def entry(
         @functools.wraps(task)
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise exceptions instead of printing them
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
             sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
             if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be UTF-8, the terminal may be ASCII
                 sys.stdout.reconfigure(errors="backslashreplace")
@@ -178,19 +194,27 @@ def _no_place_to_write(error: BaseException) -> str | None:
         return None
     if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
         return f"{error.filename or 'output'}: expected free space to write; found: {error.strerror}"
-    unwritable = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
-    if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_creating(error))):
+    writing = _while_writing(error)
+    if error.filename and (error.errno in _UNUSABLE or (error.errno == errno.ENOENT and writing)):
         path = Path(os.fsdecode(error.filename))
         # The name of a temporary file would mean nothing to the user.
-        named = path.parent if path.name.startswith(".") else path
-        return f"{named}: expected a place to write to; found: {error.strerror}"
+        named = path.parent if writing and path.name.startswith(".") else path
+        expected = "a place to write to" if writing else "a readable file"
+        return f"{named}: expected {expected}; found: {error.strerror}"
     return None
 
 
-def _while_creating(error: FileNotFoundError) -> bool:
-    """Return whether creating a file or folder failed, as below /proc; a missing input is an ``InputError``."""
-    makers = ("mkdir", "makedirs", "mkdtemp", "write_text")
-    return any(frame.name in makers for frame in traceback.extract_tb(error.__traceback__))
+def _while_writing(error: OSError) -> bool:
+    """Return whether an output failed, by the functions that raised the error and the mode of opening."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-4:]
+    if any(frame.f_code.co_name in _WRITERS for frame in frames):
+        return True
+    modes = [mode for frame in frames if isinstance(mode := frame.f_locals.get("mode"), str)]
+    if modes or error.errno == errno.ENOENT or error.filename is None:
+        return bool(set("wax+") & set("".join(modes)))
+    # The file was opened without pathlib, for example by NumPy.
+    exists, readable = os.path.exists(error.filename), os.access(error.filename, os.R_OK)
+    return not exists or (readable and not os.access(error.filename, os.W_OK))
 
 
 def _raised_within(package: str, error: BaseException) -> bool:

@@ -18,7 +18,7 @@ CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if pa
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -31,8 +31,8 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # File names in the text may not be UTF-8.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        # Names of files need not be UTF-8.
+        temporary.write_text(text.encode("utf-8", "backslashreplace").decode())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

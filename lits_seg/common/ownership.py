@@ -82,6 +82,8 @@ def png_mark() -> PngInfo:
 
 def is_marked(path: Path) -> bool:
     """Return whether a NIfTI or DICOM file has the mark of lits_seg, even if its voxels were edited afterwards."""
+    if not os.path.isfile(path):
+        return False
     if path.name.endswith((".nii", ".nii.gz")):
         return _nifti(path)[0].startswith(USE.encode())
     # Manufacturer, explicit VR, little endian. Only few, short elements precede it.

@@ -32,7 +32,7 @@ from lits_seg.data.layouts import Case
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.volumes import read_case
 
-STORE_VERSION = 4
+STORE_VERSION = 5
 
 
 @dataclass(frozen=True)

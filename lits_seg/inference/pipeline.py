@@ -12,9 +12,10 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import scratch_folder, write_text
 from lits_seg.common.ownership import DICOM_SEG, MASK, OTHER, Kind, json_file, require_free, text_file
 from lits_seg.common.tables import json_text
+from lits_seg.data.checks import doubt_warnings
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import same_place, view_slices
-from lits_seg.data.volumes import read_labels
+from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.inference.ct_report import CtReport, MadeBy, ct_report
 from lits_seg.inference.outputs import write_dicom_seg, write_nifti
 from lits_seg.inference.rules import Rules
@@ -96,11 +97,14 @@ class Prediction:
         require_free(outputs(name, path, output, self.probability, self.page, self.seg))
         with scratch_folder(output, ".predict-") as work, open_ct(path, work) as ct:
             mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
-            pictures, hu = self._segment(name, ct, mask, probability, liver)
+            given = None if liver is None else _liver(liver, ct)
+            pictures, hu = self._segment(name, ct, mask, probability, given)
             labels = mask.slices()
             self.rules(labels, ct.voxel_ml)
             known = liver is not None or self.segmenter.classes == 3
             report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
+            if liver is not None and given is not None:
+                report.warnings.extend(doubt_warnings(liver, given))
             with _all_or_none(name, output, work / "done") as done:
                 write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
                 if self.probability:
@@ -116,10 +120,10 @@ class Prediction:
         return report
 
     def _segment(
-        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Path | None
+        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Volume | None
     ) -> tuple[Pictures, tuple[float, float]]:
         """Fill ``mask`` and ``probability``; return pictures of the slices, and the lowest and highest HU."""
-        inside = None if liver is None else _liver(liver, ct)
+        inside = None if liver is None else liver.slices
         pictures, lowest, highest = Pictures(), np.inf, -np.inf
         with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
             for start, hu, found, lesion in self.segmenter.segment(ct, self.batch_size):
@@ -139,11 +143,11 @@ class Prediction:
         return pictures, (lowest, highest)
 
 
-def _liver(path: Path, ct: Ct) -> np.ndarray:
+def _liver(path: Path, ct: Ct) -> Volume:
     liver = read_labels(path)
     if not same_place(ct, liver):
         raise InputError(path, f"the grid of {ct.path} ({ct})", liver)
-    return liver.slices
+    return liver
 
 
 class _OnDisk:

@@ -15,7 +15,7 @@ from lits_seg.common.files import scratch_folder, sha256, write_text
 def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "a", "before")
 
-    def full(self: Path, text: str, **settings: str) -> int:
+    def full(self: Path, text: str) -> int:
         self.touch()
         raise OSError(28, "No space left on device")
 
