@@ -24,10 +24,11 @@ TEXT = "report.md"
 VARIANTS = "report.csv"
 PAIRS = "pairs.csv"
 CASES = "cases.csv"
+NAMED = rows.PAIR_COLUMNS[:4]  # the first columns of all tables
 KINDS = {
     PAGE: text_file("page", '<meta name="generator" content="lits-seg report">', "<title>Comparison of runs"),
-    TEXT: text_file("report", DEFINITIONS[0]),
-    **dict.fromkeys((VARIANTS, PAIRS, CASES), table_file("group,variant,")),
+    TEXT: text_file("report", DEFINITIONS[0].partition(")")[0]),  # the same in version 0.1.0
+    **dict.fromkeys((VARIANTS, PAIRS, CASES), table_file(",".join(NAMED))),
 }
 
 
@@ -53,9 +54,9 @@ def main(cfg: Settings) -> None:
         files = {
             PAGE: page(groups, found, cfg.margin),
             TEXT: f"{text}\n",
-            VARIANTS: csv_text(list(rows.variant_rows(groups))),
+            VARIANTS: csv_text(list(rows.variant_rows(groups)), NAMED),
             PAIRS: csv_text(list(rows.pair_rows(groups)), rows.PAIR_COLUMNS),
-            CASES: csv_text(list(rows.case_rows(groups))),
+            CASES: csv_text(list(rows.case_rows(groups)), NAMED),
         }
     output.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

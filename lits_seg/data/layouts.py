@@ -100,7 +100,7 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
     everything, lost = below(folder)
     named = [path for path in everything if path.name.startswith("segmentation-")]
-    paths = [path for path in named if _is_mask(path) and not _is_map(path, folder)]
+    paths = [path for path in named if _is_mask(path) and PROBABILITY not in path.relative_to(folder).parts]
     if not paths:
         labels = folder / "labelsTr"
         paths = list(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
@@ -266,8 +266,3 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def _is_mask(path: Path) -> bool:
     return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith("volume-")
-
-
-def _is_map(path: Path, folder: Path) -> bool:
-    """Return whether a file below a folder is a probability map of ``predict``."""
-    return PROBABILITY in path.relative_to(folder).parts[:-1] and is_marked(path)

@@ -15,6 +15,7 @@ from lits_seg.common.tables import json_text
 from lits_seg.data.checks import doubt_warnings
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import same_place, view_slices
+from lits_seg.data.layouts import PROBABILITY
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.inference.ct_report import CtReport, MadeBy, ct_report
 from lits_seg.inference.outputs import write_dicom_seg, write_nifti
@@ -22,7 +23,6 @@ from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.inference.viewer import GENERATOR, Pictures, page
 
-PROBABILITY = "probability"
 REPORT = json_file("report", "lits_seg", "lesion_count", "mask")
 PAGE = text_file("viewer page", GENERATOR, "<title>lits_seg</title>")  # the title of version 0.1.0
 

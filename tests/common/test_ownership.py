@@ -43,7 +43,7 @@ def test_a_mask_is_known_until_somebody_edits_it(kind: type, tmp_path: Path) -> 
     path = mask(tmp_path, kind)
     assert MASK.wrote(path)
     image = nib.load(path)
-    voxels = np.array(image.dataobj)
+    voxels = np.asanyarray(image.dataobj).copy()
     nib.save(kind(voxels, image.affine, image.header), tmp_path / "same.nii")
     assert MASK.wrote(tmp_path / "same.nii")
     voxels[3, 4, 5] = 2 - voxels[3, 4, 5] // 2
