@@ -39,18 +39,9 @@ TEXTS = {
     **dict.fromkeys(("sweep", "ckpt_path", "data.test_root"), str | None),
 }
 
-_UNUSABLE = {
-    *(
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EEXIST,
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-    )
-}
+# Errors about a path, except those about a path that does not exist; and functions that write a path.
+_NAMES = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
+_UNUSABLE = {getattr(errno, name) for name in _NAMES}
 _WRITERS = {"mkdir", "makedirs", "mkdtemp", "rename", "replace", "unlink", "rmdir", "rmtree", "touch", "write_text"}
 
 # Choices that need a Hydra plugin.

@@ -4,6 +4,7 @@ Axial slices ``(S, H, W)`` start with the patient's lowest slice. Row 0 is anter
 radiologists display them. If the file's axes are oblique, each is assigned to the nearest axis of the patient.
 """
 
+import math
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,7 @@ from nibabel.orientations import (
 
 from lits_seg.common.errors import InputError
 
+HIGHEST_COUNT = 2**32  # voxels of a volume; the largest CTs have half of them
 SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 
 
@@ -108,6 +110,8 @@ def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: 
     """
     if len(shape) != 3:
         raise InputError(path, "a 3-D volume", f"{len(shape)} dimensions, shape {shape}")
+    if math.prod(map(int, shape)) > HIGHEST_COUNT:
+        raise InputError(path, f"at most {HIGHEST_COUNT} voxels", f"shape {shape}")
     if not _distinct_axes(affine):
         raise InputError(path, "an affine with three distinct axes", f"{affine.tolist()}")
     if dtype.kind not in "iuf" or min(shape) < 1:

@@ -3,7 +3,7 @@
 A file is recognised by its content, never by its name. The header states how many bytes follow; no more are read.
 """
 
-import io
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -93,7 +93,6 @@ def unpack(path: Path, plain: Path) -> None:
     with nifti_errors(path), _content(path) as packed:
         end = voxels_end(_read_header(path, packed))
         _require_length(path, end, path)
-        packed.seek(0)
     with nifti_errors(path):
         packed = igzip.open(path)
     with packed, plain.open("wb") as file:
@@ -114,7 +113,7 @@ def is_gzip(path: Path) -> bool:
 
 def voxels_end(header: nib.Nifti1Header) -> int:
     """Return the number of bytes up to the end of the voxels, as the header states it."""
-    count = int(np.prod([int(size) for size in header.get_data_shape()], dtype=object))
+    count = math.prod(int(size) for size in header.get_data_shape())
     return int(header.get_data_offset()) + count * header.get_data_dtype().itemsize
 
 
@@ -134,10 +133,10 @@ def _read_header(path: Path, file: IO[bytes]) -> nib.Nifti1Header:
     block, other = file.read(540), OTHER_FORMATS.get(path.suffix.lower())
     for size, kind in KINDS.items():
         if block[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and len(block) >= size:
-            header = kind.header_class.from_fileobj(io.BytesIO(block), check=False)
+            header = kind.header_class(block[:size], check=False)
             other = PAIR if header["magic"].item().startswith(b"ni") else other
             if header["magic"].item().startswith(b"n+"):
-                kind.header_class.from_fileobj(io.BytesIO(block))  # raises an error if a value cannot be corrected
+                kind.header_class(block[:size])  # raises an error if a value cannot be corrected
                 if not 0 <= header.get_data_offset() <= HIGHEST_OFFSET:
                     raise InputError(path, f"voxels that start before byte {HIGHEST_OFFSET}", header["vox_offset"])
                 return header

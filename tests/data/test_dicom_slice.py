@@ -141,7 +141,7 @@ def test_files_cut_or_damaged_at_any_byte_are_named(tmp_path: Path) -> None:
     file = tmp_path / "IM0002"
     content = file.read_bytes()
     random = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(70):
         damaged = bytearray(content)
         damaged[int(random.integers(0, 1100))] = random.integers(0, 256)
         file.write_bytes(damaged[: int(random.integers(200, len(content)))] if random.random() < 0.3 else damaged)

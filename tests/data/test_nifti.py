@@ -12,11 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from helpers.volumes import AFFINES, anatomy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
+from lits_seg.data.grid import to_slices
 from lits_seg.data.nifti import open_nifti, unpack
 from lits_seg.data.volumes import Volume, read_labels, read_volume
 
@@ -114,6 +115,25 @@ def test_orientation_that_is_unknown_or_stated_twice_is_a_doubt(
     assert told in found
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("what", ["extension", "big-endian", "NIfTI-2", "slope NaN"])
+def test_unusual_headers_are_read(what: str, suffix: str, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(HU, AFFINES["LPS"])
+    if what == "extension":
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(4, b"<xml>" * 1000))
+    elif what == "big-endian":
+        image = nib.Nifti1Image(HU.astype(">i2"), AFFINES["LPS"], nib.Nifti1Header(endianness=">"))
+    elif what == "NIfTI-2":
+        image = nib.Nifti2Image(HU, AFFINES["LPS"])
+    content = bytearray(image.to_bytes())
+    if what == "slope NaN":
+        content[112:120] = np.array([np.nan, np.nan], "<f4").tobytes()
+    (tmp_path / f"ct{suffix}").write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    expected = to_slices(HU, AFFINES["LPS"])
+    np.testing.assert_array_equal(read_volume(tmp_path / f"ct{suffix}").slices, expected)
+    np.testing.assert_array_equal(read_by_slices(tmp_path / f"ct{suffix}"), expected)
+
+
 def test_content_decides_what_a_file_is(packed: Path, tmp_path: Path) -> None:
     plain = gzip.decompress(packed.read_bytes())
     for name, content in (
@@ -194,7 +214,7 @@ def test_no_more_is_unpacked_than_the_header_states(packed: Path, tmp_path: Path
     bomb = tmp_path / "bomb.nii.gz"
     with gzip.open(bomb, "wb", 1) as file:
         file.write(gzip.decompress(packed.read_bytes()))
-        for _ in range(16):
+        for _ in range(4):
             file.write(bytes(2**22))
     (tmp_path / "scratch").mkdir()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -219,12 +239,18 @@ def test_a_small_file_that_claims_terabytes_takes_no_memory(suffix: str, tmp_pat
     path = tmp_path / f"ct{suffix}"
     path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
     assert "bytes that its header states: the file is truncated" in refused(path)
+    if suffix == ".nii":
+        header.set_data_shape((32767, 32767, 5))
+        header.set_data_dtype(np.uint8)
+        path.write_bytes(header.binaryblock + bytes(4))
+        os.truncate(path, 352 + 32767 * 32767 * 5)  # a sparse file has any size
+        assert refused(path).startswith("at most 4294967296 voxels; found shape (32767, 32767, 5)")
 
 
 @pytest.mark.hostile
 def test_a_packed_file_cut_at_any_byte_is_named(packed: Path) -> None:
     content = packed.read_bytes()
-    for size in (*range(0, 40), *range(40, len(content) - 40, 397), *range(len(content) - 40, len(content))):
+    for size in (*range(0, 40), *range(40, len(content) - 40, 997), *range(len(content) - 40, len(content))):
         packed.write_bytes(content[:size])
         refused(packed)
 
@@ -238,7 +264,7 @@ NUMBERS = st.one_of(
 
 
 @pytest.mark.hostile
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]),
     codes=st.tuples(st.integers(0, 1), st.integers(0, 1)),
@@ -253,8 +279,11 @@ NUMBERS = st.one_of(
     ),
     packed=st.booleans(),
 )
+@example(kind=nib.Nifti1Image, codes=(1, 1), changes=[("dim", 3, 1)], packed=True)
+@example(kind=nib.Nifti2Image, codes=(0, 1), changes=[("dim", 1, 1)], packed=False)
+@example(kind=nib.Nifti1Image, codes=(1, 0), changes=[("scl_slope", 0, 1e38), ("datatype", 0, 64)], packed=True)
 def test_any_header_is_read_or_refused(kind: type, codes: tuple[int, int], changes: list, packed: bool) -> None:
-    image = kind(HU[::4, ::4], AFFINES["LPS"])
+    image = kind(HU[::2], AFFINES["LPS"])
     image.set_qform(AFFINES["LPS"], codes[0])
     image.set_sform(AFFINES["LPS"], codes[1])
     content = bytearray(image.to_bytes())
@@ -277,4 +306,5 @@ def test_any_header_is_read_or_refused(kind: type, codes: tuple[int, int], chang
             except InputError as error:
                 read.append(str(error).split(": expected ")[0])
         assert read[0] == read[1]
-        assert read[0] == str(path) or len(read[0]) == 3
+        # No part of the voxels is left out: they have at most 16 bytes each, and 4096 bytes may follow.
+        assert read[0] == str(path) or math.prod(read[0]) * 16 + 4096 >= HU[::2].nbytes
