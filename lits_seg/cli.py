@@ -77,6 +77,8 @@ def entry(
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
             sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
+            if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be UTF-8, the terminal may be ASCII
+                sys.stdout.reconfigure(errors="backslashreplace")
             with errors_for_users(), _signals():
                 return hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.name)(job)()
 
@@ -119,6 +121,23 @@ def _signals() -> Iterator[None]:
         sys.exit(128 + signal.SIGINT)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def as_input_error(where: object, error: Exception) -> InputError:
+    """Return the error of one part of the input as a message, so that a command can continue with the other parts.
+
+    The environment variable ``LITS_SEG_DEBUG`` shows the traceback of an unexpected error, which may be a bug.
+
+    Args:
+        where: the part, such as a file.
+        error: any error.
+    """
+    if isinstance(error, InputError):
+        return error
+    if os.environ.get("LITS_SEG_DEBUG"):
+        traceback.print_exception(error)
+    reason = " ".join((explain(error) or f"{type(error).__name__}: {error}").split())
+    return InputError(where, "an input without errors (LITS_SEG_DEBUG=1 shows a traceback)", reason)
 
 
 def explain(error: BaseException) -> str | None:

@@ -19,6 +19,7 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
+from lits_seg.common.ownership import json_file, require_free, text_file
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Place
 from lits_seg.common.tables import plural, text_table
@@ -30,6 +31,8 @@ from lits_seg.data.stored_case import StoredCase
 from lits_seg.training.pictures import tinted
 
 COLUMNS = ("case", "axes", "shape", "spacing mm", "HU", "liver HU", "liver mL", "lesion mL", "slices", "warnings")
+REPORT = json_file("report", "root", "summary", "errors", "cases")
+PAGE = text_file("page", '<meta name="generator" content="lits-seg prepare">', "<title>Check of ")
 THUMBNAIL = 128  # side in pixels
 
 
@@ -99,6 +102,8 @@ class Settings:
 @entry("commands/prepare", Settings)
 def main(cfg: Settings) -> None:
     """Fill the slice store, print the report, and write it as ``check.json`` and ``check.html``."""
+    output = Path(cfg.output)
+    require_free({output / "check.json": REPORT, output / "check.html": PAGE})
     datamodule: SliceDataModule = instantiate(cfg.data)
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
@@ -113,7 +118,6 @@ def main(cfg: Settings) -> None:
         [f"{one} and {other}" for one, other in same_patients([*ours, *others])],
         swapped([case.check.burden for case in stored]),
     )
-    output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "check.json", json.dumps(as_plain(report), indent=2))
     write_text(output / "check.html", page(report, stored))

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 
 from experiments.data_speed.preparing import preparing, write_volumes
 from experiments.data_speed.streaming import streaming
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from lits_seg.common.tables import markdown
 
 CASES = 4
 
 
-@command("data_speed/settings")
+@command("data_speed/settings", {"data.md": PUBLISHED})
 def main(cfg: DictConfig) -> None:
     """Measure, print the table and write the table into ``output``."""
     publish(data_speed(cfg.size, cfg.slices, cfg.batches), Path(cfg.output) / "data.md")

@@ -8,14 +8,18 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from experiments.shared.command import command
+from lits_seg.common.errors import InputError
+from lits_seg.export import JSON, TEXT
 
 ALL = ("format=[onnx,openvino]", "precision=all", "patients=null")
 
 
-@command("export/settings")
+@command("export/settings", {"exports.md": TEXT, "exports.json": JSON, "real.md": TEXT})
 def main(cfg: DictConfig) -> None:
     """Export the checkpoint and copy the tables into ``output``."""
     output, exported = Path(cfg.output), Path(cfg.exported)
+    if output.resolve() == exported.resolve():
+        raise InputError("output", "another folder than exported=", output)
     output.mkdir(parents=True, exist_ok=True)
     _export(f"ckpt={cfg.ckpt}", f"output={exported}")
     for name in ("exports.md", "exports.json"):

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from experiments.shared.checkpoints import untrained
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.engines import onnx_session, openvino_has_bf16, openvino_request
 from experiments.shared.machine import matmul_rate, torch_threads
 from experiments.shared.networks import OURS, Network, make, synthetic_slices
@@ -37,7 +37,7 @@ PRECISIONS = {"fp32": ("f32", torch.float32), "bf16": ("bf16", torch.bfloat16)}
 THREADS = 1
 
 
-@command("inference_speed/layers")
+@command("inference_speed/layers", {"layers.md": PUBLISHED})
 def main(cfg: DictConfig) -> None:
     """Measure, print the tables and write the tables into ``output``."""
     publish(layer_times(cfg.size), Path(cfg.output) / "layers.md")

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from scipy import ndimage
 
 from experiments.shared.checkpoints import untrained, write_checkpoint
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.machine import command_cost
 from lits_seg.common.tables import markdown
 from lits_seg.common.timing import seconds
@@ -27,7 +27,7 @@ AFFINE = np.diag([-0.7, -0.7, 1.0, 1.0])
 Row = tuple[str, str, str]
 
 
-@command("mask_speed/settings")
+@command("mask_speed/settings", {"masks.md": PUBLISHED})
 def main(cfg: DictConfig) -> None:
     """Measure, print the tables and write the tables into ``output``."""
     publish(mask_speed(cfg.size, list(cfg.lengths)), Path(cfg.output) / "masks.md")

@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from experiments.shared.command import command, publish, train_config
+from experiments.shared.command import PUBLISHED, command, publish, train_config
 from experiments.shared.networks import DECODERS
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, count_parameters
@@ -25,7 +25,7 @@ READINGS: tuple[tuple[str, list[str]], ...] = (
 Cost = tuple[int, int]  # parameters, multiply-accumulates of a slice
 
 
-@command("parameter_audit/settings")
+@command("parameter_audit/settings", {"parameters.md": PUBLISHED})
 def main(cfg: DictConfig) -> None:
     """Count, print the tables and write the tables into ``output``."""
     publish(parameter_audit(cfg.size), Path(cfg.output) / "parameters.md")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from lits_seg.common.errors import InputError
 from lits_seg.common.tables import markdown
 from lits_seg.common.timing import fastest
@@ -19,7 +19,7 @@ TOOLS = ("pip", "setuptools")  # packages that are not counted
 START = ("-m", "lits_seg.predict", "--help")
 
 
-@command("runtime_size/settings")
+@command("runtime_size/settings", {"environments.md": PUBLISHED})
 def main(cfg: DictConfig) -> None:
     """Measure, print the table and write the table into ``output``."""
     if not Path("pyproject.toml").exists():

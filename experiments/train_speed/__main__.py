@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from experiments.train_speed.measure import NETWORKS, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, processor
@@ -14,7 +14,7 @@ PAPER_STEPS = 100_000
 PAPER_BATCH = 16
 
 
-@command("train_speed/settings")
+@command("train_speed/settings", {"train.md": PUBLISHED})
 def main(cfg: DictConfig) -> None:
     """Measure, print the table and write the table into ``output``."""
     measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.settings, list(cfg.overrides))

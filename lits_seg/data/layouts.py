@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.ownership import is_marked
 from lits_seg.data.dicom import holds_images
 from lits_seg.data.walk import below, entries, missing, same_file
 
@@ -76,11 +77,15 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     return [Case(name, images[name], labels[name]) for name in names]
 
 
-def find_masks(folder: str | Path) -> dict[str, Path]:
+def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
     The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
-    NIfTI files in the folder itself.
+    NIfTI files in the folder itself. The maps that ``predict`` writes into ``probability/`` are not masks.
+
+    Args:
+        folder: the folder or file.
+        references: of several masks of the same name, ignore those that lits_seg wrote.
 
     Returns:
         Paths by file name without extension.
@@ -102,13 +107,13 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
     for path, error in lost.items():
         if path not in paths and not path.name.startswith("volume-"):
             raise error
-    found = _by_name(paths, stem, "masks")
+    found = _by_name(paths, stem, "masks", prefer_others=references)
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
     return found
 
 
-def find_cts(path: str | Path) -> dict[str, Path]:
+def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
     If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
@@ -118,6 +123,13 @@ def find_cts(path: str | Path) -> dict[str, Path]:
     - a DICOM series in the folder, and each folder below that has a DICOM series.
 
     Links are followed. A broken link and a file that is no CT are also returned: reading them raises the error.
+
+    Masks that lits_seg wrote into the folder are not CTs.
+
+    Args:
+        path: the file or folder.
+        clashes: list to which an error is added for each CT with the mask name of an earlier one; None: raise the first
+            error.
 
     Returns:
         Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept. A series
@@ -135,7 +147,10 @@ def find_cts(path: str | Path) -> dict[str, Path]:
         if name in found and "_" in name and os.path.isdir(ct):
             name = _with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
         if name in found and not same_file(found[name], ct):
-            raise InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
+            error = InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
+            if clashes is None:
+                raise error
+            clashes.append(error)
         found.setdefault(name, ct)
     if not found:
         others = sorted({entry.suffix for entry in entries(path) if entry.suffix})[:8]
@@ -161,11 +176,11 @@ def _with_hash(name: str, path: Path) -> str:
 
 def _cts(folder: Path) -> set[Path]:
     if os.path.isdir(folder / "imagesTr"):
-        return set(filter(has_nifti_name, entries(folder / "imagesTr")))
+        return {path for path in entries(folder / "imagesTr") if has_nifti_name(path) and not is_marked(path)}
     everything, lost = below(folder)
     named = {path for path in everything if path.name.startswith(("volume-", "test-volume-"))}
     inside = {path for path in entries(folder) if not path.name.startswith("segmentation-")}
-    files = {path for path in named | inside if has_nifti_name(path) and not os.path.isdir(path)}
+    files = {path for path in named | inside if has_nifti_name(path) and not (os.path.isdir(path) or is_marked(path))}
     folders = {path for path in everything if os.path.isdir(path)} - lost.keys()
     series = {path for path in folders if _has_dicom(path) and (path == folder or holds_images(path))}
     return files | series | {path for path in lost if not path.name.startswith("segmentation-")}
@@ -176,7 +191,7 @@ def _has_dicom(folder: Path) -> bool:
         if has_nifti_name(path) or path.name == "DICOMDIR" or not os.path.isfile(path):
             continue
         try:
-            if is_dicom(path):
+            if is_dicom(path) and not is_marked(path):
                 return True
         except OSError:
             return True  # reading the folder as a series raises an error that names the file
@@ -197,12 +212,26 @@ def _lits_number(path: Path) -> str | None:
     return match["number"] if match else None
 
 
-def _by_name(paths: Iterable[Path], name_of: Callable[[Path], str | None], what: str = "cases") -> dict[str, Path]:
+def _by_name(
+    paths: Iterable[Path], name_of: Callable[[Path], str | None], what: str = "cases", prefer_others: bool = True
+) -> dict[str, Path]:
+    """Return paths by name.
+
+    Args:
+        paths: the paths.
+        name_of: function from a path to its name; None: the path is ignored.
+        what: what errors call the paths.
+        prefer_others: of several masks of the same name, ignore those that lits_seg predicted.
+    """
     found: dict[str, Path] = {}
     for path in sorted(paths):
         name = name_of(path)
         if name is None:
             continue
+        if prefer_others and name in found and is_marked(path):
+            continue
+        if prefer_others and name in found and is_marked(found[name]):
+            del found[name]
         if name in found and not same_file(found[name], path):
             raise InputError(path, f"{what} with different names", f"the same name as {found[name]}")
         found.setdefault(name, path)

@@ -5,22 +5,24 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import LambdaCallback
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.ownership import PICTURE, Kind, require_free, table_file
 from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.evaluation.recorded_data import read_split, recorded_volumes, run_of
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
-from lits_seg.runs.folder import CONFIG
+from lits_seg.runs.folder import CONFIG, PICTURES
 from lits_seg.runs.provenance import provenance
 from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
-from lits_seg.training.patient_scores import PatientScores
+from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
@@ -30,12 +32,13 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
     scored = PatientScores(output)
+    free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
         logger=False,
-        callbacks=[scored, progress()],
+        callbacks=[free, scored, progress()],
         use_distributed_sampler=False,
     )
     new = not output.exists()
@@ -50,6 +53,17 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result)}
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), facts)
     return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
+
+
+def pictures(output: Path, datamodule: SliceDataModule) -> dict[Path, Kind]:
+    """Return the pictures and the table that ``PatientScores`` writes into a folder, with their kinds.
+
+    Args:
+        output: the folder.
+        datamodule: volumes whose test patients are scored.
+    """
+    drawn = [OVERLAYS, *(f"{PICTURES}/{case.name}.png" for case in datamodule.split["test"])]
+    return {output / CASES: table_file("case,lesion_"), **{output / name: PICTURE for name in drawn}}
 
 
 def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataModule:

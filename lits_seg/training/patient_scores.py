@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
+from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.metrics.case import score_case
@@ -124,7 +125,7 @@ class PatientScores(Callback):
             }
             shown.append(row)
             panels = pictures.panels(row["image"], row["truth"], row["predicted"])
-            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True)
+            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True, pnginfo=png_mark())
         if len(self.cases) < len(cases):
             log.warning(
                 "%d of %d test patients were not seen whole and have no scores", len(cases) - len(shown), len(cases)
@@ -135,7 +136,7 @@ class PatientScores(Callback):
         write_text(self.folder / CASES, csv_text(rows))
         chosen_rows = [shown[i] for i in self._from_best_to_worst()]
         figure = pictures.overlays(chosen_rows)
-        figure.savefig(self.folder / OVERLAYS, dpi=110)
+        figure.savefig(self.folder / OVERLAYS, dpi=110, metadata=MARK)
         plt.close(figure)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
