@@ -1,5 +1,6 @@
 """Check the arguments of a configuration against the signatures of the classes that its ``_target_`` keys name."""
 
+import functools
 import inspect
 import pkgutil
 import types
@@ -116,6 +117,7 @@ def _located(key: str, name: str) -> Callable:
     return found
 
 
+@functools.cache
 def _signature(function: Callable) -> inspect.Signature:
     try:
         return inspect.signature(function, eval_str=True)

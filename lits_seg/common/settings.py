@@ -1,6 +1,7 @@
 """Validate the configuration of a command as a typed dataclass of settings."""
 
 import difflib
+import functools
 import inspect
 import json
 import math
@@ -60,13 +61,13 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: if a key is unknown, or a value has another type or is out of range; names the key.
     """
-    from pydantic import TypeAdapter, ValidationError  # imported late, to keep --help fast: takes a tenth of a second
+    from pydantic import ValidationError  # imported late, to keep --help fast: takes a tenth of a second
 
     require_json(plain)
     _require_known("", plain, dict(annotations(kind)))
     try:
         # Strict mode rejects 1 for true. It accepts a mapping for a dataclass only if the input is JSON.
-        return TypeAdapter(kind).validate_json(json.dumps(plain), strict=True)
+        return _adapter(kind).validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         cause = problem.get("ctx", {}).get("error")
@@ -124,13 +125,20 @@ def require_json(value: Any, key: str = "") -> None:
 
 def fits(annotation: Any, value: Any) -> bool:
     """Return whether a value is of the annotated type and within its limits."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        read = TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
+        read = _adapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError:
         return False
     return isinstance(read, bool) == isinstance(value, bool)  # pydantic accepts true for Literal[1]
+
+
+@functools.cache
+def _adapter(annotation: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)
 
 
 def annotations(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import Probability, Share, Size
+from lits_seg.common.settings import Probability, Share
 
 Positive = Annotated[float, Gt(0), Le(10)]
 
@@ -45,7 +45,7 @@ class RotateZoomBend:
     bend_spacing: Annotated[float, Ge(0.005), Le(1)] = 0.125
     bend_magnitude: tuple[Probability, Probability] = (0.0, 0.02)
     probability: Probability = 1.0
-    crop: Size | None = None
+    crop: Annotated[int, Ge(1), Le(2048)] | None = None
     crop_on: tuple[Probability, Probability, Probability] = (0.3, 0.4, 0.3)
 
     def __post_init__(self) -> None:

@@ -32,6 +32,8 @@ from lits_seg.common.settings import (
     CountOrZero,
     Place,
     Seed,
+    Width,
+    Widths,
     annotations,
     arguments,
     as_typed,
@@ -94,6 +96,11 @@ MONITORED = [f"{part}{name}" for part in ("", "liver/") for name in (*SCORES, "d
 LEARNING_RATE = Annotated[float, Gt(0), Le(10)]
 LIMITS: dict[str, Any] = {
     "model.spatial_dims": Literal[2],
+    "model.in_channels": Width,
+    "model.out_channels": Annotated[Literal[2, 3], "2 (lesion or not) or 3 (background, liver, lesion)"],
+    "model.features": Widths,
+    "model.filters": Widths,
+    "model.init_filters": Width,
     "optimizer.lr": LEARNING_RATE,
     "optimizer.weight_decay": Annotated[float, Ge(0), Le(10)],
     "scheduler.max_lr": LEARNING_RATE,
@@ -135,12 +142,13 @@ def require_settings(config: DictConfig) -> None:
         InputError: if a setting is invalid; names its key.
     """
     plain = resolved(config)
-    require_plain(plain)
+    require_signatures(plain)
+    require_dry_run(plain)
     require_decoder_applies(plain["model"], config.hydra.overrides.task)
 
 
-def require_plain(plain: Mapping[str, Any]) -> None:
-    """Check the resolved settings, see ``require_settings``."""
+def require_signatures(plain: Mapping[str, Any]) -> None:
+    """Compare the resolved settings with the signatures of their classes, see ``require_settings``."""
     require_json(plain)
     read_settings(Settings, {key: value for key, value in plain.items() if key not in GROUPS})
     for key, kind in KINDS.items():
@@ -154,7 +162,11 @@ def require_plain(plain: Mapping[str, Any]) -> None:
     copied = {**plain, "preprocess": plain["data"]["preprocess"]}
     for key, value in plain["module"].items():
         if not key.startswith("_") and value != copied[key]:
-            raise InputError(f"module.{key}", f"the value of {key}", as_typed(value))
+            raise InputError(f"module.{key}", f"the value of {key}", "another value")
+
+
+def require_dry_run(plain: Mapping[str, Any]) -> None:
+    """Make every object of the resolved settings once, see ``require_settings``."""
     hide_chatter()
     with warnings.catch_warnings(action="ignore"):  # the training itself shows them
         datamodule = _made("data", plain["data"])
@@ -224,9 +236,7 @@ def _blamed(key: str, config: Mapping[str, Any], error: Exception) -> InputError
 
 def _require_network(config: Mapping[str, Any], context: int, preprocess: Preprocess) -> None:
     """Require that the network maps slices to logits of the same size; its weights take no memory."""
-    classes, size = config.get("out_channels"), preprocess.size
-    if classes not in (2, 3):
-        raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", classes)
+    classes, size = config["out_channels"], preprocess.size
     with torch.device("meta"):
         network = _made("model", config)
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -264,7 +274,8 @@ def _require_augmentation(data: SliceDataModule) -> None:
         try:
             data.augment({"image": image[0], "label": labels})
         except Exception as error:  # a transform may raise anything
-            raise InputError("augment", "settings with which MONAI's transforms work", error) from error
+            found = error.__cause__ or error
+            raise InputError("augment", "settings with which MONAI's transforms work", found) from None
 
 
 def _require_trainer(plain: Mapping[str, Any]) -> None:
