@@ -5,13 +5,10 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import MISSING
-from functools import reduce
-from pathlib import Path
+from functools import partial, reduce
 from typing import Any
 
 import pytest
-from helpers.commands import SMOKE, failed_command, run_command
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -34,11 +31,7 @@ CONFIGS = {
     "segresnet": ("model=segresnet", "augment=scanner_one_by_one", "debug=fast"),
     "nnunet": ("model=nnunet_2d", "data.preprocess.size=128", "model.filters=[8,8,8,8,8,8,8]"),
 }
-COMMANDS = {"predict": "predict", "evaluate": "evaluate", "export": "export", "report": "report", "prepare": "prepare"}
-EXPERIMENTS = sorted(
-    str(path.relative_to(CONF.parent / "experiments").with_suffix(""))
-    for path in (CONF.parent / "experiments").glob("*/*.yaml")
-)
+MODULES = {"settings": "__main__"}  # of a program, by the name of its settings
 
 
 def config_of_train(*overrides: str) -> DictConfig:
@@ -105,3 +98,28 @@ def test_every_wrong_value_of_train_names_its_group_or_makes_every_object() -> N
     assert refused > 2000
     assert made > 20
     print("settings", len(tried), "refused", refused, "made", made)
+
+
+COMMANDS = {
+    **{f"commands/{name}": f"lits_seg.{name}" for name in ("predict", "evaluate", "export", "report", "prepare")},
+    **{
+        str(path.relative_to(CONF.parent)): f"experiments.{path.parent.name}.{MODULES.get(path.stem, path.stem)}"
+        for path in (CONF.parent / "experiments").glob("*/*.yaml")
+    },
+}
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("config", COMMANDS)
+def test_every_wrong_value_of_a_command_names_its_key(config: str) -> None:
+    file = CONF / f"{config}.yaml" if config.startswith("commands") else CONF.parent / config
+    kind = importlib.import_module(COMMANDS[config]).Settings
+    plain = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(plain, dict)
+    settings = {
+        key: "x" if value == "???" else value for key, value in plain.items() if key not in ("defaults", "hydra")
+    }
+    read_settings(kind, settings)
+    for key in keys(settings):
+        values = [value for value in VALUES if told(partial(read_settings, kind), settings, key, value)]
+        assert len(values) >= 8, (key, values)
