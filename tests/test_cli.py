@@ -136,7 +136,7 @@ def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
         ("dashboard", "sweep=[a,b]", "sweep: expected one name on the W&B server, or null; found ['a', 'b']"),
         ("predict", "batch_size=true", "batch_size: expected a whole number, at least 1; found true"),
         ("predict", "device=gpu", "device: expected auto or cpu or cuda; found gpu"),
-        ("predict", "input=", "input: expected one file or folder; found an empty text"),
+        ("predict", "output=", "output: expected one file or folder; found an empty text"),
         ("predict", "+new=1", NEW),
         ("prepare", "data.preprocess.equalize=abc", "data.preprocess.equalize: expected true or false; found abc"),
         ("prepare", "data.workers=-1", "data.workers: expected a whole number, at least 0; found -1"),
