@@ -121,5 +121,7 @@ def test_every_wrong_value_of_a_command_names_its_key(config: str) -> None:
     }
     read_settings(kind, settings)
     for key in keys(settings):
+        if key.startswith("data."):  # arguments of a class, which are checked as those of train
+            continue
         values = [value for value in VALUES if told(partial(read_settings, kind), settings, key, value)]
         assert len(values) >= 8, (key, values)

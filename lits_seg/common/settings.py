@@ -67,7 +67,7 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     _require_known("", plain, dict(annotations(kind)))
     try:
         # Strict mode rejects 1 for true. It accepts a mapping for a dataclass only if the input is JSON.
-        return _adapter(kind).validate_json(json.dumps(plain), strict=True)
+        return _adapter(typing.cast(Any, kind)).validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         cause = problem.get("ctx", {}).get("error")
@@ -184,7 +184,7 @@ def in_words(annotation: Any, found: Any = None) -> str:
 
     Args:
         annotation: the annotation of a setting.
-        found: the value that does not fit. Large upper limits guard against slips only, and are told if exceeded.
+        found: the value that does not fit. Large upper limits guard against slips only, and are named if exceeded.
     """
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in _WORDS:
