@@ -5,25 +5,27 @@ import functools
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from lits_seg.common.command_line import hint, keep_texts
 from lits_seg.common.dependencies import missing
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
-from lits_seg.common.settings import annotations, keep_texts, read_settings
+from lits_seg.common.settings import annotations, nearest, read_settings
 from lits_seg.runs.naming import decoder_name, job_name, run_dir, sweep_name
 
 for resolver in (run_dir, sweep_name, job_name, decoder_name):
@@ -33,12 +35,6 @@ OmegaConf.register_new_resolver(
 )
 OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
 
-# Settings of train and conf/data that are texts; these two have no dataclass.
-TEXTS = {
-    **dict.fromkeys(("name", "runs", "store", "data.root", "data.store"), str),
-    **dict.fromkeys(("sweep", "ckpt_path", "data.test_root"), str | None),
-}
-
 # Errors about a path, except those about a path that does not exist; and functions that write a path.
 _NAMES = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
 _UNUSABLE = {getattr(errno, name) for name in _NAMES}
@@ -46,10 +42,11 @@ _WRITERS = {"mkdir", "makedirs", "mkdtemp", "rename", "replace", "unlink", "rmdi
 
 # Choices that need a Hydra plugin.
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
+_MERGED = re.compile("Error merging override (.*)")
 
 
 def entry(
-    config: str, settings: type | None = None, folder: Path = CONF
+    config: str, settings: type | None = None, folder: Path = CONF, texts: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
     """Return a decorator that turns a function of the configuration into a command.
 
@@ -60,9 +57,11 @@ def entry(
         config: file with the defaults, relative to ``folder`` and without ``.yaml``. Groups are in the same folder.
         settings: dataclass that the function receives; None: the function receives Hydra's ``DictConfig``.
         folder: folder of the configuration.
+        texts: annotations of further settings, by key: those that are texts stay as typed.
     """
     path = folder / config
-    kinds = {**TEXTS, **dict(annotations(settings) if settings else ())}
+    groups = {group.name: str | list[str] for group in CONF.iterdir() if group.is_dir()}
+    kinds = {**groups, **(texts or {}), **dict(annotations(settings) if settings else ())}
 
     def decorate(task: Callable[[Any], Any]) -> Callable[[], Any]:
         @functools.wraps(task)
@@ -151,7 +150,7 @@ def explain(error: BaseException) -> str | None:
         return f"hydra/launcher: {error}"
     # Compared by name: importing Lightning takes seconds, and not every command needs Lightning.
     if isinstance(error, HydraException) or type(error).__name__ == "MisconfigurationException":
-        return str(error)
+        return str(error).partition("\n\nConfig search path")[0]
     return None
 
 
@@ -162,13 +161,20 @@ def _wrong_input(error: BaseException) -> str | None:
 def _wrong_setting(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: expected a value ({error.full_key}=…); found none"
+    if isinstance(error, ConfigCompositionException) and (value := _MERGED.match(str(error))):
+        reason = str(error.__cause__ or error).splitlines()[0]
+        return f"{value[1]}: expected a value of the kind that the configuration has; found another ({reason})"
     if isinstance(error, OmegaConfBaseException):
         return str(error).splitlines()[0] + _choices(error)
     if isinstance(error, OverrideParseException):
-        hint = "a value with spaces, = or brackets in inner quotes: 'input=\"my CT.nii\"'"
-        return f"{error.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
-    if isinstance(error, MissingConfigException) and str(error.missing_cfg_file).startswith(_PLUGINS):
-        return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+        return f"{error.override}: expected {hint(error.override)}; found {str(error).splitlines()[0]}"
+    if isinstance(error, MissingConfigException):
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if str(error.missing_cfg_file).startswith(_PLUGINS):
+            return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+        return f"{group}: expected one of {nearest(choice, error.options)}; found {choice}" if error.options else None
+    if isinstance(error, (TypeError, ValueError)) and _raised_within("hydra", error):
+        return f"the command line: expected key=value; found an error of Hydra ({error})"
     return None
 
 
@@ -176,8 +182,8 @@ def _choices(error: OmegaConfBaseException) -> str:
     parent = getattr(error, "parent_node", None)
     if not isinstance(error, (ConfigAttributeError, ConfigKeyError)) or not isinstance(parent, DictConfig):
         return ""
-    keys = ", ".join(str(key) for key in parent if key not in ("_target_", "hydra"))
-    return f"\n{error.full_key or 'the key'}: expected one of {keys}"
+    keys = [str(key) for key in parent if key not in ("_target_", "hydra")]
+    return f"\n{error.full_key or 'the key'}: expected one of {nearest(str(error.key), keys)}"
 
 
 def _no_place_to_write(error: BaseException) -> str | None:
@@ -214,7 +220,9 @@ def _raised_within(package: str, error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error that is raised from its own effect makes a circle
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

@@ -15,7 +15,7 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_free
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Count, CountOrZero, Place
+from lits_seg.common.settings import BatchSize, Place, Workers
 from lits_seg.data.layouts import is_phantom
 from lits_seg.evaluation.mask_scores import score_masks
 from lits_seg.evaluation.score_tables import (
@@ -51,8 +51,8 @@ class Settings:
     store: Place
     accelerator: str
     precision: str
-    batch_size: Count
-    workers: CountOrZero
+    batch_size: BatchSize
+    workers: Workers
 
 
 @entry("commands/evaluate", Settings)

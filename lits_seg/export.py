@@ -18,7 +18,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import scratch_folder, sha256, write_text
 from lits_seg.common.ownership import EXPORTED, json_file, require_free, require_not_inputs, text_file
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Count, CountOrZero, Place
+from lits_seg.common.settings import BatchSize, Count, CountOrZero, Place, Threads, Workers
 from lits_seg.common.tables import json_text
 from lits_seg.exporters.check_volumes import Volumes, find_volumes
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
@@ -52,10 +52,10 @@ class Settings:
     slices: Count
     calibration: Count
     patients: CountOrZero | None
-    threads: Count | None
+    threads: Threads | None
     store: Place
-    batch_size: Count
-    workers: CountOrZero
+    batch_size: BatchSize
+    workers: Workers
 
 
 @entry("commands/export", Settings)

@@ -7,12 +7,13 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import as_input_error, entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_not_inputs
-from lits_seg.common.settings import Count, Place
+from lits_seg.common.settings import BatchSize, Place, Threads
 from lits_seg.data.layouts import find_cts, find_masks
 from lits_seg.inference.ct_report import made_by, one_line
 from lits_seg.inference.exported import ExportedModel
@@ -32,11 +33,11 @@ class Settings:
     probability: bool
     page: bool
     seg: bool
-    batch_size: Count
-    tta: str
-    device: str
-    precision: str
-    threads: Count | None
+    batch_size: BatchSize
+    tta: Literal["none", "flips", "rotations", "all"]
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["32", "bf16"]
+    threads: Threads | None
     liver: Place | None
     rules: Rules
 

@@ -16,12 +16,13 @@ from PIL import Image
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
+from lits_seg.common.constructors import require_arguments
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
 from lits_seg.common.ownership import json_file, require_free, text_file
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Place
+from lits_seg.common.settings import Place, Seed, arguments
 from lits_seg.common.tables import plural, text_table
 from lits_seg.data.burden import swapped
 from lits_seg.data.checks import CaseCheck
@@ -96,12 +97,16 @@ class Settings:
 
     prepare: Reaction
     output: Place
+    store: Place
+    seed: Seed
+    augment: None
     data: dict[str, Any]
 
 
-@entry("commands/prepare", Settings)
+@entry("commands/prepare", Settings, texts=arguments(SliceDataModule, "data."))
 def main(cfg: Settings) -> None:
     """Fill the slice store, print the report, and write it as ``check.json`` and ``check.html``."""
+    require_arguments("data", cfg.data, SliceDataModule)
     output = Path(cfg.output)
     require_free({output / "check.json": REPORT, output / "check.html": PAGE})
     datamodule: SliceDataModule = instantiate(cfg.data)

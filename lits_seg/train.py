@@ -31,10 +31,10 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.runs.folder import BEST, RESULT, claimed, held
-from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training.checkpoints import network_facts
+from lits_seg.training.dry_run import TEXTS
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
@@ -44,13 +44,11 @@ from lits_seg.training.resume import find_checkpoint, in_run, recorded_patients,
 log = logging.getLogger(__name__)
 
 
-@entry("train")
+@entry("train", texts=TEXTS)
 def main(cfg: DictConfig) -> float | None:
     """Train, test and print the scores. Return the validation Dice of the best checkpoint for sweepers."""
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg)
-    require_decoder_applies(cfg.model, hydra.overrides.task)
     folder = Path(cfg.output_dir)
     if rank_zero_only.rank > 0:
         train(cfg, folder)

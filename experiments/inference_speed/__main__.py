@@ -1,8 +1,10 @@
 """``python -m experiments.inference_speed``: measure the cost of a slice and a whole CT, by network and engine."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from omegaconf import DictConfig
+from annotated_types import Ge, Le
 
 from experiments.inference_speed.figure import dice_figure, inference_figure
 from experiments.inference_speed.measure import measure, thread_counts
@@ -11,6 +13,7 @@ from experiments.inference_speed.whole_ct import ct_costs, ct_section
 from experiments.shared.command import PUBLISHED, command, publish
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, PICTURE, table_file
+from lits_seg.common.settings import BatchSize, Place, Rounds, Size
 
 OUTPUTS = {
     "inference.md": PUBLISHED,
@@ -19,8 +22,23 @@ OUTPUTS = {
 }
 
 
-@command("inference_speed/settings", OUTPUTS)
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``settings.yaml``."""
+
+    output: Place
+    size: Size
+    networks: list[str] | None
+    overrides: list[str]
+    batch: BatchSize
+    rounds: Rounds | None
+    ct: Annotated[int, Ge(0), Le(2000)]
+    ckpt: Place | None
+    dice: Place | None
+
+
+@command("inference_speed/settings", Settings, OUTPUTS)
+def main(cfg: Settings) -> None:
     """Measure, print the tables, and write tables and figures into ``output``."""
     measured = measure(cfg.size, cfg.batch, cfg.rounds or 5, cfg.networks, list(cfg.overrides))
     whole_ct = ""

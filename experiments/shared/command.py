@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -13,24 +13,28 @@ from lits_seg.cli import CONF, entry
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import Kind, require_free, text_file
 
+Settings = TypeVar("Settings")
 PUBLISHED = text_file("table", "python -m experiments.")
 
 
-def command(settings: str, outputs: Mapping[str, Kind]) -> Callable[[Callable[[DictConfig], None]], Callable[[], Any]]:
-    """Return a decorator that turns a function of the configuration into a command.
+def command(
+    name: str, settings: type[Settings], outputs: Mapping[str, Kind]
+) -> Callable[[Callable[[Settings], None]], Callable[[], Any]]:
+    """Return a decorator that turns a function of the settings into a command.
 
     Args:
-        settings: ``data_speed/settings`` for ``experiments/data_speed/settings.yaml``.
+        name: ``data_speed/settings`` for ``experiments/data_speed/settings.yaml``.
+        settings: dataclass of the settings, with the folder ``output``.
         outputs: kind of each file that the command writes into ``output``; no other file is overwritten.
     """
 
-    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], Any]:
+    def decorate(task: Callable[[Settings], None]) -> Callable[[], Any]:
         @functools.wraps(task)
-        def checked(cfg: DictConfig) -> None:
+        def checked(cfg: Any) -> None:
             require_free({Path(cfg.output) / name: kind for name, kind in outputs.items()})
             task(cfg)
 
-        return entry(settings, folder=Path(__file__).parents[1])(checked)
+        return entry(name, settings, folder=Path(__file__).parents[1])(checked)
 
     return decorate
 

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Gt, Le, Lt
 from monai.transforms import Compose
 from torch import Generator
 from torch.utils.data import DataLoader
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.burden import swapped
 from lits_seg.data.copies import require_apart, require_no_leak, require_unseen
@@ -68,26 +70,26 @@ class SliceDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: str | Path,
-        store: str | Path,
+        root: Place | Path,
+        store: Place | Path,
         preprocess: Preprocess,
         augment: Compose | RotateZoomBend | None = None,
         generate: Callable[[Path], object] | None = None,
-        test_root: str | Path | None = None,
-        folds: int = 4,
-        fold: int = 0,
-        val_share: float = 0.15,
-        split_seed: int = 0,
-        slices: str = "all",
-        lesion_share: float | None = None,
-        context: int = 1,
+        test_root: Place | Path | None = None,
+        folds: Annotated[int, Ge(2), Le(1000)] = 4,
+        fold: Annotated[int, Ge(0), Lt(1000)] = 0,
+        val_share: Share = 0.15,
+        split_seed: Seed = 0,
+        slices: Literal["all", "liver", "lesion"] = "all",
+        lesion_share: Annotated[float, Gt(0), Lt(1)] | None = None,
+        context: Annotated[int, Ge(1), Le(5)] = 1,
         device_resident: bool = False,
-        slices_per_epoch: int | None = None,
-        batch_size: int = 16,
-        eval_batch_size: int = 16,
-        workers: int = 2,
-        on_error: str = "stop",
-        seed: int = 0,
+        slices_per_epoch: Annotated[int, Ge(1), Le(10_000_000)] | None = None,
+        batch_size: BatchSize = 16,
+        eval_batch_size: BatchSize = 16,
+        workers: Workers = 2,
+        on_error: Literal["stop", "skip"] = "stop",
+        seed: Seed = 0,
         recorded: Mapping[str, Sequence[str]] | None = None,
         trained_on: Mapping[str, Mapping[str, str]] | None = None,
         allow_overlap: bool = False,
@@ -110,6 +112,8 @@ class SliceDataModule(pl.LightningDataModule):
         ):
             if not isinstance(value, int) or value < lowest:
                 raise InputError(f"data.{name}", f"a whole number, at least {lowest}", value)
+        if not fold < folds:
+            raise InputError("data.fold", f"less than data.folds={folds}", fold)
         if device_resident and isinstance(augment, Compose):
             found = "augmentation one by one"
             raise InputError("data.device_resident", "augmentation by batches, or no augmentation", found)

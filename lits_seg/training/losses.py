@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le, Len
 from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Probability
+
+Weight = Annotated[float, Ge(0), Le(1_000_000)]
+Weights = Annotated[Sequence[Weight], Len(2, 3)]
 
 
 class WeightedCrossEntropy(nn.Module):
@@ -27,7 +33,7 @@ class WeightedCrossEntropy(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, weights: str | Sequence[float] = "auto", balance: float = 0.5) -> None:
+    def __init__(self, weights: Literal["auto"] | Weights = "auto", balance: Probability = 0.5) -> None:
         super().__init__()
         self.auto = weights == "auto"
         if isinstance(weights, str) and not self.auto:
@@ -82,7 +88,9 @@ class DiceCrossEntropy(WeightedCrossEntropy):
         balance: see ``WeightedCrossEntropy``; the default leaves the cross-entropy unweighted.
     """
 
-    def __init__(self, dice: float = 1.0, weights: str | Sequence[float] = "auto", balance: float = 0.0) -> None:
+    def __init__(
+        self, dice: Weight = 1.0, weights: Literal["auto"] | Weights = "auto", balance: Probability = 0.0
+    ) -> None:
         super().__init__(weights, balance)
         self.dice = dice
         self.dice_loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
