@@ -3,26 +3,29 @@
 import errno
 import functools
 import importlib
+import io
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from lits_seg.common.command_line import hint, keep_texts
 from lits_seg.common.dependencies import missing
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
-from lits_seg.common.settings import annotations, keep_texts, read_settings
+from lits_seg.common.settings import annotations, nearest, read_settings
 from lits_seg.runs.naming import decoder_name, job_name, run_dir, sweep_name
 
 for resolver in (run_dir, sweep_name, job_name, decoder_name):
@@ -32,18 +35,18 @@ OmegaConf.register_new_resolver(
 )
 OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
 
-# Settings of train and conf/data that are texts; these two have no dataclass.
-TEXTS = {
-    **dict.fromkeys(("name", "runs", "store", "data.root", "data.store"), str),
-    **dict.fromkeys(("sweep", "ckpt_path", "data.test_root"), str | None),
-}
+# Errors about a path, except those about a path that does not exist; and functions that write a path.
+_NAMES = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
+_UNUSABLE = {getattr(errno, name) for name in _NAMES}
+_WRITERS = {"mkdir", "makedirs", "mkdtemp", "rename", "replace", "unlink", "rmdir", "rmtree", "touch", "write_text"}
 
 # Choices that need a Hydra plugin.
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
+_MERGED = re.compile("Error merging override (.*)")
 
 
 def entry(
-    config: str, settings: type | None = None, folder: Path = CONF
+    config: str, settings: type | None = None, folder: Path = CONF, texts: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
     """Return a decorator that turns a function of the configuration into a command.
 
@@ -54,9 +57,11 @@ def entry(
         config: file with the defaults, relative to ``folder`` and without ``.yaml``. Groups are in the same folder.
         settings: dataclass that the function receives; None: the function receives Hydra's ``DictConfig``.
         folder: folder of the configuration.
+        texts: annotations of further settings, by key: those that are texts stay as typed.
     """
     path = folder / config
-    kinds = {**TEXTS, **dict(annotations(settings) if settings else ())}
+    groups = {group.name: str | list[str] for group in CONF.iterdir() if group.is_dir()}
+    kinds = {**groups, **(texts or {}), **dict(annotations(settings) if settings else ())}
 
     def decorate(task: Callable[[Any], Any]) -> Callable[[], Any]:
         @functools.wraps(task)
@@ -68,7 +73,11 @@ def entry(
         @functools.wraps(task)
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise exceptions instead of printing them
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
             sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
+            if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be UTF-8, the terminal may be ASCII
+                sys.stdout.reconfigure(errors="backslashreplace")
             with errors_for_users(), _signals():
                 return hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.name)(job)()
 
@@ -113,6 +122,23 @@ def _signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def as_input_error(where: object, error: Exception) -> InputError:
+    """Return the error of one part of the input as a message, so that a command can continue with the other parts.
+
+    The environment variable ``LITS_SEG_DEBUG`` shows the traceback of an unexpected error, which may be a bug.
+
+    Args:
+        where: the part, such as a file.
+        error: any error.
+    """
+    if isinstance(error, InputError):
+        return error
+    if os.environ.get("LITS_SEG_DEBUG"):
+        traceback.print_exception(error)
+    reason = " ".join((explain(error) or f"{type(error).__name__}: {error}").split())
+    return InputError(where, "an input without errors (LITS_SEG_DEBUG=1 shows a traceback)", reason)
+
+
 def explain(error: BaseException) -> str | None:
     """Return a message if the user can correct the error or one of its causes; otherwise None."""
     chain = list(_causes(error))
@@ -124,7 +150,7 @@ def explain(error: BaseException) -> str | None:
         return f"hydra/launcher: {error}"
     # Compared by name: importing Lightning takes seconds, and not every command needs Lightning.
     if isinstance(error, HydraException) or type(error).__name__ == "MisconfigurationException":
-        return str(error)
+        return str(error).partition("\n\nConfig search path")[0]
     return None
 
 
@@ -135,13 +161,20 @@ def _wrong_input(error: BaseException) -> str | None:
 def _wrong_setting(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: expected a value ({error.full_key}=…); found none"
+    if isinstance(error, ConfigCompositionException) and (value := _MERGED.match(str(error))):
+        reason = str(error.__cause__ or error).splitlines()[0]
+        return f"{value[1]}: expected a value of the kind that the configuration has; found another ({reason})"
     if isinstance(error, OmegaConfBaseException):
         return str(error).splitlines()[0] + _choices(error)
     if isinstance(error, OverrideParseException):
-        hint = "a value with spaces, = or brackets in inner quotes: 'input=\"my CT.nii\"'"
-        return f"{error.override}: expected key=value, {hint}; found {str(error).splitlines()[0]}"
-    if isinstance(error, MissingConfigException) and str(error.missing_cfg_file).startswith(_PLUGINS):
-        return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+        return f"{error.override}: expected {hint(error.override)}; found {str(error).splitlines()[0]}"
+    if isinstance(error, MissingConfigException):
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if str(error.missing_cfg_file).startswith(_PLUGINS):
+            return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+        return f"{group}: expected one of {nearest(choice, error.options)}; found {choice}" if error.options else None
+    if isinstance(error, (TypeError, ValueError)) and _raised_within("hydra", error):
+        return f"the command line: expected key=value; found an error of Hydra ({error})"
     return None
 
 
@@ -149,8 +182,8 @@ def _choices(error: OmegaConfBaseException) -> str:
     parent = getattr(error, "parent_node", None)
     if not isinstance(error, (ConfigAttributeError, ConfigKeyError)) or not isinstance(parent, DictConfig):
         return ""
-    keys = ", ".join(str(key) for key in parent if key not in ("_target_", "hydra"))
-    return f"\n{error.full_key or 'the key'}: expected one of {keys}"
+    keys = [str(key) for key in parent if key not in ("_target_", "hydra")]
+    return f"\n{error.full_key or 'the key'}: expected one of {nearest(str(error.key), keys)}"
 
 
 def _no_place_to_write(error: BaseException) -> str | None:
@@ -158,19 +191,27 @@ def _no_place_to_write(error: BaseException) -> str | None:
         return None
     if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
         return f"{error.filename or 'output'}: expected free space to write; found: {error.strerror}"
-    unwritable = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
-    if error.filename and (unwritable or (isinstance(error, FileNotFoundError) and _while_creating(error))):
+    writing = _while_writing(error)
+    if error.filename and (error.errno in _UNUSABLE or (error.errno == errno.ENOENT and writing)):
         path = Path(os.fsdecode(error.filename))
         # The name of a temporary file would mean nothing to the user.
-        named = path.parent if path.name.startswith(".") else path
-        return f"{named}: expected a place to write to; found: {error.strerror}"
+        named = path.parent if writing and path.name.startswith(".") else path
+        expected = "a place to write to" if writing else "a readable file"
+        return f"{named}: expected {expected}; found: {error.strerror}"
     return None
 
 
-def _while_creating(error: FileNotFoundError) -> bool:
-    """Return whether creating a file or folder failed, as below /proc; a missing input is an ``InputError``."""
-    makers = ("mkdir", "makedirs", "mkdtemp", "write_text")
-    return any(frame.name in makers for frame in traceback.extract_tb(error.__traceback__))
+def _while_writing(error: OSError) -> bool:
+    """Return whether an output failed, by the functions that raised the error and the mode of opening."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-4:]
+    if any(frame.f_code.co_name in _WRITERS for frame in frames):
+        return True
+    modes = [mode for frame in frames if isinstance(mode := frame.f_locals.get("mode"), str)]
+    if modes or error.errno == errno.ENOENT or error.filename is None:
+        return bool(set("wax+") & set("".join(modes)))
+    # The file was opened without pathlib, for example by NumPy.
+    exists, readable = os.path.exists(error.filename), os.access(error.filename, os.R_OK)
+    return not exists or (readable and not os.access(error.filename, os.W_OK))
 
 
 def _raised_within(package: str, error: BaseException) -> bool:
@@ -179,7 +220,9 @@ def _raised_within(package: str, error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error that is raised from its own effect makes a circle
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

@@ -13,11 +13,19 @@ from omegaconf import OmegaConf
 
 from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
+from lits_seg.common.ownership import require_free
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Count, CountOrZero, Place
+from lits_seg.common.settings import BatchSize, Place, Workers
 from lits_seg.data.layouts import is_phantom
 from lits_seg.evaluation.mask_scores import score_masks
-from lits_seg.evaluation.score_tables import References, write_comparison, write_scores
+from lits_seg.evaluation.score_tables import (
+    References,
+    comparison_files,
+    score_files,
+    write_comparison,
+    write_scores,
+)
+from lits_seg.runs.folder import CONFIG
 from lits_seg.runs.provenance import provenance
 
 
@@ -43,52 +51,69 @@ class Settings:
     store: Place
     accelerator: str
     precision: str
-    batch_size: Count
-    workers: CountOrZero
+    batch_size: BatchSize
+    workers: Workers
 
 
 @entry("commands/evaluate", Settings)
 def main(cfg: Settings) -> None:
-    """Print the tables and write them into ``output``."""
+    """Print the tables and write them into ``output``; fail at the end if masks could not be scored."""
     given = tuple(name for name in ("ckpt", "predictions", "a", "b") if getattr(cfg, name) is not None)
+    output, unscored = Path(cfg.output), list[str]()
     if cfg.predictions and given == ("predictions",):
-        print(evaluate_masks(cfg, cfg.predictions))
+        require_free(score_files(output))
+        text = evaluate_masks(cfg, cfg.predictions, unscored)
     elif cfg.a and cfg.b and given == ("a", "b"):
-        print(compare_masks(cfg, cfg.a, cfg.b))
+        require_free(comparison_files(output))
+        text = compare_masks(cfg, cfg.a, cfg.b, unscored)
     elif given == ("ckpt",):
+        require_free(score_files(output))
+        if (output / CONFIG).exists():
+            raise InputError(output, "a folder other than a run's, which has its own scores (output=…)", CONFIG)
         # Imported only here, because Lightning starts slowly and scoring masks does not need Lightning.
         from lits_seg.evaluation.checkpoint_scores import evaluate_checkpoint
 
-        print(evaluate_checkpoint(OmegaConf.create(asdict(cfg))))
+        text = evaluate_checkpoint(OmegaConf.create(asdict(cfg)))
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"
         raise InputError("evaluate", "predictions=, or a= and b=, or ckpt=", found)
-    print(f"written to: {cfg.output}")
+    print(text, f"written to: {cfg.output}", sep="\n")
+    if unscored:
+        found = "\n".join([f"{len(unscored)} that cannot be scored:", *unscored])
+        raise InputError(cfg.predictions or f"{cfg.a}, {cfg.b}", "masks that can be scored", found)
 
 
-def evaluate_masks(cfg: Settings, predictions: str) -> str:
+def evaluate_masks(cfg: Settings, predictions: str, unscored: list[str]) -> str:
     """Score a folder of masks and return the text to print.
 
     Args:
         cfg: settings of the command.
         predictions: a folder of masks, or a single mask.
+        unscored: list to which the error of each mask that cannot be scored is added.
     """
     references = _references(cfg)
-    cases = score_masks(predictions, references, cfg.grid, cfg.workers)
-    return write_scores(Path(cfg.output), cases, _described(references), _facts(cfg, predictions=predictions))
+    cases = score_masks(predictions, references, cfg.grid, cfg.workers, unscored)
+    return write_scores(Path(cfg.output), cases, _described(references, unscored), _facts(cfg, predictions=predictions))
 
 
-def compare_masks(cfg: Settings, a: str, b: str) -> str:
+def compare_masks(cfg: Settings, a: str, b: str, unscored: list[str]) -> str:
     """Score two folders of masks, compare them patient by patient, and return the text to print.
 
     Args:
         cfg: settings of the command.
         a: the first folder of masks, or a single mask.
         b: the second folder of masks, or a single mask.
+        unscored: list to which the error of each mask that cannot be scored is added.
     """
     references = _references(cfg)
-    cases_a, cases_b = (score_masks(folder, references, cfg.grid, cfg.workers) for folder in (a, b))
-    return write_comparison(Path(cfg.output), cases_a, cases_b, _described(references), _facts(cfg, a=a, b=b))
+    cases_a, cases_b = (score_masks(folder, references, cfg.grid, cfg.workers, unscored) for folder in (a, b))
+    unscored[:] = dict.fromkeys(unscored)  # a reference that cannot be read is in both
+    in_both = {case.case for case in cases_a} & {case.case for case in cases_b}
+    if not in_both:
+        raise InputError(f"{a}, {b}", "a patient that can be scored in both", "\n".join(["none:", *unscored]))
+    cases_a, cases_b = ([case for case in cases if case.case in in_both] for cases in (cases_a, cases_b))
+    described = _described(references, unscored)
+    return write_comparison(Path(cfg.output), cases_a, cases_b, described, _facts(cfg, a=a, b=b))
 
 
 def _references(cfg: Settings) -> str:
@@ -97,8 +122,8 @@ def _references(cfg: Settings) -> str:
     return cfg.references
 
 
-def _described(references: str) -> References:
-    return References(references, is_phantom(references) or None)
+def _described(references: str, unscored: list[str]) -> References:
+    return References(references, is_phantom(references) or None, unscored)
 
 
 def _facts(cfg: Settings, **folders: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ if __name__ == "__main__":
     start("export")
 
 import os
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from omegaconf import OmegaConf
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import sha256, write_text
+from lits_seg.common.files import scratch_folder, sha256, write_text
+from lits_seg.common.ownership import EXPORTED, json_file, require_free, require_not_inputs, text_file
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Count, CountOrZero, Place
+from lits_seg.common.settings import BatchSize, Count, CountOrZero, Place, Threads, Workers
 from lits_seg.common.tables import json_text
 from lits_seg.exporters.check_volumes import Volumes, find_volumes
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
@@ -34,6 +34,9 @@ from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 
 CHECKPOINT = "checkpoint (PyTorch)"
+WORTH = "A file is worth it if it loses at most"
+TEXT = text_file("table", WORTH)
+JSON = json_file("table", "lits_seg", "pytorch", "files")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,10 @@ class Settings:
     slices: Count
     calibration: Count
     patients: CountOrZero | None
-    threads: Count | None
+    threads: Threads | None
     store: Place
-    batch_size: Count
-    workers: CountOrZero
+    batch_size: BatchSize
+    workers: Workers
 
 
 @entry("commands/export", Settings)
@@ -61,17 +64,21 @@ def main(cfg: Settings) -> None:
     wanted = pairs(cfg.format, cfg.precision)
     if not cfg.name or Path(cfg.name).name != cfg.name:
         raise InputError("name", "the first part of a file name", repr(cfg.name))
+    output = Path(cfg.output)
+    targets = {output / f"{cfg.name}_{precision}{ENDINGS[format]}": EXPORTED for format, precision in wanted}
+    targets |= {output / "exports.md": TEXT, output / "exports.json": JSON}
+    require_not_inputs(targets, [Path(cfg.ckpt)])
+    require_free(targets)
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     module = load_module(cfg.ckpt)
     volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
-    output = Path(cfg.output)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as scratch:
-            checkpoint, *rows = _export(cfg, module, volumes, wanted, Path(scratch))
+        with scratch_folder(output, ".export-") as scratch:
+            checkpoint, *rows = _export(cfg, module, volumes, wanted, scratch)
             for row in rows:
-                Path(scratch, row.file).replace(output / row.file)
+                (scratch / row.file).replace(output / row.file)
     finally:
         if new and not any(output.iterdir()):
             output.rmdir()
@@ -150,7 +157,7 @@ def _text(cfg: Settings, rows: str, volumes: Volumes, patients: int) -> str:
             f"Parity and time were measured on {cfg.slices} slices of {kind} ({volumes.root}), from HU to labels.",
             f"Times are the fastest of several rounds, measured in turns on {threads} threads of {processor()}.",
             f"Lesion Dice is the mean over {patients} {'patient' if patients == 1 else 'patients'} {patients_are}.",
-            f"A file is worth it if it loses at most {MOST_LOST} lesion Dice and is at least {LEAST_GAIN} times as",
+            f"{WORTH} {MOST_LOST} lesion Dice and is at least {LEAST_GAIN} times as",
             "fast as the fp32 file of its format.",
             RESEARCH_USE,
             "",

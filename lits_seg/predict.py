@@ -7,15 +7,17 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lits_seg import RESEARCH_USE
-from lits_seg.cli import entry
+from lits_seg.cli import as_input_error, entry
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import Count, Place
+from lits_seg.common.ownership import require_not_inputs
+from lits_seg.common.settings import BatchSize, Place, Threads
 from lits_seg.data.layouts import find_cts, find_masks
 from lits_seg.inference.ct_report import made_by, one_line
 from lits_seg.inference.exported import ExportedModel
-from lits_seg.inference.pipeline import Prediction
+from lits_seg.inference.pipeline import Prediction, outputs
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter
 
@@ -30,11 +32,12 @@ class Settings:
     output: Place
     probability: bool
     page: bool
-    batch_size: Count
-    tta: str
-    device: str
-    precision: str
-    threads: Count | None
+    seg: bool
+    batch_size: BatchSize
+    tta: Literal["none", "flips", "rotations", "all"]
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["32", "bf16"]
+    threads: Threads | None
     liver: Place | None
     rules: Rules
 
@@ -42,31 +45,45 @@ class Settings:
 @entry("commands/predict", Settings)
 def main(cfg: Settings) -> None:
     """Predict every CT; report those that failed at the end."""
-    cts = find_cts(cfg.input)
-    livers = None if cfg.liver is None else _livers(cfg.liver, list(cts))
+    errors: list[InputError] = []
+    cts = find_cts(cfg.input, errors)
+    count = len(cts) + len(errors)
+    livers = {} if cfg.liver is None else _livers(cfg.liver, list(cts), errors)
+    products = {"probability": cfg.probability, "page": cfg.page, "seg": cfg.seg}
+    output, models = Path(cfg.output), [Path(path) for path in (*(cfg.ckpt or ()), cfg.model) if path is not None]
+    targets = (target for name, path in cts.items() for target in outputs(name, path, output, **products))
+    require_not_inputs([output, *targets], [*cts.values(), *livers.values(), *models])
     segmenter = _segmenter(cfg)
     facts = made_by(segmenter, cfg.rules, cfg.liver)
-    predict = Prediction(segmenter, cfg.rules, facts, cfg.batch_size, cfg.probability, cfg.page)
-    output = Path(cfg.output)
+    predict = Prediction(segmenter, cfg.rules, facts, cfg.batch_size, **products)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
-    errors = []
+    done = 0
     for name, path in cts.items():
-        try:
-            report = predict(name, path, output, None if livers is None else livers[name])
-        except InputError as error:
-            errors.append(error)
-            continue
-        print(one_line(name, report), *(f"warning: {text}" for text in report.warnings), sep="\n", flush=True)
-    if len(errors) < len(cts):
-        print(f"{len(cts) - len(errors)} of {len(cts)} CTs predicted, written to: {output}\n{RESEARCH_USE}")
+        if cfg.liver is None or name in livers:
+            done += _printed(predict, name, path, output, livers.get(name), errors)
+    if done:
+        print(f"{done} of {count} CTs predicted, written to: {output}\n{RESEARCH_USE}")
     elif new:
         output.rmdir()
-    if errors and len(cts) == 1:
+    if errors and count == 1:
         raise errors[0]
     if errors:
-        reasons = "\n".join(str(error) for error in errors)
-        raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(errors)} unusable:\n{reasons}")
+        reasons = "\n".join(" ".join(str(error).split("\n")) for error in errors)
+        raise InputError(cfg.input, f"{count} usable CTs", f"{count - done} unusable:\n{reasons}")
+
+
+def _printed(
+    predict: Prediction, name: str, path: Path, output: Path, liver: Path | None, errors: list[InputError]
+) -> bool:
+    """Predict a CT and print its findings; on any error, add the error to ``errors`` and return False."""
+    try:
+        report = predict(name, path, output, liver)
+    except Exception as error:  # whatever is wrong with one CT, the others are predicted
+        errors.append(as_input_error(path, error))
+        return False
+    print(one_line(name, report), *(f"warning: {text}" for text in report.warnings), sep="\n", flush=True)
+    return True
 
 
 def _segmenter(cfg: Settings) -> Segmenter:
@@ -78,7 +95,7 @@ def _segmenter(cfg: Settings) -> Segmenter:
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
             raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
-        return ExportedModel(cfg.model, cfg.threads)
+        return ExportedModel(_model_file(cfg.model), cfg.threads)
     checkpoints = cfg.ckpt or []
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
@@ -96,17 +113,35 @@ def _given(cfg: Settings) -> str:
     return ", ".join(f"{name}={value}" for name, value in given.items() if value) or "neither"
 
 
-def _livers(path: str, names: list[str]) -> dict[str, Path]:
+def _model_file(path: str) -> Path:
+    """Return the exported model, which may be the only one in a folder, such as the output of ``export``."""
+    if not Path(path).is_dir():
+        return Path(path)
+    found = [file for file in sorted(Path(path).iterdir()) if file.name.endswith((".onnx", ".openvino.zip"))]
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise InputError(path, "an exported model, or a folder with a single one (.onnx, .openvino.zip)", names)
+    return found[0]
+
+
+def _livers(path: str, names: list[str], errors: list[InputError]) -> dict[str, Path]:
     """Return the liver mask of each CT; a single mask file is used for a single CT of any name.
 
     Args:
         path: a mask file or a folder with masks.
         names: names of the CTs' masks.
+        errors: list to which an error is added if CTs have no liver mask.
+
+    Raises:
+        InputError: if no CT has a liver mask.
     """
     found = find_masks(path)
     if Path(path).is_file() and len(names) == 1:
         return dict.fromkeys(names, Path(path))
     missing = [name for name in names if name not in found]
     if missing:
-        raise InputError(path, "a liver mask for each CT, with its mask's name", f"none for {', '.join(missing)}")
-    return found
+        expected = "a liver mask for each CT, with its mask's name"
+        errors.append(InputError(path, expected, f"none for {', '.join(missing)}"))
+    if len(missing) == len(names):
+        raise errors[-1]
+    return {name: found[name] for name in names if name in found}

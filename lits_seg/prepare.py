@@ -16,20 +16,24 @@ from PIL import Image
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
+from lits_seg.common.constructors import require_arguments
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.html import base64_picture, render
+from lits_seg.common.ownership import json_file, require_free, text_file
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Place
-from lits_seg.common.tables import text_table
+from lits_seg.common.settings import Place, Seed, arguments
+from lits_seg.common.tables import plural, text_table
 from lits_seg.data.burden import swapped
 from lits_seg.data.checks import CaseCheck
+from lits_seg.data.copies import HINT, patients, same_patients
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.overlap import HINT, patients, same_patients
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.training.pictures import tinted
 
 COLUMNS = ("case", "axes", "shape", "spacing mm", "HU", "liver HU", "liver mL", "lesion mL", "slices", "warnings")
+REPORT = json_file("report", "root", "summary", "errors", "cases")
+PAGE = text_file("page", '<meta name="generator" content="lits-seg prepare">', "<title>Check of ")
 THUMBNAIL = 128  # side in pixels
 
 
@@ -93,12 +97,18 @@ class Settings:
 
     prepare: Reaction
     output: Place
+    store: Place
+    seed: Seed
+    augment: None
     data: dict[str, Any]
 
 
-@entry("commands/prepare", Settings)
+@entry("commands/prepare", Settings, texts=arguments(SliceDataModule, "data."))
 def main(cfg: Settings) -> None:
     """Fill the slice store, print the report, and write it as ``check.json`` and ``check.html``."""
+    require_arguments("data", cfg.data, SliceDataModule)
+    output = Path(cfg.output)
+    require_free({output / "check.json": REPORT, output / "check.html": PAGE})
     datamodule: SliceDataModule = instantiate(cfg.data)
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
@@ -113,7 +123,6 @@ def main(cfg: Settings) -> None:
         [f"{one} and {other}" for one, other in same_patients([*ours, *others])],
         swapped([case.check.burden for case in stored]),
     )
-    output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "check.json", json.dumps(as_plain(report), indent=2))
     write_text(output / "check.html", page(report, stored))
@@ -139,7 +148,7 @@ def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
         hint = "see above; to skip them: prepare.on_error=skip, and data.on_error=skip in training"
         found.append(f"{len(report.errors)} unusable ({hint})")
     if report.overlap and not allow_overlap:
-        found.append(f"{len(report.overlap)} pairs with the same CT (see above; {HINT})")
+        found.append(f"{plural(len(report.overlap), 'pair')} with the same CT (see above; {HINT})")
     if found:
         raise InputError(report.root, "usable cases", "; ".join(found))
 
@@ -197,8 +206,7 @@ def page(report: DataReport, cases: list[StoredCase]) -> str:
         "check.html.j2",
         root=report.root,
         research_use=RESEARCH_USE,
-        summary=_summary_lines(report),
-        warnings=_set_warnings(report),
+        summary=[*_summary_lines(report), *_set_warnings(report)],
         errors=report.errors,
         columns=COLUMNS,
         rows=rows,

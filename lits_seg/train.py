@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer, WeightAveraging
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -29,36 +30,34 @@ from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
 from lits_seg.models.cost import count_macs, measure_latency
-from lits_seg.runs.folder import LAST, RESULT, describe_run, held
-from lits_seg.runs.naming import require_decoder_applies
+from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
-from lits_seg.training.checkpoints import fill_weights, network_facts, require_same_model
+from lits_seg.training.checkpoints import fill_weights, network_facts
+from lits_seg.training.dry_run import TEXTS
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 from lits_seg.training.precision import chosen_precision
+from lits_seg.training.resume import find_checkpoint, in_run, recorded_patients, require_training_state
 
 log = logging.getLogger(__name__)
 
 
-@entry("train")
+@entry("train", texts=TEXTS)
 def main(cfg: DictConfig) -> float | None:
     """Train, test and print the scores. Return the validation Dice of the best checkpoint for sweepers."""
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg)
-    require_decoder_applies(cfg.model, hydra.overrides.task)
     folder = Path(cfg.output_dir)
     if rank_zero_only.rank > 0:
         train(cfg, folder)
         return None
-    with held(folder):
-        describe_run(folder, cfg)
+    with held(folder), claimed(folder, cfg):
         if (folder / RESULT).exists():
+            result: RunResult | None = _finished(folder)
             print(f"{folder}: this run is finished; training is not repeated")
-            result: RunResult | None = read_result(folder / RESULT)
         else:
             result = train(cfg, folder)
     if result is None:
@@ -80,18 +79,21 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     try:
-        resume = _resume_from(cfg, folder)
-        datamodule: SliceDataModule = instantiate(cfg.data)
+        resume = find_checkpoint(cfg.ckpt_path, folder, _plain(cfg.model))
+        recorded = recorded_patients(folder, resume, _plain(cfg.data))
+        datamodule: SliceDataModule = instantiate(cfg.data, recorded=recorded)
         module: LesionModule = instantiate(cfg.module)
         if cfg.init_from is not None and resume is None:
             log.info(fill_weights(module, cfg.init_from))
+        if resume is not None:
+            require_training_state(resume, module)
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
             **({} if cfg.minutes is None else {"max_epochs": -1, "max_steps": -1}),
             precision=chosen_precision(cfg.trainer.precision, cfg.trainer.accelerator),
             # The average of the weights is made last, since other callbacks may add modules.
             callbacks=sorted(instantiate(cfg.callbacks).values(), key=lambda one: isinstance(one, WeightAveraging)),
-            logger=list(instantiate(cfg.logger).values()),
+            logger=_loggers(cfg, folder, resume),
             default_root_dir=folder,  # where Lightning saves and finds its checkpoint on Slurm's USR1
         )
         facts = _facts(cfg, module, datamodule)
@@ -120,14 +122,14 @@ def _test(
         return None
     checkpoint = next(saver for saver in trainer.checkpoint_callbacks if saver.monitor is not None)
     timer, scored = _callback(trainer, Timer), _callback(trainer, PatientScores)
-    # Read before the test, which restores the timer of the best checkpoint.
+    # Read before the test, which restores the timer and the paths of the best checkpoint.
     steps, seconds = trainer.global_step, timer.time_elapsed("train")
+    best, score = Path(checkpoint.best_model_path), checkpoint.best_model_score
     if not checkpoint.best_model_path:  # max_steps was reached before the first validation
         trainer.validate(module, datamodule, verbose=False)
-        checkpoint.best_model_score = trainer.callback_metrics[checkpoint.monitor]
-        checkpoint.best_model_path = str(folder / LAST.parent / "best.ckpt")
-        trainer.save_checkpoint(checkpoint.best_model_path)
-    trainer.test(module, datamodule, ckpt_path=checkpoint.best_model_path, weights_only=True, verbose=False)
+        best, score = folder / BEST, trainer.callback_metrics[checkpoint.monitor]
+        trainer.save_checkpoint(best)
+    trainer.test(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
         return None
     result = RunResult(
@@ -135,27 +137,34 @@ def _test(
         synthetic=datamodule.synthetic,
         steps=steps,
         train_seconds=seconds,
-        val_dice=float(checkpoint.best_model_score),
-        best_checkpoint=str(Path(checkpoint.best_model_path).absolute().relative_to(folder.absolute())),
+        val_dice=float(score),
+        best_checkpoint=str(best.resolve().relative_to(folder.resolve())),
         scores=mean_scores([case.voxels.lesion for case in scored.cases]),
         device=_device(trainer),
         latency=_latency(module, datamodule),
         cases=tuple(scored.cases),
-        baseline=_baseline(datamodule) if cfg.baseline else None,
+        baseline=_baseline(datamodule, {case.case for case in scored.cases}) if cfg.baseline else None,
     )
     write_text(folder / RESULT, json_text(as_plain(result)))
     return result
 
 
-def _resume_from(cfg: DictConfig, folder: Path) -> str | None:
-    if cfg.ckpt_path is None:
-        return None
-    path = folder / LAST if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
-    if cfg.ckpt_path == "last" and not path.exists():
-        log.info("%s: no checkpoint yet; training starts from the beginning", folder)
-        return None
-    require_same_model(path, _plain(cfg.model))
-    return str(path)
+def _finished(folder: Path) -> RunResult:
+    try:
+        return read_result(folder / RESULT)
+    except InputError as error:
+        expected = "a readable result (move the file away, and ckpt_path=last tests the best checkpoint again)"
+        raise InputError(folder / RESULT, expected, error) from error
+
+
+def _loggers(cfg: DictConfig, folder: Path, resume: Path | None) -> list[Logger]:
+    """Return the loggers; a run that resumes in its own folder continues its W&B run."""
+    ids = [path.name.rsplit("-", 1)[-1] for path in sorted(folder.glob("wandb/*run-*-*"))]
+    same = bool(ids) and in_run(folder, resume)
+    return [
+        instantiate(node, id=ids[-1]) if same and name == "wandb" and "id" not in node else instantiate(node)
+        for name, node in cfg.logger.items()
+    ]
 
 
 def _facts(cfg: DictConfig, module: LesionModule, datamodule: SliceDataModule) -> RunFacts:
@@ -184,12 +193,12 @@ def _latency(module: LesionModule, datamodule: SliceDataModule) -> Latency:
     )
 
 
-def _baseline(datamodule: SliceDataModule) -> Baseline:
+def _baseline(datamodule: SliceDataModule, scored: set[str]) -> Baseline:
     train = {case.name: case for case in find_cases(datamodule.root)}
     test = {case.name: case for case in find_cases(datamodule.test_root or datamodule.root)}
     counts, description = threshold_in_liver(
         [train[case.name] for case in datamodule.split["train"]],
-        [test[case.name] for case in datamodule.split["test"]],
+        [test[case.name] for case in datamodule.split["test"] if case.name in scored],
     )
     return Baseline("threshold in the reference liver", description, mean_scores(counts))
 

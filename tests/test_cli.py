@@ -20,6 +20,13 @@ SCRIPT = "import sys; from lits_seg.__main__ import main; sys.argv[0] = 'lits-se
 DOORS = {"module": ("-m", "lits_seg"), "script": ("-c", SCRIPT)}
 
 
+QUOTES = "(a text like this needs inner quotes: '…=\"…\"')"
+NEW = (
+    "new: expected one of ckpt, model, input, output, probability, page, batch_size, tta, device, precision, threads, "
+    "liver, rules; found an unknown key"
+)
+
+
 def run(*arguments: str, door: str = "module", cwd: Path | None = None) -> tuple[int, str, str]:
     """Exit status, stdout and stderr."""
     command = [sys.executable, *DOORS[door], *arguments]
@@ -118,7 +125,7 @@ def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
         ("predict", "threads=0", "threads: expected a whole number, at least 1, or null; found 0"),
         ("predict", "batch_size=1.5", "batch_size: expected a whole number, at least 1; found 1.5"),
         ("predict", "batch_size=null", "batch_size: expected a whole number, at least 1; found null"),
-        ("predict", "output=[a,b]", "output: expected one file or folder; found ['a', 'b']"),
+        ("predict", "output=[a,b]", f"output: expected one file or folder {QUOTES}; found ['a', 'b']"),
         ("predict", "rules.largest_lesion=1", "rules.largest_lesion: expected true or false; found 1"),
         ("evaluate", "grid=any", "grid: expected affine or voxels; found any"),
         ("evaluate", "workers=-1", "workers: expected a whole number, at least 0; found -1"),
@@ -127,10 +134,52 @@ def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
         ("report", "margin=true", "margin: expected a number, at least 0, less than 1; found true"),
         ("export", "slices=few", "slices: expected a whole number, at least 1; found few"),
         ("dashboard", "sweep=[a,b]", "sweep: expected one name on the W&B server, or null; found ['a', 'b']"),
+        ("predict", "batch_size=true", "batch_size: expected a whole number, at least 1; found true"),
+        ("predict", "device=gpu", "device: expected auto or cpu or cuda; found gpu"),
+        ("predict", "output=", "output: expected one file or folder; found an empty text"),
+        ("predict", "+new=1", NEW),
+        ("prepare", "data.preprocess.equalize=abc", "data.preprocess.equalize: expected true or false; found abc"),
+        ("prepare", "data.workers=-1", "data.workers: expected a whole number, at least 0; found -1"),
     ],
 )
 def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tmp_path: Path) -> None:
     needed = {"predict": "input=x", "prepare": "data.root=x", "export": "ckpt=x", "dashboard": "entity=x"}
     arguments = [argument, *([needed[command]] if command in needed else [])]
     assert failed_command(command, *arguments, cwd=tmp_path) == f"error: {told}"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("model=dsc_unt",), r"model: expected one of basic_unet, .* \(did you mean dsc_unet\?\); found dsc_unt"),
+        (("optimizer=null",), "optimizer: expected one of adam, adamw; found null"),
+        (("~optimizer",), "optimizer: expected a choice .*; found null"),
+        (
+            ("optimizr.lr=1",),
+            r"Key 'optimizr' is not in struct\noptimizr: expected one of .* \(did you mean optimizer\?\)",
+        ),
+        (
+            ("+optimizer.foo=1",),
+            "optimizer.foo: expected an argument of torch.optim.Adam: lr, .*; found an unknown name",
+        ),
+        (("+new=1",), "new: expected one of seed, .*; found an unknown key"),
+        (("model.decoder_widths={a:1}",), "model.decoder_widths={a:1}: expected a value of the kind .*"),
+        (("=1",), "the command line: expected key=value; found an error of Hydra .*"),
+        (("trainer.devices=0",), "trainer: expected settings with which pytorch_lightning.Trainer works; found .*"),
+        (("+trainer.max_time=abc",), "trainer: expected settings with which .*abc.*"),
+        (("trainer.max_epochs=-1",), "trainer.max_epochs: expected at least 1; .*"),
+        (("data.fold=4",), "data.fold: expected less than data.folds=4; found 4"),
+        (("data.preprocess.window=[200,-100]",), r"data.preprocess.window: expected \[lower, upper\] in HU; found .*"),
+        (("augment=scanner", "augment.gamma=[2,1]"), r"augment.gamma: expected \[lowest, highest\]; found \[2, 1\]"),
+        (("~callbacks.timer",), "callbacks: expected Timer, .*; found no Timer"),
+        (("model=basic_unet", "decoder=deconv"), "decoder=deconv: expected a model with an exchangeable decoder .*"),
+    ],
+)
+@pytest.mark.hostile
+def test_a_wrong_setting_of_train_is_one_message_and_writes_nothing(
+    arguments: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    message = failed_command("train", *arguments, cwd=tmp_path)
+    assert re.fullmatch(f"error: {told}", message), message
     assert list(tmp_path.iterdir()) == []

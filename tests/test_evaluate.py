@@ -140,17 +140,42 @@ def damage(folder: Path, what: str) -> None:
     [
         ("missing", "shifted: expected one mask for each in references, by file name; found none for segmentation-1"),
         ("extra", "found too many: segmentation-7"),
+        ("empty folder", "shifted: expected a folder with masks (.nii, .nii.gz); found none"),
+    ],
+)
+@pytest.mark.parametrize("door", [("predictions=shifted",), ("a=perfect", "b=shifted")], ids=["score", "compare"])
+def test_masks_without_a_pair_are_named_and_nothing_is_written(
+    what: str, told: str, door: tuple[str], folder: Path
+) -> None:
+    damage(folder, what)
+    assert told in failed_command("evaluate", *door, "references=references", "output=out", cwd=folder)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
         ("other labels", "segmentation-1.nii.gz: expected only labels 0 (background), 1 (liver), 2 (lesion)"),
         ("corrupt", "segmentation-1.nii.gz: expected a readable NIfTI volume"),
-        ("empty folder", "shifted: expected a folder with masks (.nii, .nii.gz); found none"),
         ("another grid", "segmentation-1.nii.gz: expected the grid of references/segmentation-1.nii"),
     ],
 )
 @pytest.mark.parametrize("door", [("predictions=shifted",), ("a=perfect", "b=shifted")], ids=["score", "compare"])
-def test_bad_masks_are_named_and_nothing_is_written(what: str, told: str, door: tuple[str], folder: Path) -> None:
+def test_bad_masks_are_named_and_the_others_are_scored(what: str, told: str, door: tuple[str], folder: Path) -> None:
     damage(folder, what)
-    assert told in failed_command("evaluate", *door, "references=references", "output=out", cwd=folder)
-    assert not (folder / "out").exists()
+    failed = failed_command("evaluate", *door, "references=references", "output=out", cwd=folder)
+    assert told in failed
+    assert "1 that cannot be scored" in failed
+    for path in folder.glob("*/segmentation-1.nii*"):
+        path.unlink()
+    run_command("evaluate", *door, "references=references", "output=others", cwd=folder)
+    name = "evaluation.json" if door == ("predictions=shifted",) else "comparison.json"
+    found, expected = (json.loads((folder / output / name).read_text()) for output in ("out", "others"))
+    (unscored,) = found.pop("unscored")
+    assert told in unscored
+    assert expected.pop("unscored") == []
+    assert found == expected
+    assert found["patients"] == 2
 
 
 @pytest.mark.parametrize(

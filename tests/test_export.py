@@ -1,6 +1,7 @@
 import json
 import shutil
 import signal
+import time
 import zipfile
 from pathlib import Path
 
@@ -163,3 +164,23 @@ def test_a_file_stands_alone_and_tells_what_it_is(folder: Path, tmp_path: Path) 
     assert len(told["checkpoint"]["sha256"]) == 64
     with zipfile.ZipFile(folder / "files/lits_seg_bf16.openvino.zip") as file:
         assert json.loads(file.read("lits_seg.json"))["precision"] == "bf16"
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("seconds", [0, 1, 3, 5, 8])
+def test_a_killed_export_leaves_whole_files_and_the_next_one_cleans_up(
+    seconds: float, folder: Path, tmp_path: Path
+) -> None:
+    few = ("format=onnx", "precision=fp32", "slices=1", "calibration=1", "patients=0", "threads=1", "references=lits")
+    output = f"output={tmp_path}/out"
+    process = start_command("export", "ckpt=net.ckpt", *few, output, cwd=folder)
+    while process.poll() is None and not any((tmp_path / "out").glob(".export-*")):
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for path in (tmp_path / "out").glob("*.onnx"):
+        ExportedModel(path)
+    run_command("export", "ckpt=net.ckpt", *few, output, cwd=folder)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["exports.json", "exports.md", "lits_seg_fp32.onnx"]

@@ -1,14 +1,17 @@
 import json
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from helpers.checkpoints import save_checkpoint, with_model
-from helpers.commands import failed_command, run_command
+from helpers.commands import failed_command, run_command, start_command
 from helpers.dicom_series import write_series
 from helpers.real_data import real_data
 from helpers.volumes import AFFINES, anatomy
@@ -224,3 +227,29 @@ def test_a_real_series_keeps_its_orientation(folder: Path) -> None:
         inside.append(hu[found.array[i] > 0])
     assert np.concatenate(inside).mean() == pytest.approx(89, abs=1)
     assert sum(map(len, inside)) == (mask(folder, "dicom_20slices") > 0).sum() == 366_708
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("seconds", [0, 0.2, 0.5, 1, 1.5, 2, 3])
+def test_a_killed_prediction_leaves_whole_files_and_the_next_one_cleans_up(seconds: float, folder: Path) -> None:
+    write_series(folder / "cts" / "series", np.tile(HU, (4, 4, 8)))
+    arguments = ("ckpt=net.ckpt", "input=cts", "device=cpu", "probability=true")
+    run_command("predict", *arguments, "output=whole", cwd=folder)
+
+    def found(output: str) -> dict[str, bytes]:
+        # A DICOM-SEG has identifiers and times of its own, and compressed files the time of their writing.
+        paths = (folder / output).glob("**/*.nii.gz")
+        return {str(path.relative_to(folder / output)): nib.load(path).dataobj[:].tobytes() for path in paths}
+
+    process = start_command("predict", *arguments, "output=out", cwd=folder)
+    while process.poll() is None and not any((folder / "out").glob(".predict-*")):
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    shutil.rmtree(folder / "copy", ignore_errors=True)
+    shutil.copytree(folder / "out", folder / "copy", ignore=shutil.ignore_patterns(".predict-*"))
+    assert found("copy").items() <= found("whole").items()
+    run_command("predict", *arguments, "output=out", cwd=folder)
+    assert found("out") == found("whole")
+    assert files(folder / "out") == files(folder / "whole")

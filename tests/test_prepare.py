@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from helpers.commands import SMOKE, failed_command, run_command
@@ -146,6 +148,163 @@ def test_a_full_disk_is_told_and_the_store_stays_valid(volumes: Path) -> None:
 def test_wrong_choices_are_named(volumes: Path) -> None:
     told = failed_command("prepare", *settings(volumes), "prepare.on_error=ask", cwd=volumes.parent)
     assert told == "error: prepare.on_error: expected stop or skip; found ask"
+
+
+@pytest.mark.hostile
+def test_labels_outside_0_to_2_end_every_command(volumes: Path) -> None:
+    sound = shutil.copytree(volumes, volumes.parent / "sound")
+    values = [3, -1, 0.5, 255, np.nan, 1e30]
+    for number, value in enumerate(values):
+        hu, labels = anatomy(number)
+        write_case(volumes, str(number), hu, np.where(labels == 2, float(value), labels))
+    arguments = ("data=lits", *settings(volumes), "trainer=cpu", "data.workers=0", "name=a", *SMOKE[3:])
+    messages = {
+        "train": failed_command("train", *arguments, cwd=volumes.parent),
+        "evaluate": failed_command("evaluate", f"predictions={sound}", f"references={volumes}", cwd=volumes.parent),
+    }
+    failed_command("prepare", *settings(volumes), cwd=volumes.parent)
+    messages["prepare"] = "\n".join(report(volumes)["errors"])
+    told = [
+        rf"segmentation-{number}\.nii\.gz: expected only labels 0 .*; found values .*{re.escape(f'{value:g}')}"
+        for number, value in enumerate(values)
+    ]
+    assert any(re.search(message, messages["train"]) for message in told)
+    for command in ("prepare", "evaluate"):
+        assert all(re.search(message, messages[command]) for message in told)
+    assert not (volumes.parent / "runs" / "a" / "result.json").exists()
+
+
+def damage(volumes: Path) -> dict[str, str]:
+    """Damage most patients of a data set, each in another way; the expected messages by the name of the file."""
+    hu, labels = anatomy(20)
+
+    def case(name: str, hu: np.ndarray = hu, labels: np.ndarray = labels) -> None:
+        write_case(volumes, name, hu + np.array(int(name) % 3, hu.dtype), labels)
+
+    (volumes / "segmentation-0.nii.gz").unlink()
+    (volumes / "volume-1.nii.gz").unlink()
+    case("10", labels=labels[:, :, :5])
+    case("11", hu=np.where(hu > 50, np.nan, hu).astype(np.float32))
+    case("12", hu=hu[:, :, :0], labels=labels[:, :, :0])
+    case("13", hu=hu[..., None])
+    case("14", hu=hu[..., 0], labels=labels[..., 0])
+    case("15", hu=hu.astype(np.complex64))
+    for number in range(16, 24):
+        case(str(number))
+    (volumes / "volume-16.nii.gz").write_bytes(b"")
+    whole = (volumes / "volume-17.nii.gz").read_bytes()
+    (volumes / "volume-17.nii.gz").write_bytes(whole[: len(whole) // 2])
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    (volumes / "volume-18.nii.gz").write_bytes(flipped)
+    (volumes / "volume-19.nii.gz").write_bytes(gzip.compress(gzip.decompress(whole)[:500]))
+    (volumes / "volume-20.nii.gz").unlink()
+    (volumes / "volume-20.nii.gz").symlink_to("nowhere")
+    (volumes / "volume-21.nii.gz").unlink()
+    (volumes / "volume-21").mkdir()
+    (volumes / "volume-22.nii.gz").unlink()
+    os.mkfifo(volumes / "volume-22.nii.gz")
+    header = bytearray(gzip.decompress(whole))
+    header[280:296] = header[296:312]  # parallel axes
+    (volumes / "volume-23.nii.gz").write_bytes(gzip.compress(bytes(header)))
+    return {
+        "volume-0": "a segmentation",
+        "segmentation-1": "a volume",
+        "segmentation-10": "the shape of volume-10",
+        "volume-11": "finite HU",
+        **{f"volume-{number}": "" for number in range(12, 24)},
+    }
+
+
+@pytest.mark.hostile
+def test_every_kind_of_damage_is_told_for_its_case_and_the_others_are_prepared(volumes: Path) -> None:
+    expected = damage(volumes)
+    assert f"{len(expected)} unusable" in failed_command("prepare", *settings(volumes), cwd=volumes.parent)
+    found = report(volumes)
+    assert [case["case"] for case in found["cases"]] == ["2", "3", "4", "5", "6", "7"]
+    for name, told in expected.items():
+        assert sum(bool(re.search(rf"/{name}(\.nii\.gz)?: expected .*{told}", error)) for error in found["errors"]) == 1
+    page = (volumes.parent / "data" / "check" / "check.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') == 6
+    assert page.rstrip().endswith("</html>")
+
+
+@pytest.mark.hostile
+def test_unusual_cases_are_prepared_with_warnings(volumes: Path) -> None:
+    hu, labels = anatomy(20)
+    write_case(volumes, "10", hu, labels * 0)
+    write_case(volumes, "11", hu * 0 - 1000, labels)
+    write_case(volumes, "12", anatomy(21)[0][:, :, 5:6], anatomy(21)[1][:, :, 5:6])
+    write_case(volumes, "13", anatomy(22)[0][:1, :1, :1], labels[:1, :1, :1])
+    write_case(volumes, "14", anatomy(23)[0], labels * 0 + 2)
+    printed = run_command("prepare", *settings(volumes), cwd=volumes.parent)
+    assert len(report(volumes)["cases"]) == 13
+    for told in ("segmentation-10.nii.gz: no liver", "volume-11.nii.gz: every voxel is -1000 HU"):
+        assert told in printed
+
+
+@pytest.mark.hostile
+def test_names_with_strange_characters_do_not_break_the_report(lits: Path, tmp_path: Path) -> None:
+    names = ["<script>alert(1)<!--", "a\nb", "ü患者", "'; --", "%s{0}{{x}}", "x" * 240, "$\\foo$", "caf\udce9"]
+    for number, name in enumerate(names):
+        for kind, folder in (("volume", "imagesTr"), ("segmentation", "labelsTr")):
+            (tmp_path / "volumes" / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(lits / f"{kind}-{number}.nii.gz", tmp_path / "volumes" / folder / f"{name}.nii.gz")
+    (tmp_path / "volumes" / "labelsTr" / f"{names[0]}.nii.gz").write_bytes(b"damaged")
+    assert "1 unusable" in failed_command("prepare", *settings(tmp_path / "volumes"), cwd=tmp_path)
+    assert sorted(case["case"] for case in report(tmp_path / "volumes")["cases"]) == sorted(names[1:])
+    page = (tmp_path / "data" / "check" / "check.html").read_text()
+    assert "<script" not in page
+    assert "<!--" not in page.replace("&lt;!--", "")
+    assert page.count('<img src="data:image/png;base64,') == 7
+
+
+@pytest.mark.hostile
+def test_a_report_without_any_usable_case_names_every_error(volumes: Path) -> None:
+    for file in volumes.glob("volume-*"):
+        file.write_bytes(b"x")
+    failed_command("prepare", *settings(volumes), "prepare.on_error=skip", cwd=volumes.parent)
+    assert (report(volumes)["cases"], len(report(volumes)["errors"])) == ([], 8)
+    arguments = ("data=lits", *settings(volumes), "data.on_error=skip", "trainer=cpu", *SMOKE[3:])
+    told = failed_command("train", *arguments, cwd=volumes.parent)
+    assert told == f"error: {volumes}: expected a usable case; found 8 unusable"
+
+
+@pytest.mark.hostile
+def test_a_ct_twice_is_refused_unless_allowed(volumes: Path) -> None:
+    for kind in ("volume", "segmentation"):
+        image = nib.load(volumes / f"{kind}-3.nii.gz")
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine), volumes / f"{kind}-28.nii")
+    told = failed_command("prepare", *settings(volumes), cwd=volumes.parent)
+    assert "1 pair with the same CT (see above; data.allow_overlap=true accepts them)" in told
+    assert report(volumes)["overlap"] == ["3 and 28"]
+    printed = run_command("prepare", *settings(volumes), "data.allow_overlap=true", cwd=volumes.parent)
+    assert f"warning: {volumes}: the same CT twice: 3 and 28" in printed
+    assert len(report(volumes)["cases"]) == 9
+    other = volumes.parent / "other"
+    other.mkdir()
+    for kind in ("volume", "segmentation"):
+        (volumes / f"{kind}-28.nii").rename(other / f"{kind}-1.nii")
+    failed_command("prepare", *settings(volumes), f"data.test_root={other}", cwd=volumes.parent)
+    assert report(volumes)["overlap"] == [f"3 and 1 ({other})"]
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("data.folds=9",), "data.root: expected at least 10 patients for 9 folds; found 8"),
+        (("data.test_root=volumes/sub",), "data.test_root: expected a folder apart from data.root"),
+        (("data.test_root=missing",), "missing: expected a folder with CT volumes; found no such folder: "),
+    ],
+    ids=str,
+)
+def test_training_refuses_what_cannot_be_split(change: tuple, told: str, volumes: Path) -> None:
+    (volumes / "sub").mkdir()
+    message = failed_command(
+        "train", "data=lits", *settings(volumes), "trainer=cpu", *SMOKE[3:], *change, cwd=volumes.parent
+    )
+    assert message.startswith(f"error: {told}")
 
 
 @pytest.mark.slow

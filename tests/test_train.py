@@ -171,9 +171,8 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
 
 
 def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
-    run_command(
-        "train", *SMOKE, "trainer.max_epochs=1", "data.test_root=data/smoke", "name=elsewhere", cwd=smoke_folder
-    )
+    arguments = ("trainer.max_epochs=1", "data.test_root=data/smoke", "data.allow_overlap=true", "name=elsewhere")
+    run_command("train", *SMOKE, *arguments, cwd=smoke_folder)
     result = json.loads((smoke_folder / "runs" / "elsewhere" / "result.json").read_text())
     assert result["scores"]["patients"] == 8
     assert math.isfinite(result["scores"]["dice"])
@@ -251,3 +250,43 @@ def test_steps_that_end_before_the_first_validation_are_scored_all_the_same(smok
     assert equal_weights(
         *(smoke_folder / "runs" / "short" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
     )
+
+
+@pytest.mark.hostile
+def test_the_corrected_command_of_the_same_name_is_accepted(smoke_folder: Path) -> None:
+    for wrong, told in (
+        ("data.fold=9", "data.fold: expected one of 0 to 3"),
+        ("optimizer.lr=1e30", "found NaN or infinity since step 2"),
+        ("+trainer.limit_test_batches=0", "trainer.limit_test_batches: expected all slices of at least one patient"),
+        ("+trainer.limit_val_batches=0", "trainer.limit_val_batches: expected"),
+        ("+trainer.overfit_batches=1", "trainer.overfit_batches: expected 0"),
+    ):
+        assert told in failed_command("train", *SMOKE, wrong, "name=mended", cwd=smoke_folder)
+        assert not (smoke_folder / "runs" / "mended" / "config.yaml").exists()
+        assert not list((smoke_folder / "runs" / "mended").glob("checkpoints/*"))
+    run_command("train", *SMOKE, "trainer.max_epochs=1", "name=mended", cwd=smoke_folder)
+    assert (smoke_folder / "runs" / "mended" / "result.json").exists()
+
+
+@pytest.mark.hostile
+def test_a_patient_that_was_not_seen_whole_is_in_no_score(smoke_folder: Path) -> None:
+    limits = ("+trainer.limit_test_batches=1", "trainer.max_epochs=1")
+    run_command("train", *SMOKE, *limits, "name=part", "baseline=true", cwd=smoke_folder)
+    run = smoke_folder / "runs" / "part"
+    result = json.loads((run / "result.json").read_text())
+    first, _ = json.loads((run / "split.json").read_text())["test"]
+    assert [case["case"] for case in result["cases"]] == [first]
+    assert result["scores"]["patients"] == result["baseline"]["scores"]["patients"] == 1
+    assert result["scores"]["dice"] == result["cases"][0]["lesion"]["dice"]
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"scores": 3}'])
+def test_a_damaged_result_is_named_with_what_to_do(content: str, smoke_folder: Path) -> None:
+    run = smoke_folder / "runs" / "part"
+    arguments = (*SMOKE, "+trainer.limit_test_batches=1", "trainer.max_epochs=1", "name=part", "baseline=true")
+    whole = (run / "result.json").read_text()
+    (run / "result.json").write_text(content)
+    told = failed_command("train", *arguments, cwd=smoke_folder)
+    (run / "result.json").write_text(whole)
+    assert "result.json: expected a readable result (move the file away, and ckpt_path=last tests" in told

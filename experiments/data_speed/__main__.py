@@ -3,21 +3,34 @@
 import os
 import platform
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from omegaconf import DictConfig
+from annotated_types import Ge, Le
 
 from experiments.data_speed.preparing import preparing, write_volumes
 from experiments.data_speed.streaming import streaming
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
+from lits_seg.common.settings import Place, Size
 from lits_seg.common.tables import markdown
 
 CASES = 4
 
 
-@command("data_speed/settings")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``settings.yaml``."""
+
+    output: Place
+    size: Size
+    slices: Annotated[int, Ge(1), Le(2000)]
+    batches: Annotated[int, Ge(4), Le(10_000)]
+
+
+@command("data_speed/settings", Settings, {"data.md": PUBLISHED})
+def main(cfg: Settings) -> None:
     """Measure, print the table and write the table into ``output``."""
     publish(data_speed(cfg.size, cfg.slices, cfg.batches), Path(cfg.output) / "data.md")
 

@@ -4,19 +4,20 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from experiments.shared.checkpoints import untrained
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.engines import onnx_session, openvino_has_bf16, openvino_request
 from experiments.shared.machine import matmul_rate, torch_threads
 from experiments.shared.networks import OURS, Network, make, synthetic_slices
 from lits_seg import RESEARCH_USE
+from lits_seg.common.settings import Place, Size
 from lits_seg.common.tables import markdown, number
 from lits_seg.common.timing import Task, fastest_in_turns
 from lits_seg.data.preprocess import Preprocess
@@ -37,8 +38,16 @@ PRECISIONS = {"fp32": ("f32", torch.float32), "bf16": ("bf16", torch.bfloat16)}
 THREADS = 1
 
 
-@command("inference_speed/layers")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``layers.yaml``."""
+
+    output: Place
+    size: Size
+
+
+@command("inference_speed/layers", Settings, {"layers.md": PUBLISHED})
+def main(cfg: Settings) -> None:
     """Measure, print the tables and write the tables into ``output``."""
     publish(layer_times(cfg.size), Path(cfg.output) / "layers.md")
 

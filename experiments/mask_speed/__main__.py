@@ -3,16 +3,19 @@
 import os
 import platform
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import nibabel as nib
 import numpy as np
-from omegaconf import DictConfig
+from annotated_types import Ge, Le, Len
 from scipy import ndimage
 
 from experiments.shared.checkpoints import untrained, write_checkpoint
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.machine import command_cost
+from lits_seg.common.settings import Place, Size
 from lits_seg.common.tables import markdown
 from lits_seg.common.timing import seconds
 from lits_seg.evaluation.mask_scores import read_pair
@@ -27,8 +30,17 @@ AFFINE = np.diag([-0.7, -0.7, 1.0, 1.0])
 Row = tuple[str, str, str]
 
 
-@command("mask_speed/settings")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``settings.yaml``."""
+
+    output: Place
+    size: Size
+    lengths: Annotated[list[Annotated[int, Ge(1), Le(10_000)]], Len(1, 100)]
+
+
+@command("mask_speed/settings", Settings, {"masks.md": PUBLISHED})
+def main(cfg: Settings) -> None:
     """Measure, print the tables and write the tables into ``output``."""
     publish(mask_speed(cfg.size, list(cfg.lengths)), Path(cfg.output) / "masks.md")
 

@@ -1,13 +1,14 @@
 """``python -m experiments.parameter_audit``: count the cost of each network, by reading of the paper and by decoder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
-from experiments.shared.command import command, publish, train_config
+from experiments.shared.command import PUBLISHED, command, publish, train_config
 from experiments.shared.networks import DECODERS
+from lits_seg.common.settings import Place, Size
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, count_parameters
 
@@ -25,8 +26,16 @@ READINGS: tuple[tuple[str, list[str]], ...] = (
 Cost = tuple[int, int]  # parameters, multiply-accumulates of a slice
 
 
-@command("parameter_audit/settings")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``settings.yaml``."""
+
+    output: Place
+    size: Size
+
+
+@command("parameter_audit/settings", Settings, {"parameters.md": PUBLISHED})
+def main(cfg: Settings) -> None:
     """Count, print the tables and write the tables into ``output``."""
     publish(parameter_audit(cfg.size), Path(cfg.output) / "parameters.md")
 

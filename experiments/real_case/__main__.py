@@ -59,6 +59,8 @@ def fetch_real_case(root: Path, package: str = PACKAGE) -> None:
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
             members = {Path(member).name: member for member in archive.namelist()}
             for target, (source, kind) in FILES.items():
+                if (root / target).exists():
+                    continue
                 voxels = read_mrc(Path(archive.extract(members[source], folder)))
                 _save(root / target, np.rint(voxels).astype(kind))
     print(f"{root}: LiTS case 117, real CT, 128 x 128 x 128")

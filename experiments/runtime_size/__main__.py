@@ -4,13 +4,16 @@ import json
 import subprocess
 import tempfile
 import venv
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from omegaconf import DictConfig
+from annotated_types import Len
 
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Place, Rounds
 from lits_seg.common.tables import markdown
 from lits_seg.common.timing import fastest
 from lits_seg.models.cost import processor
@@ -19,8 +22,17 @@ TOOLS = ("pip", "setuptools")  # packages that are not counted
 START = ("-m", "lits_seg.predict", "--help")
 
 
-@command("runtime_size/settings")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``settings.yaml``."""
+
+    output: Place
+    extras: Annotated[list[str], Len(1, 20)]
+    passes: Rounds
+
+
+@command("runtime_size/settings", Settings, {"environments.md": PUBLISHED})
+def main(cfg: Settings) -> None:
     """Measure, print the table and write the table into ``output``."""
     if not Path("pyproject.toml").exists():
         raise InputError(Path.cwd(), "the repository's root (pyproject.toml)", "another folder")

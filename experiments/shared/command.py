@@ -1,7 +1,9 @@
 """Start an experiment, compose a training configuration, and publish a table."""
 
-from functools import partial
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -9,9 +11,32 @@ from omegaconf import DictConfig
 
 from lits_seg.cli import CONF, entry
 from lits_seg.common.files import write_text
+from lits_seg.common.ownership import Kind, require_free, text_file
 
-# @command("data_speed/settings") makes a function a command with the settings of experiments/data_speed/settings.yaml.
-command = partial(entry, folder=Path(__file__).parents[1])
+Settings = TypeVar("Settings")
+PUBLISHED = text_file("table", "python -m experiments.")
+
+
+def command(
+    name: str, settings: type[Settings], outputs: Mapping[str, Kind]
+) -> Callable[[Callable[[Settings], None]], Callable[[], Any]]:
+    """Return a decorator that turns a function of the settings into a command.
+
+    Args:
+        name: ``data_speed/settings`` for ``experiments/data_speed/settings.yaml``.
+        settings: dataclass of the settings, with the folder ``output``.
+        outputs: kind of each file that the command writes into ``output``; no other file is overwritten.
+    """
+
+    def decorate(task: Callable[[Settings], None]) -> Callable[[], Any]:
+        @functools.wraps(task)
+        def checked(cfg: Any) -> None:
+            require_free({Path(cfg.output) / name: kind for name, kind in outputs.items()})
+            task(cfg)
+
+        return entry(name, settings, folder=Path(__file__).parents[1])(checked)
+
+    return decorate
 
 
 def train_config(*overrides: str) -> DictConfig:

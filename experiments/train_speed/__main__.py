@@ -1,12 +1,13 @@
 """``python -m experiments.train_speed``: measure how fast the light network and the UNet train, by setting."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 
-from experiments.shared.command import command, publish
+from experiments.shared.command import PUBLISHED, command, publish
 from experiments.train_speed.measure import NETWORKS, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
+from lits_seg.common.settings import BatchSize, Place, Rounds, Size
 from lits_seg.common.tables import markdown
 from lits_seg.models.cost import count_macs, processor
 
@@ -14,8 +15,21 @@ PAPER_STEPS = 100_000
 PAPER_BATCH = 16
 
 
-@command("train_speed/settings")
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The settings in ``settings.yaml``."""
+
+    output: Place
+    size: Size
+    batch: BatchSize | None
+    rounds: Rounds
+    steps: Rounds | None
+    settings: list[str] | None
+    overrides: list[str]
+
+
+@command("train_speed/settings", Settings, {"train.md": PUBLISHED})
+def main(cfg: Settings) -> None:
     """Measure, print the table and write the table into ``output``."""
     measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.settings, list(cfg.overrides))
     publish(train_speed_text(measured), Path(cfg.output) / "train.md")

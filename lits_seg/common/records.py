@@ -18,6 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.untrusted import LARGEST_JSON, read_text
 
 Record = TypeVar("Record")
 
@@ -48,7 +49,8 @@ def from_plain(kind: type[Record], plain: Any, where: object, name: str | None =
     from pydantic import TypeAdapter, ValidationError  # imported late: takes a tenth of a second
 
     try:
-        return TypeAdapter(kind).validate_python(_with_field_names(kind, plain))
+        # Strict mode rejects true for 1, and "1" for 1. It accepts a list for a tuple only if the input is JSON.
+        return TypeAdapter(kind).validate_json(json.dumps(_with_field_names(kind, plain), default=str), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         texts = [f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}" for problem in problems[:3]]
@@ -65,13 +67,12 @@ def read_json(path: Path, name: str) -> Any:
         name: what errors call the content.
 
     Raises:
-        InputError: if the file is missing, cannot be read, or is not JSON.
+        InputError: if the file is missing, cannot be read, is not JSON, or is too large or too deep.
     """
+    text = read_text(path, f"{name} (JSON)", LARGEST_JSON)
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(path, f"{name} (JSON)", "no such file") from None
-    except (OSError, ValueError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"{name} (JSON)", error) from error
 
 

@@ -1,33 +1,53 @@
 """Validate the configuration of a command as a typed dataclass of settings."""
 
+import difflib
+import functools
+import inspect
 import json
+import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Lt
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
 
 from lits_seg.common.errors import InputError
 
 Settings = TypeVar("Settings")
 
 # A text in Annotated replaces the type in error messages: expected …
-Place = Annotated[str, "one file or folder"]
-Count = Annotated[int, Ge(1)]
-CountOrZero = Annotated[int, Ge(0)]
+Place = Annotated[str, MinLen(1), "one file or folder"]
+Count = Annotated[int, Ge(1), Le(1_000_000)]
+CountOrZero = Annotated[int, Ge(0), Le(1_000_000)]
+Size = Annotated[int, Ge(16), Le(2048)]  # side of the network's images in pixels
+BatchSize = Annotated[int, Ge(1), Le(4096)]
+Workers = Annotated[int, Ge(0), Le(256)]
+Threads = Annotated[int, Ge(1), Le(1024)]
+Rounds = Annotated[int, Ge(1), Le(10_000)]
+Seed = Annotated[int, Ge(0), Lt(2**32)]
 Share = Annotated[float, Ge(0), Lt(1)]
+Probability = Annotated[float, Ge(0), Le(1)]
+Width = Annotated[int, Ge(1), Le(4096)]  # channels of a layer
+Widths = Annotated[Sequence[Width], Len(1, 8)]
 
-_WORDS = {
+_WORDS: dict[Any, str] = {
+    Any: "any value",
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "one text",
+    Path: "one file or folder",
     list[str]: "a list of texts",
     types.NoneType: "null",
+}
+_LIMITS: dict[type, tuple[str, str]] = {
+    Ge: ("ge", "at least"),
+    Gt: ("gt", "greater than"),
+    Le: ("le", "at most"),
+    Lt: ("lt", "less than"),
 }
 
 
@@ -36,16 +56,18 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
 
     Args:
         kind: the dataclass; annotations may limit numbers (``Count``) and list choices (``Literal``).
-        plain: the configuration as dicts and lists. Keys without a field are ignored.
+        plain: the configuration as dicts and lists. The key ``hydra`` is ignored.
 
     Raises:
-        InputError: if a value has another type or is out of range; names the key.
+        InputError: if a key is unknown, or a value has another type or is out of range; names the key.
     """
-    from pydantic import TypeAdapter, ValidationError  # imported late, to keep --help fast: takes a tenth of a second
+    from pydantic import ValidationError  # imported late, to keep --help fast: takes a tenth of a second
 
+    require_json(plain)
+    _require_known("", plain, dict(annotations(kind)))
     try:
         # Strict mode rejects 1 for true. It accepts a mapping for a dataclass only if the input is JSON.
-        return TypeAdapter(kind).validate_json(json.dumps(plain), strict=True)
+        return _adapter(typing.cast(Any, kind)).validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         cause = problem.get("ctx", {}).get("error")
@@ -53,11 +75,70 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
             raise cause from None
         kinds = dict(annotations(kind))
         place = [str(part) for part in problem["loc"]]
-        key = next(key for end in range(len(place), 0, -1) if (key := ".".join(place[:end])) in kinds)
+        named = [".".join(place[:end]) for end in range(len(place), 0, -1)]
+        key = next((key for key in named if key in kinds), None)
+        if key is None:  # a number or text instead of a group such as rules
+            raise InputError(".".join(place), "a mapping", as_typed(plain.get(place[0]))) from None
         found: Any = plain
         for name in key.split("."):
-            found = found[name]
-        raise InputError(key, in_words(kinds[key]), _as_typed(found)) from None
+            found = found.get(name)
+        raise InputError(key, expectation(kinds[key], found), as_typed(found)) from None
+
+
+def _require_known(prefix: str, plain: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Require that each key is a field; ``prefix`` is the key of the mapping, with a dot."""
+    known = dict.fromkeys(kind[len(prefix) :].split(".")[0] for kind in kinds if kind.startswith(prefix))
+    for name, value in plain.items():
+        if name not in known and f"{prefix}{name}" != "hydra":
+            raise InputError(f"{prefix}{name}", f"one of {nearest(str(name), known)}", "an unknown key")
+        if isinstance(value, Mapping) and any(kind.startswith(f"{prefix}{name}.") for kind in kinds):
+            _require_known(f"{prefix}{name}.", value, kinds)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return the known names for an error message, with the most similar one."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return ", ".join(known) + (f" (did you mean {close[0]}?)" if close else "")
+
+
+def require_json(value: Any, key: str = "") -> None:
+    """Require finite numbers, and texts in UTF-8.
+
+    Args:
+        value: a value, or containers of values.
+        key: the key of the value in error messages.
+
+    Raises:
+        InputError: if a number is infinite or NaN, or a text cannot be encoded; names the key.
+    """
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            require_json(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            require_json(part, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(key, "a finite number", value)
+    elif isinstance(value, str) and not value.isprintable() and value != value.encode(errors="ignore").decode():
+        raise InputError(key, "a text in UTF-8", ascii(value))
+
+
+def fits(annotation: Any, value: Any) -> bool:
+    """Return whether a value is of the annotated type and within its limits."""
+    from pydantic import ValidationError
+
+    try:
+        read = _adapter(annotation).validate_json(json.dumps(value), strict=True)
+    except ValidationError:
+        return False
+    return isinstance(read, bool) == isinstance(value, bool)  # pydantic accepts true for Literal[1]
+
+
+@functools.cache
+def _adapter(annotation: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)
 
 
 def annotations(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -74,58 +155,77 @@ def annotations(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", annotation
 
 
-def in_words(annotation: Any) -> str:
-    """Describe an annotation for an error message, such as "a whole number, at least 1, or null"."""
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        said = [limit for limit in parts[1:] if isinstance(limit, str)]
-        limits = [f"at least {limit.ge}" for limit in parts[1:] if isinstance(limit, Ge)]
-        limits += [f"less than {limit.lt}" for limit in parts[1:] if isinstance(limit, Lt)]
-        return ", ".join(said or [in_words(parts[0]), *limits])
-    if origin is Literal:
-        return " or ".join(map(str, parts))
-    if origin in (typing.Union, types.UnionType):
-        return ", or ".join(map(in_words, parts))
-    return _WORDS[annotation]
-
-
-def keep_texts(arguments: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
-    """Return command-line arguments with quotes around texts that Hydra would read as another type.
-
-    Without quotes, Hydra reads ``117``, ``2026_11_25`` and ``1e3`` as numbers and ``true`` as a boolean. ``null``
-    stays null if the setting may be null. A single value for a list of texts becomes a list.
+def arguments(function: Callable, prefix: str = "") -> dict[str, Any]:
+    """Return the annotation of each argument of a class or function.
 
     Args:
-        arguments: arguments as typed, such as ``input=117``.
-        kinds: the annotation of each setting, by key.
+        function: the class or function.
+        prefix: prefix of all names.
     """
-    return [_keep_text(argument, kinds) for argument in arguments]
+    return {f"{prefix}{name}": one.annotation for name, one in inspect.signature(function).parameters.items()}
 
 
-def _keep_text(argument: str, kinds: Mapping[str, Any]) -> str:
-    key, equals, value = argument.partition("=")
-    kind = kinds.get(key.lstrip("+"))
-    options = [kind, *(typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else ())]
-    if not equals or (value == "null" and types.NoneType in options):
-        return argument
-    if list[str] in options and not value.startswith("["):
-        return f"{key}=[{_quoted(value)}]"
-    if any(option is str or typing.get_args(option)[:1] == (str,) for option in options):
-        return f"{key}={_quoted(value)}"
-    return argument
+def expectation(annotation: Any, found: Any) -> str:
+    """Describe an annotation for an error message, with a hint if a text was read as another type.
+
+    Args:
+        annotation: the annotation of a setting.
+        found: the value that does not fit.
+    """
+    words = in_words(annotation, found)
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated)
+    text = annotation is str or (union and str in typing.get_args(annotation))
+    hinted = text and isinstance(found, (bool, int, float, list, dict))
+    return f"{words} (a text like this needs inner quotes: '…=\"…\"')" if hinted else words
 
 
-def _quoted(value: str) -> str:
-    """Quote a value that Hydra would read as a number, a boolean or null; return any other value unchanged."""
-    try:
-        read = OverridesParser.create().parse_override(f"key={value}").value()
-    except HydraException:
-        return value  # Hydra will report the syntax error itself
-    return f"'{value}'" if read is None or isinstance(read, (bool, int, float)) else value
+def in_words(annotation: Any, found: Any = None) -> str:
+    """Describe an annotation for an error message, such as "a whole number, at least 1, or null".
+
+    Args:
+        annotation: the annotation of a setting.
+        found: the value that does not fit. Large upper limits guard against slips only, and are named if exceeded.
+    """
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    if origin is Annotated:
+        said = [limit for limit in parts[1:] if isinstance(limit, str)]
+        limits = [
+            f"{words} {getattr(limit, name)}"
+            for limit in parts[1:]
+            for kind, (name, words) in _LIMITS.items()
+            if isinstance(limit, kind) and not (isinstance(limit, Le) and _only_guards(limit, found))
+        ]
+        lengths = [_length(limit) for limit in parts[1:] if isinstance(limit, (Len, MinLen))]
+        return ", ".join(said or [in_words(parts[0], found), *limits, *lengths])
+    if origin is Literal:
+        return " or ".join(str(as_typed(part)) for part in parts)
+    if origin in (typing.Union, types.UnionType):
+        return ", or ".join(dict.fromkeys(in_words(part, found) for part in parts))
+    if isinstance(origin or annotation, type) and issubclass(origin or annotation, Mapping):
+        return "a mapping"
+    if origin is tuple and ... not in parts:
+        same = len(set(parts)) == 1
+        return f"a list of {len(parts)} (each {in_words(parts[0])})" if same else f"a list of {len(parts)}"
+    if isinstance(origin or annotation, type) and issubclass(origin or annotation, Sequence):
+        return f"a list (each {in_words(parts[0])})" if parts else "a list"
+    return getattr(annotation, "__name__", str(annotation))
 
 
-def _as_typed(value: Any) -> Any:
+def _only_guards(limit: Any, found: Any) -> bool:
+    return limit.le >= 256 and not (isinstance(found, (int, float)) and found > limit.le)
+
+
+def _length(limit: Len | MinLen) -> str:
+    longest = getattr(limit, "max_length", None)
+    return f"{limit.min_length} to {longest} long" if longest else f"at least {limit.min_length} long"
+
+
+def as_typed(value: Any) -> Any:
     """Return a value as a user would type it on the command line."""
     if value is None:
         return "null"
+    if value == "":
+        return "an empty text"
     return str(value).lower() if isinstance(value, bool) else value

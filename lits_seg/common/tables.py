@@ -18,6 +18,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
         rows: rows with one cell per column.
         right: align all columns except the first to the right.
     """
+    header, *rows = ([cell.replace("|", "\\|") for cell in cells] for cells in (header, *rows))
     widths = [max(3, *(len(cells[i]) for cells in (header, *rows))) for i in range(len(header))]
     to_right = [right and i > 0 for i in range(len(header))]
     lines = [

@@ -75,7 +75,7 @@ def faster(light: Variant, heavy: Variant) -> Claim:
         heavy: the UNet.
     """
     ours, theirs = _seconds(light), _seconds(heavy)
-    ratios = [theirs[key] / ours[key] for key in sorted(ours.keys() & theirs.keys())]
+    ratios = [theirs[key] / ours[key] for key in sorted(ours.keys() & theirs.keys()) if ours[key]]
     rule = (
         f"confirmed if at least {FASTER:g} × in every pair of runs with the same fold, seed, device and steps; "
         "not confirmed if in no pair; otherwise undecided"

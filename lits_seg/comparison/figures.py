@@ -9,11 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.point_labels import place_labels
 from lits_seg.comparison.pool import DICE, Group, Variant
-from lits_seg.comparison.style import TEXT, Style, look, short, svg
-from lits_seg.training.pictures import history
+from lits_seg.comparison.style import TEXT, Style, brief, look, short, svg
 
 COSTS = {
     "parameters": "parameters",
@@ -80,7 +78,7 @@ def _points(group: Group, name: str) -> list[Point]:
         cost, score = variant.median(name), variant.scores[DICE]
         if cost is not None:
             low, high = score.interval or (score.value, score.value)
-            label = variant.name if len(group.variants) <= NAMED else str(i)
+            label = brief(variant.name) if len(group.variants) <= NAMED else str(i)
             points.append(Point(variant, cost, score.value, low, high, label))
     return points
 
@@ -109,8 +107,10 @@ def _draw_points(axes: Any, points: Sequence[Point], front: Sequence[Point], sty
 
 
 def _legend(figure: Figure, style: Style, columns: int) -> None:
-    handles = [Line2D([], [], color=TEXT, ls="", marker=m, ms=6, label=model) for model, m in style.markers.items()]
-    handles += [Line2D([], [], color=c, lw=3, label=decoder) for decoder, c in style.colours.items()]
+    handles = [
+        Line2D([], [], color=TEXT, ls="", marker=m, ms=6, label=brief(model)) for model, m in style.markers.items()
+    ]
+    handles += [Line2D([], [], color=c, lw=3, label=brief(decoder)) for decoder, c in style.colours.items()]
     handles.append(Line2D([], [], color=TEXT, lw=0.8, ls=":", label="front"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), frameon=False)
 
@@ -124,16 +124,16 @@ def learning(group: Group) -> str:
         grid = figure.subplots(len(models), 2, squeeze=False, sharex=True, sharey="col")
         for (left, right), model in zip(grid, models, strict=True):
             for variant in (variant for variant in group.variants if variant.model == model):
-                histories = [_history(run) for run in variant.runs]
+                histories = [run.curves for run in variant.runs]
                 for axes, name in ((left, "val/dice"), (right, "val/loss")):
                     _draw_curves(axes, [one[name] for one in histories if one.get(name)], style, variant.upsampling)
-            left.set(title=f"{model}: validation Dice per case", ylim=(0, 1))
-            right.set(title=f"{model}: validation loss")
+            left.set(title=f"{brief(model)}: validation Dice per case", ylim=(0, 1))
+            right.set(title=f"{brief(model)}: validation loss")
         for axes in grid[-1]:
             axes.set_xlabel("step")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         handles = [
-            Line2D([], [], color=colour, ls=style.lines[decoder], lw=2, label=decoder)
+            Line2D([], [], color=colour, ls=style.lines[decoder], lw=2, label=brief(decoder))
             for decoder, colour in style.colours.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False)
@@ -163,8 +163,3 @@ def _draw_curves(axes: Any, curves: list[dict[int, float]], style: Style, decode
     axes.plot(steps, mean, color=colour, ls=style.lines[decoder], lw=1.6, marker=marker, ms=5)
     if len(curves) > 1:
         axes.fill_between(steps, low, high, color=colour, alpha=0.13, lw=0)
-
-
-def _history(run: Run) -> dict[str, dict[int, float]]:
-    files = run.folder.glob("metrics/version_*/metrics.csv")
-    return history(sorted(files, key=lambda path: path.stat().st_mtime))

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from lits_seg.common.errors import InputError
-from lits_seg.runs.folder import CONFIG, FAILED, RESULT, VERSIONS
+from lits_seg.common.records import read_json
+from lits_seg.comparison.plausible import require_plausible
+from lits_seg.runs.folder import CONFIG, FAILED, RESULT, VERSIONS, read_config
 from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import RunResult, read_result
+from lits_seg.training.pictures import history
 
 LARGEST_ARCHIVE = 2**31  # bytes when unpacked
+MOST_FILES = 100_000  # in an archive; empty files take no bytes there, but time and space on the disk
 RUN_FILES = {CONFIG, RESULT, FAILED}
 
 
@@ -33,6 +35,7 @@ class Run:
         result: content of ``result.json``; the decoder's name is taken from the configuration.
         config: the resolved configuration.
         versions: versions of the code and of installed packages, by name.
+        curves: logged values by name and step.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Run:
     result: RunResult
     config: dict[str, Any]
     versions: dict[str, Any]
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,18 +83,18 @@ def unpack(archive: Path, folder: Path) -> None:
         folder: an empty folder to unpack into.
 
     Raises:
-        InputError: if the file is not an archive, exceeds 2 GiB when unpacked, or would write outside the folder.
+        InputError: if the file is not an archive, has more than 100,000 files or 2 GiB when
+            unpacked, or would write outside the folder.
     """
     expected = "an archive of run folders (.tar, .tar.gz, .tar.xz)"
     try:
         with tarfile.open(archive) as tar:
             size = 0
-            for member in tar:
+            for count, member in enumerate(tar, start=1):
                 size += member.size
-                if size > LARGEST_ARCHIVE:
-                    raise InputError(
-                        archive, f"{expected} of at most {LARGEST_ARCHIVE >> 30} GiB unpacked", "a larger archive"
-                    )
+                if size > LARGEST_ARCHIVE or count > MOST_FILES:
+                    limits = f"at most {MOST_FILES} files and {LARGEST_ARCHIVE >> 30} GiB unpacked"
+                    raise InputError(archive, f"{expected} of {limits}", "a larger archive")
             tar.extractall(folder, filter="data")  # rejects devices, and paths and links out of the folder
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise InputError(archive, expected, error) from error
@@ -108,12 +112,12 @@ def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
     """
     found = Found()
     for folder in _run_folders(Path(root)):
-        name = folder.relative_to(root).as_posix()
+        name = _printable(folder.relative_to(root).as_posix())
         if (folder / RESULT).exists():
             try:
                 found.finished.append(read_run(folder, name))
             except InputError as error:
-                found.unreadable[name] = str(error)
+                found.unreadable[name] = _printable(str(error).replace(f"{root}/", ""))
         elif (folder / FAILED).exists():
             found.failed[name] = _last_line(folder / FAILED)
         else:
@@ -124,34 +128,48 @@ def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read a finished run.
+    """Read and validate all files of a finished run from which tables and figures are made.
 
     Args:
         folder: the run's folder.
         name: path of the run below the folder of runs.
 
     Raises:
-        InputError: if a file is missing or damaged.
+        InputError: if a file is missing or damaged, or contains a value that no run has.
     """
     result = read_result(folder / RESULT)
-    for path in (folder / CONFIG, folder / VERSIONS):
-        if not path.exists():
-            raise InputError(path, "a file that every finished run has", "none")
-    try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-        versions = json.loads((folder / VERSIONS).read_text())
-        # Earlier versions stored the choice in conf/decoder as the name, even if decoder.levels was overridden.
-        decoder, levels = decoder_name(config["model"]), decoder_levels(config["model"])
-    except Exception as error:  # the exceptions of YAML, OmegaConf and JSON share no base class
-        raise InputError(folder, f"a readable {CONFIG} and {VERSIONS}", error) from error
-    return Run(name, folder, replace(result, decoder=decoder, levels=levels), config, versions)
+    require_plausible(result, folder / RESULT)
+    config = read_config(folder)
+    versions = read_json(folder / VERSIONS, "versions of packages")
+    for file, plain in ((CONFIG, config), (VERSIONS, versions)):
+        try:
+            json.dumps(plain, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:  # bytes, and characters that no file can contain
+            raise InputError(folder / file, "texts, numbers, true, false and null", error) from error
+    if not isinstance(versions, dict):
+        raise InputError(folder / VERSIONS, "versions of packages by name", versions)
+    levels, made = config["model"].get("upsample"), config["data"].get("generate")
+    if levels is not None and not (isinstance(levels, list) and all(isinstance(level, str) for level in levels)):
+        raise InputError(folder / CONFIG, "model.upsample: a list of names, or null", levels)
+    if made is not None and not isinstance(made, dict):
+        raise InputError(folder / CONFIG, "data.generate: settings by name, or null", made)
+    # Earlier versions stored the choice in conf/decoder as the name, even if decoder.levels was overridden.
+    result = replace(result, decoder=decoder_name(config["model"]), levels=decoder_levels(config["model"]))
+    files = sorted(folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    return Run(name, folder, result, json.loads(json.dumps(config)), versions, history(files))
 
 
 def _run_folders(root: Path) -> list[Path]:
-    """Return the folders with a config, a result or a failure, without looking for runs inside a run."""
-    found = []
-    for place, folders, files in os.walk(root):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
+    """Return the folders with a config, a result or a failure, each once, without looking for runs inside a run."""
+    found, seen = [], set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        visible = [folder for folder in folders if not folder.startswith(".")]
+        folders[:] = sorted(visible, key=lambda folder: (os.path.islink(os.path.join(place, folder)), folder))
         if _is_run(files):
             found.append(Path(place))
             folders.clear()
@@ -163,8 +181,14 @@ def _is_run(files: list[str]) -> bool:
 
 
 def _last_line(path: Path) -> str:
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return _printable(lines[-1]) if lines else ""
+
+
+def _printable(text: str) -> str:
+    """Return a text that any file and terminal can show; names of files may contain any bytes."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _others(found: Found) -> str:

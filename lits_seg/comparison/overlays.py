@@ -1,16 +1,19 @@
 """Choose pictures of test patients from the run folders for the report page."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lits_seg.common.html import base64_picture
 from lits_seg.common.tables import number
+from lits_seg.common.untrusted import require_file
 from lits_seg.comparison.pool import Variant
 from lits_seg.runs.folder import PICTURES
 
 WIDTH = 900  # of the three panels together, pixels
 JPEG_QUALITY = 85
+LARGEST = 10**7  # pixels of a picture; training writes at most 300,000
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,16 @@ def _overlay(variant: Variant, patient: str, name: str) -> Overlay:
     run, case = tested[0]
     dice = number(case.lesion.dice, 2)
     caption = f"{name}: {patient}, Dice {dice} (fold {run.result.fold}, seed {run.result.seed})"
+    path = run.folder / PICTURES / f"{patient}.png"
+    if Path(path.name) != Path(f"{patient}.png"):  # a name with / would lead to another folder
+        return Overlay(caption, None)
     try:
-        with Image.open(run.folder / PICTURES / f"{patient}.png") as picture:
-            picture.load()
+        require_file(path, "a picture")
+        with Image.open(path, formats=["png"]) as picture:
+            if picture.width * picture.height > LARGEST:
+                return Overlay(caption, None)
             shown = picture.convert("RGBA")
-    except (OSError, UnidentifiedImageError):
+    except Exception:  # a damaged picture may raise anything; the page says that there is none
         return Overlay(caption, None)
     white = Image.new("RGBA", shown.size, "white")
     shown = Image.alpha_composite(white, shown).convert("RGB")

@@ -148,10 +148,15 @@ def pool(runs: Sequence[Run], baseline: str) -> list[Group]:
     Raises:
         InputError: if a variant tested a patient twice with the same seed, or if a patient differs between runs.
     """
+    return [_group(group, baseline) for group in by_test_data(runs)]
+
+
+def by_test_data(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs of each test data, sorted by fold, seed and name."""
     tested: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.result.fold, run.result.seed, run.name)):
-        tested.setdefault(json.dumps(asdict(_tested_on(run)), sort_keys=True), []).append(run)
-    return [_group(tested[key], baseline) for key in sorted(tested)]
+        tested.setdefault(json.dumps(asdict(tested_on(run)), sort_keys=True), []).append(run)
+    return [tested[key] for key in sorted(tested)]
 
 
 def compare(variant: Variant, other: Variant) -> dict[str, Difference] | None:
@@ -184,7 +189,8 @@ def find_variant(variants: Sequence[Variant], name: str) -> list[Variant]:
     ]
 
 
-def _tested_on(run: Run) -> TestedOn:
+def tested_on(run: Run) -> TestedOn:
+    """Return the test data of a run."""
     data, result = run.config["data"], run.result
     made = data.get("generate") or {}
     return TestedOn(
@@ -200,20 +206,20 @@ def _tested_on(run: Run) -> TestedOn:
 
 
 def _group(runs: list[Run], wanted: str) -> Group:
-    tested_on = _tested_on(runs[0])
+    shared = tested_on(runs[0])
     _require_same_references(runs)
     named: dict[str, list[Run]] = {}
     for run, name in zip(runs, names(runs), strict=True):
         named.setdefault(name, []).append(run)
     variants = sorted(
-        (_variant(name, members, tested_on.elsewhere) for name, members in named.items()),
+        (_variant(name, members, shared.elsewhere) for name, members in named.items()),
         key=lambda variant: (variant.runs[0].result.parameters, variant.name),
     )
     chosen = find_variant(variants, wanted)
     baseline = chosen[0] if chosen else _stand_in(variants)
     compared = {variant.name: compare(variant, baseline) for variant in variants if variant is not baseline}
     pairs = {name: pair for name, pair in compared.items() if pair is not None}
-    return Group(tested_on, tuple(variants), wanted, baseline, pairs)
+    return Group(shared, tuple(variants), wanted, baseline, pairs)
 
 
 def _stand_in(variants: Sequence[Variant]) -> Variant:

@@ -18,6 +18,7 @@ LINES = ("-", "--", ":", "-.")
 # Matplotlib cannot write "the text colour of the page". Text is therefore drawn in a colour that nothing else has, and
 # svg() replaces that colour. Black is impossible, because matplotlib leaves black out of the file.
 TEXT = "#010203"
+LONGEST = 60  # characters of a name in a figure
 ZOOM = 1.4  # 9 points of a figure are 13 pixels of the page
 
 
@@ -55,6 +56,7 @@ def look() -> Any:
             "axes.titlesize": 9.5,
             "axes.titlelocation": "left",
             "font.size": 9,
+            "text.parse_math": False,  # a name with $ is no formula
             "svg.fonttype": "none",  # keeps text as text
             "svg.hashsalt": "lits_seg",  # makes files of the same figure equal
         }
@@ -79,6 +81,11 @@ def svg(figure: Figure, title: str) -> str:
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     head = f'<svg {names} role="img" aria-label="{title}" {view and view[0]} style="max-width: {width:.0f}px">'
     return head + content
+
+
+def brief(name: str) -> str:
+    """Return a name for a figure, which has no space for a long one."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def short(value: float) -> str:

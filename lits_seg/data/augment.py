@@ -11,15 +11,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
+from typing import Annotated, Self
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Probability, Share
 from lits_seg.data.drawn_lesions import DrawnLesions
 from lits_seg.data.draws import Draws, random_pixel
+
+Positive = Annotated[float, Gt(0), Le(10)]
+Side = Annotated[int, Ge(1), Le(2048)]
 
 
 @dataclass(frozen=True)
@@ -44,19 +49,22 @@ class RotateZoomBend:
         InputError: if ``stages`` do not ascend from 0.
     """
 
-    rotate: float = 180.0
-    zoom: float = 0.2
-    bend_spacing: float = 0.125
-    bend_magnitude: tuple[float, float] = (0.0, 0.02)
-    probability: float = 1.0
-    crop: int | None = None
-    crop_on: tuple[float, float, float] = (0.3, 0.4, 0.3)
+    rotate: Annotated[float, Ge(0), Le(360)] = 180.0
+    zoom: Share = 0.2
+    bend_spacing: Annotated[float, Ge(0.005), Le(1)] = 0.125
+    bend_magnitude: tuple[Probability, Probability] = (0.0, 0.02)
+    probability: Probability = 1.0
+    crop: Side | None = None
+    crop_on: tuple[Probability, Probability, Probability] = (0.3, 0.4, 0.3)
     lesions: DrawnLesions | None = None
-    stages: Sequence[tuple[float, int]] = ()
+    stages: Sequence[tuple[Share, Side]] = ()
 
     def __post_init__(self) -> None:
+        _require_order("augment.bend_magnitude", self.bend_magnitude)
+        if not sum(self.crop_on) > 0:
+            raise InputError("augment.crop_on", "three shares, at least one of them above 0", list(self.crop_on))
         starts = [start for start, _ in self.stages]
-        if starts and (starts != sorted(set(starts)) or starts[0] != 0 or starts[-1] >= 1):
+        if starts and (starts != sorted(set(starts)) or starts[0] != 0):
             raise InputError("augment.stages", "[share of the run, side] in ascending order from 0", list(self.stages))
 
     def at(self, progress: float) -> Self:
@@ -142,11 +150,16 @@ class ScannerVariety(RotateZoomBend):
         intensity_probability: probability of each of the four changes, drawn for each sample.
     """
 
-    gamma: tuple[float, float] = (0.6, 1.6)
-    shift: float = 0.1
-    noise: float = 0.2
-    blur: tuple[float, float] = (0.3, 1.0)
-    intensity_probability: float = 0.4
+    gamma: tuple[Positive, Positive] = (0.6, 1.6)
+    shift: Probability = 0.1
+    noise: Probability = 0.2
+    blur: tuple[Positive, Positive] = (0.3, 1.0)
+    intensity_probability: Probability = 0.4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_order("augment.gamma", self.gamma)
+        _require_order("augment.blur", self.blur)
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Transform a batch as ``RotateZoomBend`` does, then change its grey values, which may leave [0, 1] slightly.
@@ -179,6 +192,11 @@ class ScannerVariety(RotateZoomBend):
 
     def _noise(self, images: Tensor, draw: Draws) -> Tensor:
         return images + draw.between(0.0, self.noise)[:, None, None, None] * draw.normal(*images.shape[1:])
+
+
+def _require_order(key: str, limits: Sequence[float]) -> None:
+    if not limits[0] <= limits[1]:
+        raise InputError(key, "[lowest, highest]", list(limits))
 
 
 @lru_cache(maxsize=16)

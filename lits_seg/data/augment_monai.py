@@ -6,6 +6,8 @@ They take and return ``{"image": (1, H, W) float32 in [0, 1], "label": (1, H, W)
 between workers, epochs and ranks.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,26 @@ from monai.transforms import (
 )
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Size
 from lits_seg.data.augment import RotateZoomBend, ScannerVariety
 
 IMAGE, LABEL = "image", "label"
 
 
+def _takes(kind: type[RotateZoomBend]) -> Callable[[Callable[..., Compose]], Callable[..., Compose]]:
+    """Return a decorator that gives a function of ``size`` and ``settings`` the signature of its settings' class."""
+
+    def decorate(function: Callable[..., Compose]) -> Callable[..., Compose]:
+        size = inspect.Parameter("size", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Size)
+        parameters = [size, *inspect.signature(kind).parameters.values()]
+        signature = inspect.Signature(parameters, return_annotation=Compose)
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@_takes(RotateZoomBend)
 def rotate_zoom_bend(size: int, **settings: Any) -> Compose:
     """Return the reference implementation of ``augment.RotateZoomBend``.
 
@@ -34,6 +51,7 @@ def rotate_zoom_bend(size: int, **settings: Any) -> Compose:
     return _geometry(size, RotateZoomBend(**settings))
 
 
+@_takes(ScannerVariety)
 def scanner_variety(size: int, **settings: Any) -> Compose:
     """Return the reference implementation of ``augment.ScannerVariety``.
 

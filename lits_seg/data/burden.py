@@ -8,7 +8,7 @@ import scipy
 
 # A single patient may have more lesion than liver. In most patients of a data set, this is not plausible.
 MANY = 3
-# What is left of a liver lies around its lesions. Lesions that lie around the whole liver are swapped labels.
+# The rest of a liver surrounds its lesions. If lesions surround the whole liver, the labels are swapped.
 FREE = 0.2  # share of the liver's faces that adjoin background
 
 

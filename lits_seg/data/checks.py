@@ -6,10 +6,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import scipy
-from nibabel.affines import voxel_sizes
 
 from lits_seg.data.burden import Burden, burden
-from lits_seg.data.grid import Grid
+from lits_seg.data.grid import Grid, short_affine
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import Volume
 
@@ -17,6 +16,7 @@ from lits_seg.data.volumes import Volume
 # 60 to 200).
 LIVER_HU = (-20, 250)
 SPACING_MM = (0.3, 10.0)  # outside this range, the header is probably wrong
+HIGHEST_HU = 4000  # 12 bits end at 3071; only metal on an extended scale is higher
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
             *grid_warnings(case.image, image),
             *_label_grid_warnings(case, image, label),
             *hu_warnings(case.image, lowest, highest),
+            *([f"{case.image}: every voxel is {lowest:g} HU"] if lowest == highest else []),
             *_label_warnings(case, median, outside),
         ],
         liver_enclosed=found.enclosed,
@@ -78,23 +79,34 @@ def check_case(case: Case, image: Volume, label: Volume) -> CaseCheck:
 
 
 def grid_warnings(path: Path, grid: Grid) -> list[str]:
-    """Warn if a CT's header lacks voxel size and position, or has an unlikely voxel size.
+    """Warn if a header lacks voxel size and position, contradicts itself, or has an unlikely voxel size.
 
     Args:
-        path: the CT, which warnings name.
+        path: the CT or mask, which warnings name.
         grid: the grid in its header.
 
     Returns:
         The warnings, an empty list if there is none.
     """
+    doubts = doubt_warnings(path, grid)
     if np.array_equal(grid.affine, np.eye(4)):
-        return [f"{path}: identity affine; orientation and spacing are unknown (do not use mm and mL)"]
+        return [*doubts, f"{path}: identity affine; orientation and spacing are unknown (do not use mm and mL)"]
     if np.allclose(grid.spacing, 1, rtol=0, atol=1e-6):
-        return [f"{path}: spacing 1×1×1 mm, untypical of CT; it is probably missing (do not use mm and mL)"]
+        return [*doubts, f"{path}: spacing 1×1×1 mm, untypical of CT; it is probably missing (do not use mm and mL)"]
     if not all(SPACING_MM[0] <= size <= SPACING_MM[1] for size in grid.spacing):
         sizes = "×".join(f"{size:.3g}" for size in grid.spacing)
-        return [f"{path}: spacing {sizes} mm; expected {SPACING_MM[0]} to {SPACING_MM[1]} mm"]
-    return []
+        return [*doubts, f"{path}: spacing {sizes} mm; expected {SPACING_MM[0]} to {SPACING_MM[1]} mm"]
+    return doubts
+
+
+def doubt_warnings(path: Path, grid: Grid) -> list[str]:
+    """Return a warning for each reason why the orientation or position in a header may be wrong.
+
+    Args:
+        path: the CT or mask, which warnings name.
+        grid: the grid in its header.
+    """
+    return [f"{path}: {doubt}" for doubt in grid.doubts]
 
 
 def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
@@ -110,17 +122,21 @@ def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
     """
     if lowest >= 0 and highest > 255:
         return [f"{path}: lowest HU is {lowest:g}; an offset of 1024 was probably not applied"]
+    if highest > HIGHEST_HU:
+        return [f"{path}: highest HU is {highest:g}; expected at most {HIGHEST_HU} (metal, or values that are not HU)"]
     if lowest > -200:
         return [f"{path}: HU {lowest:g} to {highest:g}, no air; the CT is cropped or windowed, or is not a CT"]
     return []
 
 
 def _label_grid_warnings(case: Case, image: Volume, label: Volume) -> list[str]:
+    doubts = doubt_warnings(case.label, label.header_grid or label)
     if label.header_grid is None:
-        return []
+        return doubts
     return [
-        f"{case.label}: affine differs from the image's (image {_short(image.affine)}, labels "
-        f"{_short(label.header_grid.affine)}); the image's grid is used for the labels"
+        *doubts,
+        f"{case.label}: affine differs from the image's (image {short_affine(image.affine)}, labels "
+        f"{short_affine(label.header_grid.affine)}); the image's grid is used for the labels",
     ]
 
 
@@ -150,9 +166,3 @@ def _outside(label: np.ndarray) -> int:
     apart = np.ones(count + 1, bool)
     apart[[0, *touched]] = False
     return int(np.count_nonzero(apart[pieces]))
-
-
-def _short(affine: np.ndarray) -> str:
-    codes = "".join(nib.aff2axcodes(affine))
-    sizes = "×".join(f"{size:.3g}" for size in voxel_sizes(affine))
-    return f"{codes} {sizes} mm at {', '.join(f'{x:.4g}' for x in affine[:3, 3])}"

@@ -1,5 +1,6 @@
 """Read a CT a few slices at a time, so that memory use does not grow with the number of slices."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from lits_seg.common.errors import InputError
 from lits_seg.data.dicom import find_series
 from lits_seg.data.grid import Grid, view_slices
-from lits_seg.data.nifti import open_nifti, unpack
+from lits_seg.data.nifti import is_gzip, nifti_errors, open_nifti, unpack
 from lits_seg.data.volumes import to_hu
 
 
@@ -57,8 +57,9 @@ class Ct(Grid):
         # A new memory map for each call: pages of a long-lived map would stay in memory.
         stored = np.array(self._view()[start:stop], order="C")
         if (self.slope, self.inter) != (1.0, 0.0):
-            stored = stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.inter)
-        return to_hu(self.path, stored)
+            with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are reported
+                stored = stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.inter)
+        return to_hu(self.path, stored, start)
 
     def _view(self) -> np.ndarray:
         voxels = np.memmap(self.voxels, self.dtype, "r", self.offset, self.shape, order="F")
@@ -81,25 +82,24 @@ def open_ct(path: str | Path, scratch: str | Path | None = None) -> Iterator[Ct]
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(prefix="ct-", dir=scratch) as folder:
-        yield _open_series(path, Path(folder)) if path.is_dir() else _open_nifti(path, Path(folder))
+        yield _open_series(path, Path(folder)) if os.path.isdir(path) else _open_nifti(path, Path(folder))
 
 
 def _open_nifti(path: Path, scratch: Path) -> Ct:
     unpacked = None
-    if path.name.endswith(".gz"):
-        unpacked = scratch / path.name.removesuffix(".gz")
+    with nifti_errors(path):
+        packed = path.is_file() and is_gzip(path)
+    if packed:
+        unpacked = scratch / "ct.nii"
         unpack(path, unpacked)
-    voxels = unpacked or path
     with open_nifti(path, unpacked) as image:
         proxy = image.dataobj
-        expected, found = proxy.offset + proxy.dtype.itemsize * int(np.prod(proxy.shape)), voxels.stat().st_size
-        if found < expected:
-            raise InputError(path, f"{expected} bytes of header and voxels", f"{found}: the file is truncated")
         return Ct(
             image.affine,
             proxy.shape,
+            doubts=image.extra["doubts"],
             path=path,
-            voxels=voxels,
+            voxels=unpacked or path,
             dtype=proxy.dtype,
             offset=proxy.offset,
             slope=float(proxy.slope),

@@ -3,20 +3,22 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Gt, Le, Lt
 from monai.transforms import Compose
 from torch import Generator
 from torch.utils.data import DataLoader
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.burden import swapped
+from lits_seg.data.copies import require_apart, require_no_leak, require_unseen
 from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.named_splits import named_split
-from lits_seg.data.overlap import require_apart, require_no_leak, require_unseen
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.sources import Source, own_names, require_shares
@@ -73,28 +75,28 @@ class SliceDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: str | Path,
-        store: str | Path,
+        root: Place | Path,
+        store: Place | Path,
         preprocess: Preprocess,
         augment: Compose | RotateZoomBend | None = None,
         generate: Callable[[Path], object] | None = None,
-        test_root: str | Path | None = None,
-        folds: int = 4,
-        fold: int = 0,
-        val_share: float = 0.15,
-        split_seed: int = 0,
-        split: str = "folds",
-        slices: str = "all",
-        lesion_share: float | None = None,
+        test_root: Place | Path | None = None,
+        folds: Annotated[int, Ge(2), Le(1000)] = 4,
+        fold: Annotated[int, Ge(0), Lt(1000)] = 0,
+        val_share: Share = 0.15,
+        split_seed: Seed = 0,
+        split: Place = "folds",
+        slices: Literal["all", "liver", "lesion"] = "all",
+        lesion_share: Annotated[float, Gt(0), Lt(1)] | None = None,
         balance_patients: bool = False,
-        context: int = 1,
+        context: Annotated[int, Ge(1), Le(5)] = 1,
         device_resident: bool = False,
-        slices_per_epoch: int | None = None,
-        batch_size: int = 16,
-        eval_batch_size: int = 16,
-        workers: int = 2,
-        on_error: str = "stop",
-        seed: int = 0,
+        slices_per_epoch: Annotated[int, Ge(1), Le(10_000_000)] | None = None,
+        batch_size: BatchSize = 16,
+        eval_batch_size: BatchSize = 16,
+        workers: Workers = 2,
+        on_error: Literal["stop", "skip"] = "stop",
+        seed: Seed = 0,
         sources: Mapping[str, Source] | None = None,
         recorded: Mapping[str, Sequence[str]] | None = None,
         trained_on: Mapping[str, Mapping[str, str]] | None = None,
@@ -107,6 +109,8 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
         if on_error not in ("stop", "skip"):
             raise InputError("data.on_error", "stop or skip", on_error)
+        if not isinstance(allow_overlap, bool):
+            raise InputError("data.allow_overlap", "true or false", allow_overlap)
         if context not in (1, 3, 5):
             raise InputError("data.context", "1, 3 or 5 slices", context)
         for name, value, lowest in (
@@ -116,6 +120,8 @@ class SliceDataModule(pl.LightningDataModule):
         ):
             if not isinstance(value, int) or value < lowest:
                 raise InputError(f"data.{name}", f"a whole number, at least {lowest}", value)
+        if not fold < folds:
+            raise InputError("data.fold", f"less than data.folds={folds}", fold)
         if device_resident and isinstance(augment, Compose):
             found = "augmentation one by one"
             raise InputError("data.device_resident", "augmentation by batches, or no augmentation", found)
@@ -161,7 +167,7 @@ class SliceDataModule(pl.LightningDataModule):
                     for part, cases in self._split(source, root, names).items():
                         parts[part] = [*parts.get(part, []), *cases]
             self.split = {**parts, **self.split}
-            # What a run has recorded is not chosen anew: a leak is told, but does not end the command.
+            # What a run has recorded is not chosen anew: a leak is named, but does not end the command.
             require_no_leak(self.split, self.root, self.allow_overlap or self.recorded is not None)
         if self.recorded is not None:
             used = ["test"] if stage == "test" else PARTS

@@ -1,6 +1,6 @@
 """Read a folder with one DICOM series of CT slices as a volume in HU."""
 
-from collections import Counter
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.dicom_pixels import read_slice
+from lits_seg.data.dicom_slice import SliceHeader, other_object, read_dataset, slice_header
+from lits_seg.data.dicom_values import text
 from lits_seg.data.grid import Grid, require_volume
 
 TILT_DEGREES = 0.5  # larger angles between stacking direction and normal are a tilted gantry
 GAP_SHARE = 0.1  # gaps may differ from the median gap by this share
+ROUNDING = 5e-5  # numbers may differ by this, relative and absolute: less than a tenth of a pixel at the 512th pixel
 
 
 @dataclass(frozen=True)
@@ -50,57 +54,82 @@ def find_series(folder: str | Path) -> Series:
             slice, a tilted gantry, or several frames in a file.
     """
     folder = Path(folder)
-    headers = _headers(folder)
-    for name, expected in (
-        ("Modality", "CT images"),
-        ("SeriesInstanceUID", "one series"),
-        ("Rows", "slices of one shape"),
-        ("Columns", "slices of one shape"),
-        ("PixelSpacing", "one pixel spacing"),
-        ("ImageOrientationPatient", "slices with one orientation"),
+    datasets = _datasets(folder)
+    _require_one(folder, "CT images", "Modality", datasets, must="CT")
+    headers = {path: slice_header(path, dataset) for path, dataset in datasets.items()}
+    _require_one(folder, "one series", "SeriesInstanceUID", datasets)
+    first = next(iter(headers.values()))
+    for name, field, expected in (
+        ("Rows and Columns", "shape", "slices of one shape"),
+        ("PixelSpacing", "spacing", "one pixel spacing"),
+        ("ImageOrientationPatient", "orientation", "slices with one orientation"),
     ):
-        values = Counter(str(header.get(name, "")) for header in headers.values())
-        if len(values) > 1 or (name == "Modality" and "CT" not in values):
-            found = ", ".join(f"{name} {value or 'empty'} in {count} files" for value, count in values.items())
-            raise InputError(folder, expected, found)
+        usual = getattr(first, field)
+        for path, header in headers.items():
+            value = getattr(header, field)
+            if not np.allclose(value, usual, rtol=ROUNDING, atol=ROUNDING):
+                found = f"{name} {_values(usual)} in {next(iter(headers)).name}, {_values(value)} in {path.name}"
+                raise InputError(folder, expected, found)
     paths, affine = _stack(folder, headers)
-    first = headers[paths[0]]
-    shape = (int(first.Columns), int(first.Rows), len(paths))
+    rows, columns = first.shape.tolist()
+    shape = (columns, rows, len(paths))
     require_volume(folder, shape, np.dtype(np.float32), affine)
     return Series(affine, shape, tuple(paths))
 
 
-def _headers(folder: Path) -> dict[Path, Any]:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise InputError(folder, "pydicom to read DICOM (pip install 'lits_seg[dicom]')", "not installed") from error
-    headers = {}
-    for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name.startswith(".") or path.name == "DICOMDIR":
-            continue
+def holds_images(folder: Path) -> bool:
+    """Return whether a folder has a DICOM file that may be an image, not only reports, segmentations and the like."""
+    for path in _files(folder):
         try:
-            headers[path] = pydicom.dcmread(path, stop_before_pixels=True)
-        except (pydicom.errors.InvalidDicomError, EOFError) as error:
-            if path.suffix.lower() in (".dcm", ".ima"):
-                raise InputError(path, "a DICOM file", str(error)) from error
-    if not headers:
+            dataset = read_dataset(path)
+            if dataset is not None and other_object(dataset) is None:
+                return True
+        except InputError:
+            return True  # the error is raised again when the folder is read as a series
+    return False
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(folder, "a readable folder", error.strerror) from error
+    return [path for path in paths if path.name != "DICOMDIR" and path.name[0] != "." and os.path.isfile(path)]
+
+
+def _datasets(folder: Path) -> dict[Path, Any]:
+    """Read the attributes of all images in a folder; objects that refer to images are left out."""
+    found = {path: dataset for path in _files(folder) if (dataset := read_dataset(path)) is not None}
+    if not found:
         raise InputError(folder, "a DICOM series", "no DICOM file")
-    for path, header in headers.items():
-        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
-            if header.get(name) is None:
-                raise InputError(path, "a CT slice with its position in the patient", f"no {name}")
-        if int(header.get("NumberOfFrames") or 1) > 1:
-            raise InputError(path, "one slice per file", f"{header.NumberOfFrames} frames")
-    return headers
+    others = {path: other for path, dataset in found.items() if (other := other_object(dataset))}
+    if len(others) == len(found):
+        raise InputError(folder, "a DICOM series of CT slices", ", ".join(sorted(set(others.values()))))
+    return {path: dataset for path, dataset in found.items() if path not in others}
 
 
-def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
+def _require_one(folder: Path, expected: str, name: str, datasets: dict[Path, Any], must: str | None = None) -> None:
+    values: dict[str, list[str]] = {}
+    for path, dataset in datasets.items():
+        values.setdefault(text(dataset, name), []).append(path.name)
+    if len(values) > 1 or (must is not None and must not in values):
+        found = ", ".join(
+            f"{name} {value or 'empty'} in {len(files)} files{'' if files[1:] else f' ({files[0]})'}"
+            for value, files in values.items()
+        )
+        raise InputError(folder, expected, found)
+
+
+def _values(array: np.ndarray) -> str:
+    return "\\".join(f"{value:.10g}" for value in array.ravel())
+
+
+def _stack(folder: Path, headers: dict[Path, SliceHeader]) -> tuple[list[Path], np.ndarray]:
     """Return paths in the order of their positions, and the NIfTI affine of ``(column, row, slice)``."""
     first = next(iter(headers.values()))
-    along_row, along_column = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
+    along_row, along_column = first.orientation
     normal = np.cross(along_row, along_column)
-    positions = {path: np.array(header.ImagePositionPatient, float) for path, header in headers.items()}
+    positions = {path: header.position for path, header in headers.items()}
     paths = sorted(positions, key=lambda path: float(positions[path] @ normal))
     if len(paths) < 2:
         raise InputError(folder, "at least two slices", len(paths))
@@ -120,7 +149,7 @@ def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarr
     tilt = float(np.degrees(np.arccos(np.clip(direction @ normal / np.linalg.norm(direction), -1, 1))))
     if tilt > TILT_DEGREES:
         raise InputError(folder, "slices stacked along their normal", f"a gantry tilt of {tilt:.3g} degrees")
-    row_spacing, column_spacing = (float(spacing) for spacing in first.PixelSpacing)
+    row_spacing, column_spacing = first.spacing
     affine = np.eye(4)
     affine[:3, 0] = along_row * column_spacing
     affine[:3, 1] = along_column * row_spacing
@@ -128,19 +157,3 @@ def _stack(folder: Path, headers: dict[Path, Any]) -> tuple[list[Path], np.ndarr
     affine[:3, 3] = positions[paths[0]]
     # DICOM's first two axes point to the patient's left and back, NIfTI's to the right and front.
     return paths, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def read_slice(path: Path) -> np.ndarray:
-    """Read one slice ``(H, W)`` in HU, rescaled by its own slope and intercept (DICOM PS3.3 C.11.1)."""
-    import pydicom
-
-    dataset = pydicom.dcmread(path)
-    try:
-        stored = dataset.pixel_array
-    except Exception as error:
-        # Each decoder has its own exception types. If no decoder fits, pydicom's message names the package to install.
-        raise InputError(path, "pixels that can be decoded", f"{type(error).__name__}: {error}") from error
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    hu = stored.astype(np.float32) * slope + intercept
-    whole = slope.is_integer() and intercept.is_integer() and np.abs(hu).max() < 2**15
-    return hu.astype(np.int16) if whole else hu

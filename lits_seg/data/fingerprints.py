@@ -1,21 +1,21 @@
 """Recognize patients by their voxels: the same CT under another name, in another file format, or cropped.
 
 A fingerprint does not depend on file name, compression, type of the stored values, or order and direction of the axes.
-Two phases or two dates of a patient have different voxels: nothing but their names can tell that they belong together.
+Two phases or two dates of a patient have different voxels: only their names can show that they belong together.
 """
 
 import hashlib
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
+from isal import isal_zlib
 from PIL import Image
 
 from lits_seg.common.errors import InputError
 
 CT_HU = (-1024, 3071)  # copies may differ outside the scanner's range, such as by the value of the padding
 # Slices are compared by how often each of these HU occurs. The counts neither depend on air around the patient nor
-# on the direction of the axes, which an identity affine does not tell.
+# on the direction of the axes, which an identity affine does not contain.
 TISSUE_HU = (-100, 153)
 TELLING = 32  # slices with fewer different values may coincide by chance
 KEPT = 64  # a cropped copy shares many of the smallest hashes with the whole CT, since the hashes are in random order
@@ -29,7 +29,7 @@ class Fingerprint:
     Args:
         image: hash of the CT in whole HU, in the common orientation.
         label: hash of the labels, in the common orientation.
-        slices: the smallest hashes of the values in the CT's slices.
+        slices: the smallest hashes of the values in the CT's slices, of those with liver if any has liver.
     """
 
     image: str
@@ -65,15 +65,20 @@ def fingerprint(image: np.ndarray, label: np.ndarray) -> Fingerprint:
         label: labels ``(S, H, W)``, uint8.
     """
     sums, slices = [], set()
-    for hu in image:
+    marked = np.count_nonzero(label, axis=(1, 2)) > 0
+    # The slices of the liver suffice, and a CT that is cropped around the liver has all of them.
+    counted = marked if marked.any() else ~marked
+    for hu, count in zip(image, counted, strict=True):
         values = np.clip(hu if hu.dtype == np.int16 else np.rint(hu), *CT_HU).astype("<i2", order="C", copy=False)
-        sums.append(zlib.crc32(memoryview(values)))
+        sums.append(isal_zlib.crc32(memoryview(values)))
+        if not count:
+            continue
         # The first and the last of the 256 levels hold all values outside TISSUE_HU.
         levels = (np.clip(values, TISSUE_HU[0] - 1, TISSUE_HU[1] + 1) - (TISSUE_HU[0] - 1)).astype(np.uint8)
         counts = Image.fromarray(levels).histogram()[1:-1]
         if len(counts) - counts.count(0) >= TELLING:
             slices.add(_hash(counts)[:10])
-    labels = [zlib.crc32(part.tobytes()) for part in label]
+    labels = [isal_zlib.crc32(part.tobytes()) for part in label]
     return Fingerprint(_hash([image.shape, sums]), _hash([label.shape, labels]), frozenset(sorted(slices)[:KEPT]))
 
 

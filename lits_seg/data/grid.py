@@ -4,7 +4,8 @@ Axial slices ``(S, H, W)`` start with the patient's lowest slice. Row 0 is anter
 radiologists display them. If the file's axes are oblique, each is assigned to the nearest axis of the patient.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
@@ -21,15 +22,23 @@ from nibabel.orientations import (
 
 from lits_seg.common.errors import InputError
 
+HIGHEST_COUNT = 2**32  # voxels of a volume; the largest CTs have half of them
 SLICES_ORIENTATION = axcodes2ornt(("L", "P", "S"))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The position of a file's voxels: its affine (RAS+, mm) and its shape."""
+    """The position of a file's voxels.
+
+    Args:
+        affine: from voxel indices to mm (RAS+), ``(4, 4)``.
+        shape: shape of the voxel array, in the order of the file.
+        doubts: reasons why the affine may be wrong, such as another affine in the same header.
+    """
 
     affine: np.ndarray
     shape: tuple[int, ...]
+    doubts: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -51,14 +60,30 @@ class Grid:
     def corners(self) -> np.ndarray:
         """Return the positions of the eight corner voxels in mm, ``(8, 3)``, in the order of the slices' axes."""
         width, height, depth = (self.shape[axis] for axis in reorientation(self.affine)[:, 0].argsort())
-        ends = np.array(list(product((0, width - 1), (0, height - 1), (0, depth - 1))))
-        return apply_affine(self.slices_affine, ends)
+        return place_corners(self.slices_affine, (width, height, depth))
 
     def __str__(self) -> str:
         shape = "×".join(str(n) for n in self.shape)
         spacing = "×".join(f"{size:.4g}" for size in voxel_sizes(self.affine))
         origin = ", ".join(f"{x:.4g}" for x in self.affine[:3, 3])
         return f"{shape} voxels, {''.join(nib.aff2axcodes(self.affine))}, {spacing} mm, first at {origin} mm"
+
+
+def place_corners(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the positions of an array's eight corner voxels in mm, ``(8, 3)``.
+
+    Args:
+        affine: from voxel indices to mm, ``(4, 4)``.
+        shape: shape of the array.
+    """
+    return apply_affine(affine, np.array(list(product(*((0, size - 1) for size in shape)))))
+
+
+def short_affine(affine: np.ndarray) -> str:
+    """Return the axes, the voxel size and the first position of an affine as text."""
+    sizes = "×".join(f"{size:.3g}" for size in voxel_sizes(affine))
+    origin = ", ".join(f"{x:.4g}" for x in affine[:3, 3])
+    return f"{''.join(str(code) for code in nib.aff2axcodes(affine))} {sizes} mm at {origin}"
 
 
 def same_place(one: Grid, other: Grid) -> bool:
@@ -85,10 +110,20 @@ def require_volume(path: Path, shape: tuple[int, ...], dtype: np.dtype, affine: 
     """
     if len(shape) != 3:
         raise InputError(path, "a 3-D volume", f"{len(shape)} dimensions, shape {shape}")
-    if not np.isfinite(affine).all() or np.isnan(io_orientation(affine)).any():
+    if math.prod(map(int, shape)) > HIGHEST_COUNT:
+        raise InputError(path, f"at most {HIGHEST_COUNT} voxels", f"shape {shape}")
+    if not _distinct_axes(affine):
         raise InputError(path, "an affine with three distinct axes", f"{affine.tolist()}")
-    if dtype.kind not in "iuf" or 0 in shape:
+    if dtype.kind not in "iuf" or min(shape) < 1:
         raise InputError(path, "voxels with a single real number each", f"type {dtype}, shape {shape}")
+
+
+def _distinct_axes(affine: np.ndarray) -> bool:
+    """Return whether the axes are finite, and far from one common plane: at least 0.01 of a box's volume is left."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and np.isfinite(lengths).all() and (lengths > 0).all()):
+        return False
+    return abs(np.linalg.det(affine[:3, :3] / lengths)) > 0.01 and not np.isnan(io_orientation(affine)).any()
 
 
 def to_slices(array: np.ndarray, affine: np.ndarray) -> np.ndarray:

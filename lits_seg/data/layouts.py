@@ -1,16 +1,24 @@
 """Discover the files in a folder: pairs of CT and labels in every layout of LiTS, masks, and CTs to predict."""
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.ownership import is_marked
+from lits_seg.data.dicom import holds_images
+from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
 
 # File names of LiTS without .nii or .nii.gz. Test volumes of the challenge start with test-.
 _LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<number>\w+)")
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_LONGEST_NAME = 240  # bytes of a mask's name; longer names are shortened, since a file's name has at most 255 bytes
+PROBABILITY = "probability"  # folder of probability maps in the folder of the masks
 
 
 @dataclass(frozen=True, order=True)
@@ -39,36 +47,45 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         InputError: if the folder is missing or has no pair, or if two files have the same name.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise InputError(root, "a folder with CT volumes (data.root or references)", "no such folder")
-    if (root / "imagesTr").is_dir():
-        images = _by_name(filter(_has_nifti_name, (root / "imagesTr").iterdir()), stem)
+    if not os.path.isdir(root):
+        raise InputError(root, "a folder with CT volumes (data.root or references)", missing(root, "folder"))
+    errors = []
+    if os.path.isdir(root / "imagesTr"):
+        images = _by_name(filter(has_nifti_name, entries(root / "imagesTr")), stem)
         labels_folder = root / "labelsTr"
-        labels = _by_name(filter(_has_nifti_name, labels_folder.iterdir() if labels_folder.is_dir() else ()), stem)
+        labels_in = entries(labels_folder) if os.path.isdir(labels_folder) else []
+        labels = _by_name(filter(has_nifti_name, labels_in), stem)
     else:
-        images = _by_name(filter(_is_volume, root.rglob("volume-*")), _lits_number)
-        labels = _by_name(filter(Path.is_file, root.rglob("segmentation-*.nii*")), _lits_number)
+        paths, lost = below(root)
+        images = _by_name(filter(_is_volume, paths), _lits_number)
+        labels = _by_name((path for path in paths if _is_mask(path) and path.name.startswith("seg")), _lits_number)
+        errors = [error for path, error in lost.items() if not _lits_number(path)]  # pairs are reported when read
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
-        present, missing = (images, "segmentation") if name in images else (labels, "volume")
-        error = InputError(present[name], f"a {missing} of the same name", "none")
-        if unpaired is None:
-            raise error
-        unpaired.append(error)
+        present, lacking = (images, "segmentation") if name in images else (labels, "volume")
+        errors.append(InputError(present[name], f"a {lacking} of the same name", "none"))
+    if errors and unpaired is None:
+        raise errors[0]
+    if unpaired is not None:
+        unpaired.extend(errors)
     if not images.keys() | labels.keys():
         raise InputError(
             root,
             "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD)",
-            f"{sum(1 for _ in root.iterdir())} entries without such a pair",
+            f"{len(entries(root))} entries without such a pair",
         )
     names = sorted(images.keys() & labels.keys(), key=natural)
     return [Case(name, images[name], labels[name]) for name in names]
 
 
-def find_masks(folder: str | Path) -> dict[str, Path]:
+def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
     The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
-    NIfTI files in the folder itself.
+    NIfTI files in the folder itself. The maps that ``predict`` writes into ``probability/`` are not masks.
+
+    Args:
+        folder: the folder or file.
+        references: of several masks of the same name, ignore those that lits_seg wrote.
 
     Returns:
         Paths by file name without extension.
@@ -77,73 +94,117 @@ def find_masks(folder: str | Path) -> dict[str, Path]:
         InputError: if there is no mask, or if two masks have the same name.
     """
     folder = Path(folder)
-    if folder.is_file():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         return {stem(folder): folder}
-    if not folder.is_dir():
-        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "no such file or folder")
-    paths = [path for path in folder.rglob("segmentation-*") if _is_mask(path)]
+    if not os.path.isdir(folder):
+        raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
+    everything, lost = below(folder)
+    named = [path for path in everything if path.name.startswith("segmentation-")]
+    paths = [path for path in named if _is_mask(path) and PROBABILITY not in path.relative_to(folder).parts]
     if not paths:
         labels = folder / "labelsTr"
-        paths = [path for path in (labels if labels.is_dir() else folder).iterdir() if _is_mask(path)]
-    found: dict[str, Path] = {}
-    for path in sorted(paths):
-        if stem(path) in found:
-            raise InputError(path, "masks with different names", f"the same name as {found[stem(path)]}")
-        found[stem(path)] = path
+        paths = list(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
+    for path, error in lost.items():
+        if path not in paths and not path.name.startswith("volume-"):
+            raise error
+    found = _by_name(paths, stem, "masks", prefer_others=references)
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
     return found
 
 
-def find_cts(path: str | Path) -> dict[str, Path]:
+def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
     If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
 
     - ``volume-*`` (LiTS) at any depth;
     - all other NIfTI files in the folder, except ``segmentation-*``;
-    - a DICOM series in the folder, and each subfolder with a DICOM series.
+    - a DICOM series in the folder, and each folder below that has a DICOM series.
+
+    Links are followed. A broken link and a file that is no CT are also returned: reading them raises the error.
+
+    Masks that lits_seg wrote into the folder are not CTs.
+
+    Args:
+        path: the file or folder.
+        clashes: list to which an error is added for each CT with the mask name of an earlier one; None: raise the first
+            error.
 
     Returns:
-        Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept.
+        Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept. A series
+        in a deeper folder is named by all folders on the way, such as ``PATIENT_STUDY_SERIES``.
 
     Raises:
         InputError: if there is no CT, or if two CTs have the same mask name.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
     found: dict[str, Path] = {}
-    for ct in [path] if path.is_file() else sorted(_cts(path)):
-        name = ct.name if ct.is_dir() else stem(ct)
-        lits = _LITS.fullmatch(name)
-        if lits and lits["kind"] == "volume":
-            name = f"{lits['test'] or ''}segmentation-{lits['number']}"
-        if name in found:
-            raise InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
-        found[name] = ct
+    for ct in sorted(_cts(path)) if os.path.isdir(path) else [path]:
+        name = _mask_name(path, ct)
+        if name in found and "_" in name and os.path.isdir(ct):
+            name = _with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
+        if name in found and not same_file(found[name], ct):
+            error = InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
+            if clashes is None:
+                raise error
+            clashes.append(error)
+        found.setdefault(name, ct)
     if not found:
-        raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", "none")
+        others = sorted({entry.suffix for entry in entries(path) if entry.suffix})[:8]
+        kinds = f" (files {', '.join(others)})" if others else ""
+        raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", f"none{kinds}")
     return found
 
 
+def _mask_name(root: Path, ct: Path) -> str:
+    """Return the name of the mask of a CT below a folder."""
+    name = ct.name if os.path.isdir(ct) else stem(ct)
+    lits = _LITS.fullmatch(name)
+    if lits and lits["kind"] == "volume":
+        name = f"{lits['test'] or ''}segmentation-{lits['number']}"
+    elif os.path.isdir(ct) and ct != root:
+        name = "_".join(ct.relative_to(root).parts)
+    return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
+
+
+def _with_hash(name: str, path: Path) -> str:
+    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
 def _cts(folder: Path) -> set[Path]:
-    if (folder / "imagesTr").is_dir():
-        return set(filter(is_nifti, (folder / "imagesTr").iterdir()))
-    named = {path for path in folder.rglob("*volume-*") if path.name.startswith(("volume-", "test-volume-"))}
-    inside = {path for path in folder.iterdir() if path.is_dir() or not path.name.startswith("segmentation-")}
-    return {path for path in {folder, *named, *inside} if is_nifti(path) or (path.is_dir() and _has_dicom(path))}
+    if os.path.isdir(folder / "imagesTr"):
+        return {path for path in entries(folder / "imagesTr") if has_nifti_name(path) and not is_marked(path)}
+    everything, lost = below(folder)
+    named = {path for path in everything if path.name.startswith(("volume-", "test-volume-"))}
+    inside = {path for path in entries(folder) if not path.name.startswith("segmentation-")}
+    files = {path for path in named | inside if has_nifti_name(path) and not (os.path.isdir(path) or is_marked(path))}
+    folders = {path for path in everything if os.path.isdir(path)} - lost.keys()
+    series = {path for path in folders if _has_dicom(path) and (path == folder or holds_images(path))}
+    return files | series | {path for path in lost if not path.name.startswith("segmentation-")}
 
 
 def _has_dicom(folder: Path) -> bool:
-    return any(path.is_file() and path.name != "DICOMDIR" and is_dicom(path) for path in folder.iterdir())
+    for path in entries(folder):
+        if has_nifti_name(path) or path.name == "DICOMDIR" or not os.path.isfile(path):
+            continue
+        try:
+            if is_dicom(path) and not is_marked(path):
+                return True
+        except OSError:
+            return True  # reading the folder as a series raises an error that names the file
+    return False
 
 
 def _is_volume(path: Path) -> bool:
-    if path.is_file():
-        return path.name.endswith((".nii", ".nii.gz"))
+    if not path.name.startswith("volume-"):
+        return False
+    if not os.path.isdir(path):
+        return has_nifti_name(path)
     # Some mirrors have folders with a similar name, which hold volumes, not a DICOM series.
-    return not any(path.glob("*.nii*"))
+    return not any(map(has_nifti_name, entries(path)))
 
 
 def _lits_number(path: Path) -> str | None:
@@ -151,26 +212,40 @@ def _lits_number(path: Path) -> str | None:
     return match["number"] if match else None
 
 
-def _by_name(paths: Iterable[Path], name_of: Callable[[Path], str | None]) -> dict[str, Path]:
+def _by_name(
+    paths: Iterable[Path], name_of: Callable[[Path], str | None], what: str = "cases", prefer_others: bool = True
+) -> dict[str, Path]:
+    """Return paths by name.
+
+    Args:
+        paths: the paths.
+        name_of: function from a path to its name; None: the path is ignored.
+        what: what errors call the paths.
+        prefer_others: of several masks of the same name, ignore those that lits_seg predicted.
+    """
     found: dict[str, Path] = {}
     for path in sorted(paths):
         name = name_of(path)
         if name is None:
             continue
-        if name in found:
-            raise InputError(path, "cases with different names", f"the same name as {found[name]}")
-        found[name] = path
+        if prefer_others and name in found and is_marked(path):
+            continue
+        if prefer_others and name in found and is_marked(found[name]):
+            del found[name]
+        if name in found and not same_file(found[name], path):
+            raise InputError(path, f"{what} with different names", f"the same name as {found[name]}")
+        found.setdefault(name, path)
     return found
 
 
 def is_phantom(root: str | Path) -> bool:
     """Return whether a folder's volumes are synthetic, written by ``phantom.write_phantom``."""
-    return (Path(root) / PHANTOM).exists()
+    return os.path.exists(Path(root) / PHANTOM)
 
 
-def is_nifti(path: Path) -> bool:
-    """Return whether a path is a file with a NIfTI name and is not hidden."""
-    return _has_nifti_name(path) and path.is_file()
+def has_nifti_name(path: Path) -> bool:
+    """Return whether a path has a NIfTI name, in upper or lower case, and is not hidden."""
+    return _NIFTI.search(path.name) is not None and not path.name.startswith(".")
 
 
 def is_dicom(path: Path) -> bool:
@@ -181,17 +256,13 @@ def is_dicom(path: Path) -> bool:
 
 def stem(path: Path) -> str:
     """Return a path's name without ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return _NIFTI.sub("", path.name)
 
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a sorting key that compares numbers by value: ``case-9`` precedes ``case-10``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def _has_nifti_name(path: Path) -> bool:
-    return path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".")
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _is_mask(path: Path) -> bool:
-    return is_nifti(path) and not path.name.startswith("volume-")
+    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith("volume-")

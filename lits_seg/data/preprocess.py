@@ -5,15 +5,19 @@ implements it a second time, with operations of its runtimes (``exporters.graph`
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Size
 
 BLOCK = 16  # slices
+HU = Annotated[float, Ge(-32768), Le(32767)]
 # Added before rounding down to a grey level. Resized HU are often halves. The small excess rounds all of them up,
 # independent of the order of summation, so that PyTorch and the exported graph give the same images.
 HALF = 0.5 + 2**-10
@@ -37,21 +41,21 @@ class Preprocess:
         InputError: if a setting is invalid.
     """
 
-    window: tuple[float, float] = (-100.0, 200.0)
-    size: int = 256
+    window: tuple[HU, HU] = (-100.0, 200.0)
+    size: Size = 256
     equalize: bool = True
     equalize_first: bool = False
-    bins: int = 256
+    bins: Annotated[int, Ge(2), Le(256)] = 256
 
     def __post_init__(self) -> None:
         window = np.atleast_1d(self.window)
         if window.shape != (2,) or not _finite(window) or not window[0] < window[1]:
-            raise InputError("preprocess.window", "[lower, upper] in HU", self.window)
+            raise InputError("data.preprocess.window", "[lower, upper] in HU", self.window)
         object.__setattr__(self, "window", tuple(float(hu) for hu in window))
         if not isinstance(self.bins, int) or not 2 <= self.bins <= 256:
-            raise InputError("preprocess.bins", "a whole number from 2 to 256", self.bins)
+            raise InputError("data.preprocess.bins", "a whole number from 2 to 256", self.bins)
         if not isinstance(self.size, int) or self.size < 16:
-            raise InputError("preprocess.size", "a whole number of pixels, at least 16", self.size)
+            raise InputError("data.preprocess.size", "a whole number of pixels, at least 16", self.size)
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """Return HU slices ``(S, H, W)`` as images ``(S, size, size)``, uint8."""

@@ -1,4 +1,4 @@
-"""Further data sets that a network learns from, each with its share of the training and with what its labels contain."""
+"""Further data sets that a network learns from, each with its share and with what its labels contain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

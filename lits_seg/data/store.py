@@ -36,7 +36,7 @@ from lits_seg.data.volumes import read_case
 
 log = logging.getLogger(__name__)
 
-STORE_VERSION = 5
+STORE_VERSION = 6
 DESCRIPTION = "preprocess.json"
 NAME = 100  # bytes of a case's name in the name of its folder; file systems allow 255 in all
 
@@ -103,7 +103,8 @@ def _prepare_folder(root: Path, settings: str) -> None:
             root.mkdir(parents=True, exist_ok=True)
         elif not _is(root / DESCRIPTION, settings):
             log.warning("%s: missing or damaged; the file is written anew", root / DESCRIPTION)
-        write_text(root / DESCRIPTION, settings)
+        if not _is(root / DESCRIPTION, settings):
+            write_text(root / DESCRIPTION, settings)
     except OSError as error:
         raise InputError(root, "a folder to write the slice store to (store=…)", error.strerror) from error
     for folder in root.glob(".*/"):
@@ -143,7 +144,7 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
         check, voxels = check_case(case, image, label), fingerprint(image.slices, label.slices)
     except InputError as error:
         return error
-    # A damaged file may raise anything; the other cases are written nevertheless, and the error is told.
+    # A damaged file may raise anything; the other cases are written nevertheless, and the error is reported.
     except Exception as error:
         return InputError(case.image, "a readable pair of CT and labels", f"{type(error).__name__}: {error}")
     finally:

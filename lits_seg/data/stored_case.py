@@ -19,7 +19,7 @@ from lits_seg.data.checks import CaseCheck
 from lits_seg.data.fingerprints import Fingerprint
 
 DESCRIPTION = "case.json"
-HEADER = 128  # bytes of NumPy's header, which tells type and shape
+HEADER = 128  # bytes of NumPy's header, with type and shape
 
 
 @dataclass(frozen=True)

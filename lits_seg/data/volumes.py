@@ -4,6 +4,7 @@ All functions return axial slices ``(S, H, W)`` in a common orientation (see ``g
 ``ct`` reads the same files a few slices at a time.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.dicom import read_series
 from lits_seg.data.grid import Grid, from_slices, reorientation, same_place, to_slices
 from lits_seg.data.layouts import Case
-from lits_seg.data.nifti import open_nifti
+from lits_seg.data.nifti import is_gzip, open_nifti
 
 Watch = Callable[[int, np.ndarray], object]  # receives the index of a block's first slice, and the block (B, H, W)
 
@@ -95,39 +96,44 @@ def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:
     return image, label
 
 
-def to_hu(path: str | Path, slices: np.ndarray) -> np.ndarray:
+def to_hu(path: str | Path, slices: np.ndarray, first: int = 0) -> np.ndarray:
     """Return voxels unchanged if they are int16, else as float32.
 
     Args:
         path: the file, which errors name.
-        slices: voxels in HU, of any shape.
+        slices: voxels in HU, ``(S, H, W)``.
+        first: index of the first of these slices in the CT; 0 is the lowest slice.
 
     Raises:
         InputError: if a voxel is NaN or infinite.
     """
     hu = _hu(slices)
     if hu.dtype != np.int16 and not np.isfinite(hu).all():
-        raise InputError(path, "finite HU values", f"{int((~np.isfinite(hu)).sum())} NaN or infinite")
+        wrong = np.count_nonzero(~np.isfinite(hu), axis=(1, 2))
+        found = f"{wrong.sum()} NaN or infinite, the first in slice {first + int((wrong > 0).argmax())}"
+        raise InputError(path, "finite HU values", found)
     return hu
 
 
 def _read(path: Path, watch: Watch | None = None) -> Volume:
-    if path.is_dir():
+    doubts: tuple[str, ...] = ()
+    if os.path.isdir(path):
         array, affine = read_series(path)
     else:
-        with open_nifti(path) as image:
-            proxy, affine = image.dataobj, image.affine
+        # Values that do not fit into float32 become infinite, and are reported.
+        with open_nifti(path) as image, np.errstate(over="ignore", invalid="ignore"):
+            proxy, affine, doubts = image.dataobj, image.affine, image.extra["doubts"]
             # Without scaling, voxels keep their stored type.
             dtype = proxy.dtype if (proxy.slope, proxy.inter) == (1, 0) else np.dtype(np.float32)
             # Axial slices are available before the end of the file only if they are stacked along its last axis.
-            if watch and path.suffix == ".gz" and reorientation(affine)[2, 0] == 2:
+            if watch and is_gzip(path) and reorientation(affine)[2, 0] == 2:
                 array, watch = _read_by_blocks(proxy, dtype, affine, watch), None
             else:
                 array = np.asarray(proxy, dtype)
     slices = to_slices(array, affine)
     if watch:
         watch(0, slices)
-    return Volume(affine, array.shape, slices)
+    return Volume(affine, array.shape, slices, doubts=doubts)
 
 
 def _read_by_blocks(proxy: nib.arrayproxy.ArrayProxy, dtype: np.dtype, affine: np.ndarray, watch: Watch) -> np.ndarray:
@@ -142,4 +148,5 @@ def _read_by_blocks(proxy: nib.arrayproxy.ArrayProxy, dtype: np.dtype, affine: n
 
 
 def _hu(slices: np.ndarray) -> np.ndarray:
-    return slices if slices.dtype == np.int16 else slices.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # the infinite values are reported
+        return slices if slices.dtype == np.int16 else slices.astype(np.float32, copy=False)

@@ -1,29 +1,28 @@
 """Score a checkpoint on the test patients of its run or on other volumes, without writing masks."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import LambdaCallback
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import as_plain, read_json
+from lits_seg.common.ownership import PICTURE, Kind, require_free, table_file
+from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.splits import require_record
+from lits_seg.evaluation.recorded_data import read_split, recorded_volumes, run_of
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
-from lits_seg.runs.folder import CONFIG, SPLIT
+from lits_seg.runs.folder import CONFIG, PICTURES
 from lits_seg.runs.provenance import provenance
-from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
-from lits_seg.training.patient_scores import PatientScores
+from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
 
 
 def evaluate_checkpoint(cfg: DictConfig) -> str:
@@ -32,21 +31,39 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
     segmenter = load_module(cfg.ckpt)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
-    output.mkdir(parents=True, exist_ok=True)
     scored = PatientScores(output)
+    free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
         logger=False,
-        callbacks=[scored, progress()],
+        callbacks=[free, scored, progress()],
         use_distributed_sampler=False,
     )
-    trainer.test(segmenter, datamodule, verbose=False)
+    new = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        trainer.test(segmenter, datamodule, verbose=False)
+    except BaseException:
+        if new and not any(output.iterdir()):
+            output.rmdir()
+        raise
     result = _result(segmenter, datamodule, scored.cases)
     facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result)}
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), facts)
     return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
+
+
+def pictures(output: Path, datamodule: SliceDataModule) -> dict[Path, Kind]:
+    """Return the pictures and the table that ``PatientScores`` writes into a folder, with their kinds.
+
+    Args:
+        output: the folder.
+        datamodule: volumes whose test patients are scored.
+    """
+    drawn = [OVERLAYS, *(f"{PICTURES}/{case.name}.png" for case in datamodule.split["test"])]
+    return {output / CASES: table_file("case,lesion_"), **{output / name: PICTURE for name in drawn}}
 
 
 def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataModule:
@@ -71,10 +88,10 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
             trained_on=_trained_on(cfg),
             allow_overlap=OmegaConf.select(cfg, "data.allow_overlap", default=False),  # not a setting of export
         )
-    config = _run_file(cfg, CONFIG)
-    if not config.exists():
-        raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {config}")
-    return instantiate(with_new_names(OmegaConf.to_container(OmegaConf.load(config).data)))
+    run = run_of(cfg.ckpt)
+    if not (run / CONFIG).exists():
+        raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {run / CONFIG}")
+    return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers)
 
 
 def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
@@ -93,27 +110,14 @@ def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequenc
 
 def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
     """Return the fingerprints of this checkpoint's training and validation patients, as far as its run has them."""
-    split = _run_file(cfg, SPLIT)
-    if not split.exists():
-        return {}
-    recorded = read_json(split, "the split of a run")
-    require_record(recorded, one_set=False)
-    return {part: recorded.get("voxels", {}).get(part, {}) for part in ("train", "val")}
+    split = read_split(run_of(cfg.ckpt))
+    return {part: split.voxels.get(part, {}) for part in ("train", "val")} if split else {}
 
 
 def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
     """Return a warning if other volumes share names with training or validation patients of this checkpoint."""
-    split = _run_file(cfg, SPLIT)
-    if cfg.references is None or not split.exists():
-        return []
-    known = json.loads(split.read_text())
-    same = [case.case for case in cases if case.case in known["train"] + known["val"]]
+    split = None if cfg.references is None else read_split(run_of(cfg.ckpt))
+    same = [case.case for case in cases if split and case.case in split.train + split.val]
     if not same:
         return []
-    names = ", ".join(same)
-    return [f"warning: this checkpoint was trained or selected on patients of the same name: {names}"]
-
-
-def _run_file(cfg: DictConfig, name: str) -> Path:
-    """Return the path of a file in the folder of the checkpoint's run."""
-    return Path(cfg.ckpt).absolute().parent.parent / name
+    return [f"warning: this checkpoint was trained or selected on patients of the same name: {', '.join(same)}"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lits_seg.cli import as_input_error
 from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
@@ -32,7 +33,7 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
     Raises:
         InputError: if references lack a prediction or predictions lack a reference. The message names all of them.
     """
-    found, expected = find_masks(predictions), find_masks(references)
+    found, expected = find_masks(predictions), find_masks(references, references=True)
     if Path(predictions).is_file() and Path(references).is_file():
         return {stem(Path(references)): (Path(predictions), Path(references))}
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
@@ -69,7 +70,11 @@ def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[
 
 
 def score_masks(
-    predictions: str | Path, references: str | Path, grid: str = "affine", workers: int = 2
+    predictions: str | Path,
+    references: str | Path,
+    grid: str = "affine",
+    workers: int = 2,
+    unscored: list[str] | None = None,
 ) -> list[CaseScores]:
     """Score each mask against its reference.
 
@@ -78,9 +83,10 @@ def score_masks(
         references: as for ``pair_masks``.
         grid: as for ``read_pair``.
         workers: number of masks scored at the same time.
+        unscored: list to which the error of each mask that cannot be scored is added; None: raise an error.
 
     Raises:
-        InputError: if the folders cannot be paired, or if masks cannot be scored. The message names all of them.
+        InputError: if the folders cannot be paired, or if no mask can be scored. The message names all of them.
     """
     if grid not in GRIDS:
         raise InputError("grid", " or ".join(GRIDS), grid)
@@ -90,17 +96,19 @@ def score_masks(
     def score(name: str) -> CaseScores | InputError:
         try:
             found, true = read_pair(*pairs[name], grid)
-        except InputError as error:
-            return error
-        burdens.append(burden(true.slices))
-        return score_case(found.slices, true.slices, true.spacing, name, true.voxel_ml)
+            burdens.append(burden(true.slices))
+            return score_case(found.slices, true.slices, true.spacing, name, true.voxel_ml)
+        except Exception as error:  # whatever is wrong with one mask, the others are scored
+            return as_input_error(pairs[name][0], error)
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
         scored = list(tqdm(threads.map(score, pairs), "scoring", len(pairs), unit="case", disable=None))
     for warning in swapped(burdens):
         log.warning("%s: %s", references, warning)
     errors = [str(case) for case in scored if isinstance(case, InputError)]
-    if errors:
+    if errors and (unscored is None or len(errors) == len(pairs)):
         found = "\n".join([f"{len(errors)} that cannot be scored:", *errors])
         raise InputError(predictions, f"{len(pairs)} masks that can be scored", found)
+    if unscored is not None:
+        unscored.extend(errors)
     return [case for case in scored if not isinstance(case, InputError)]

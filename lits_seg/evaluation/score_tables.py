@@ -1,12 +1,13 @@
 """Write the scores of masks, as tables for people and as files for programs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lits_seg import RESEARCH_USE
 from lits_seg.common.files import write_text
+from lits_seg.common.ownership import Kind, json_file, table_file
 from lits_seg.common.records import as_plain
 from lits_seg.common.tables import csv_text, json_text, markdown, number, plural, with_interval
 from lits_seg.metrics.scores import CaseScores, flat_case
@@ -47,6 +48,7 @@ TITLES = {
     "max_error": "largest error",
 }
 SHOWN_NAMES = 5
+_CASES = table_file("case,lesion_", "program,case,lesion_")
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,26 @@ class References:
     Args:
         references: the folder, as the user gave it.
         synthetic: whether the CT is synthetic; None if unknown.
+        unscored: errors of the masks that cannot be scored and are not in the tables.
     """
 
     references: str
     synthetic: bool | None
+    unscored: list[str] = field(default_factory=list)
+
+
+def score_files(output: Path) -> dict[Path, Kind]:
+    """Return the files that ``write_scores`` writes into a folder, with their kinds."""
+    kinds = {CASES: _CASES, LESIONS: table_file(",".join(LESION_COLUMNS)), SUMMARY: table_file("score,value,")}
+    kinds[EVALUATION] = json_file("table", "lits_seg", "definitions", "summary")
+    return {output / name: kind for name, kind in kinds.items()}
+
+
+def comparison_files(output: Path) -> dict[Path, Kind]:
+    """Return the files that ``write_comparison`` writes into a folder, with their kinds."""
+    kinds = {CASES: _CASES, COMPARISON_TABLE: table_file("score,a,b,")}
+    kinds[COMPARISON] = json_file("table", "lits_seg", "definitions", "comparison")
+    return {output / name: kind for name, kind in kinds.items()}
 
 
 def write_scores(
@@ -85,7 +103,7 @@ def write_scores(
     results = {"patients": len(cases), "summary": _nested(as_plain(summary)), "cases": as_plain(cases)}
     write_text(output / EVALUATION, _evaluation_json(references, facts, results))
     lines = [_patients(len(cases), references), "", case_table(cases), "", summary_table(summary), "", _found(cases)]
-    return "\n".join([*lines, *_warnings(cases), RESEARCH_USE])
+    return "\n".join([*lines, *_unscored(references), *_warnings(cases), RESEARCH_USE])
 
 
 def write_comparison(
@@ -117,7 +135,8 @@ def write_comparison(
     results = {"patients": len(a), "comparison": _nested(plain), "cases_a": as_plain(a), "cases_b": as_plain(b)}
     write_text(output / COMPARISON, _evaluation_json(references, facts, results))
     note = f"p: paired permutation test. {RESEARCH_USE}"
-    return "\n".join([_patients(len(a), references), "", comparison_table(compared), "", note])
+    lines = [_patients(len(a), references), "", comparison_table(compared), "", *_unscored(references), note]
+    return "\n".join(lines)
 
 
 def case_table(cases: Sequence[CaseScores]) -> str:
@@ -166,6 +185,10 @@ def comparison_table(compared: Mapping[str, Difference]) -> str:
 def _patients(count: int, references: References) -> str:
     kind = " (synthetic CT)" if references.synthetic else ""
     return f"{plural(count, 'patient')} of {references.references}{kind}"
+
+
+def _unscored(references: References) -> list[str]:
+    return [f"warning: not in the tables: {error}" for error in references.unscored]
 
 
 def _found(cases: Sequence[CaseScores]) -> str:

@@ -10,9 +10,11 @@ from executorch.exir import to_edge_transform_and_lower
 from executorch.runtime import Runtime
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.untrusted import require_file
 from lits_seg.exporters.graph import Contract
 from lits_seg.inference.contract import METADATA, ExportMetadata, read_metadata
 from lits_seg.inference.exported import ExportedSegmenter
+from lits_seg.inference.runtimes import first_line
 from lits_seg.training.module import LesionModule
 
 
@@ -46,14 +48,19 @@ class ExecuTorchProgram(ExportedSegmenter):
     """A file written by ``write_executorch``, run slice by slice with ExecuTorch's Python runtime."""
 
     def __init__(self, path: Path) -> None:
-        program = Runtime.get().load_program(path)
-        text = program.load_method(METADATA).execute([])[0]
+        expected = "an ExecuTorch program of lits_seg"
+        require_file(path, expected)
+        try:
+            program = Runtime.get().load_program(path)
+            text = program.load_method(METADATA).execute([])[0]
+            self.method = program.load_method("forward")
+        except Exception as error:  # a damaged file may raise anything
+            raise InputError(path, expected, first_line(error)) from error
         super().__init__(path, read_metadata(text, path), "ExecuTorch")
-        self.method = program.load_method("forward")
 
     def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
-        labels, probability, _ = self._run(hu[around])
+        labels, probability, _ = self.checked((len(around), self.context, *hu.shape[1:]), *self._run(hu[around]))
         return labels, np.rint(255 * probability).astype(np.uint8)
 
     def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

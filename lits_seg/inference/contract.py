@@ -5,7 +5,9 @@ The writers (``exporters``) and the readers (``inference.exported``) of the file
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
+
+from annotated_types import Ge, Len
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain, from_plain
@@ -19,6 +21,13 @@ PROBABILITY = "probability"  # (B, H, W) float32
 LOGITS = "logits"  # (B, K, size, size) float32
 OUTPUTS = (LABELS, PROBABILITY, LOGITS)
 CONTRACT = 1  # version of the meaning of input and outputs
+
+CHOICES = {
+    "format": ("onnx", "openvino", "executorch"),
+    "precision": ("fp32", "fp16", "bf16", "int8"),
+    "classes": (2, 3),
+    "context": (1, 3, 5),
+}
 
 METADATA = "lits_seg"  # key of the metadata in ONNX and ExecuTorch files
 
@@ -37,6 +46,9 @@ class ExportMetadata(Provenance, NetworkFacts):
         window_hu: lower and upper end of the HU window.
         preprocess: the arguments of ``Preprocess``.
         plane: height and width in pixels, if the graph takes slices of one size only (ExecuTorch).
+
+    Raises:
+        InputError: if a value is none of ``CHOICES``.
     """
 
     contract: int
@@ -45,9 +57,14 @@ class ExportMetadata(Provenance, NetworkFacts):
     classes: int
     context: int
     labels: dict[int, str]
-    window_hu: list[float]
-    preprocess: dict[str, Any]
-    plane: list[int] | None = None
+    window_hu: Annotated[list[float], Len(2, 2)]
+    preprocess: dict[str, bool | int | float | list[float]]
+    plane: Annotated[list[Annotated[int, Ge(1)]], Len(2, 2)] | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(name, f"one of {', '.join(map(str, allowed))}", getattr(self, name))
 
     def to_json(self) -> str:
         """Return the metadata as JSON; ``plane`` is omitted if the size is not fixed."""
@@ -57,22 +74,22 @@ class ExportMetadata(Provenance, NetworkFacts):
         return json.dumps(plain, indent=2)
 
 
-def read_metadata(text: str | None, path: object) -> ExportMetadata:
+def read_metadata(text: object, path: object) -> ExportMetadata:
     """Validate the metadata of an exported file.
 
     Args:
-        text: JSON from the file; None if the file has no metadata.
+        text: JSON from the file; anything but a text if the file has no metadata.
         path: the file, which errors name.
 
     Raises:
         InputError: if the metadata is missing, invalid, or of another contract.
     """
-    if text is None:
+    if not isinstance(text, str):
         raise InputError(path, "a model exported by lits_seg", "a model of another program")
     try:
         plain = json.loads(text)
         contract = plain["contract"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(path, f"valid metadata ({METADATA})", f"{type(error).__name__}: {error}") from error
     if contract != CONTRACT:
         raise InputError(path, f"a model with contract {CONTRACT}", f"contract {contract} (export it again)")

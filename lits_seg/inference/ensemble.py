@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
-from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
+from lits_seg.inference.segmenter import ModelFacts, NotFiniteError, RunSettings, Segmenter
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.malloc import keep_freed_memory
@@ -99,6 +99,9 @@ class Ensemble(Segmenter):
 
         Returns:
             LiTS labels, and the lesion's probability scaled to 0…255, both ``(B, height, width)`` uint8.
+
+        Raises:
+            NotFiniteError: if a logit is NaN or infinite.
         """
         batch = images.to(self.device).float() / 255
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -107,6 +110,9 @@ class Ensemble(Segmenter):
         mean = scores[0]
         if len(scores) > 1:
             mean = torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0)
+        finite = mean.isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            raise NotFiniteError(int(finite.int().argmin()))
         labels, lesion = self.first.labels(mean, height, width)
         return labels.cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
 

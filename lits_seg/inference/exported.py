@@ -1,5 +1,6 @@
 """Run exported models (``lits-seg export``) with ONNX Runtime or OpenVINO, without PyTorch."""
 
+import os
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -9,9 +10,11 @@ import numpy as np
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
-from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, PROBABILITY, ExportMetadata, read_metadata
+from lits_seg.common.untrusted import require_file, require_stored
+from lits_seg.data.volumes import LABELS as LITS_LABELS
+from lits_seg.inference.contract import HU, METADATA, OUTPUTS, ExportMetadata, read_metadata
 from lits_seg.inference.runtimes import first_line, onnx_session, openvino_request, require_runtime
-from lits_seg.inference.segmenter import ExportedFile, ModelFacts, RunSettings, Segmenter
+from lits_seg.inference.segmenter import ExportedFile, ModelFacts, NotFiniteError, RunSettings, Segmenter
 
 # Names of the files in an .openvino.zip, models without extension.
 OPENVINO_METADATA = "lits_seg.json"
@@ -37,6 +40,34 @@ class ExportedSegmenter(Segmenter):
     @abstractmethod
     def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return labels ``(B, H, W)`` and logits ``(B, K, size, size)`` of HU slices ``(B, context, H, W)``."""
+
+    def checked(
+        self, shape: Sequence[int], labels: np.ndarray, probability: np.ndarray, logits: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the outputs of the file's graph if they follow the contract.
+
+        Args:
+            shape: shape of the input, ``(B, context, H, W)``.
+            labels: ``(B, H, W)`` uint8.
+            probability: ``(B, H, W)`` float32.
+            logits: ``(B, K, size, size)`` float32.
+
+        Raises:
+            NotFiniteError: if a logit is NaN or infinite.
+            InputError: if an output has another shape or type, or if a label is not a LiTS label.
+        """
+        slices = (shape[0], *shape[2:])
+        expected = [(slices, "uint8"), (slices, "float32"), ((shape[0], self.classes), "float32")]
+        outputs = (labels, probability, logits)
+        found = [(output.shape[:2] if output is logits else output.shape, str(output.dtype)) for output in outputs]
+        if found != expected or logits.ndim != 4:
+            raise InputError(self.path, f"{', '.join(OUTPUTS)} of {expected}", found)
+        finite = np.isfinite(logits).reshape(len(logits), -1).all(1) & np.isfinite(probability).all((1, 2))
+        if not finite.all():
+            raise NotFiniteError(int(finite.argmin()))
+        if labels.max() > max(LITS_LABELS):
+            raise InputError(self.path, f"labels {', '.join(map(str, LITS_LABELS))}", int(labels.max()))
+        return labels, probability, logits
 
     def model(self) -> ModelFacts:
         """See ``Segmenter``."""
@@ -79,29 +110,38 @@ class ExportedModel(ExportedSegmenter):
 
     def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
-        labels, probability = self.run(hu[around].astype(np.float32), (LABELS, PROBABILITY))
+        labels, probability, _ = self._outputs(hu[around])
         np.multiply(probability, 255, out=probability)
         return labels, np.rint(probability, out=probability).astype(np.uint8)
 
     def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See ``ExportedSegmenter``."""
-        labels, logits = self.run(hu.astype(np.float32), (LABELS, LOGITS))
+        labels, _, logits = self._outputs(hu)
         return labels, logits
+
+    def _outputs(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return labels, probability and logits of HU slices ``(B, context, H, W)``."""
+        try:
+            outputs = self.run(hu.astype(np.float32), OUTPUTS)
+        except Exception as error:  # the graph may be any other, and the runtimes have many exception types
+            raise InputError(self.path, "a model that runs on HU slices", first_line(error)) from error
+        return self.checked(hu.shape, *outputs)
 
 
 def _kind(path: Path) -> str:
     """Return the format, ``onnx`` or ``openvino``, detected from the file's content."""
     expected = "an exported model: .onnx (ONNX Runtime) or .openvino.zip (OpenVINO)"
+    if os.path.exists(path):
+        require_file(path, expected)
     try:
         with path.open("rb") as file:
             head = file.read(8)
-    except OSError as error:
-        raise InputError(path, expected, error.strerror) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise InputError(path, expected, getattr(error, "strerror", None) or error) from None
     if head[4:8] == b"ET12":
         raise InputError(path, expected, "an ExecuTorch program, which needs an app or executorch.runtime")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            names = file.namelist()
+        names = require_stored(path, expected)
         if OPENVINO_METADATA in names:
             return "openvino"
         checkpoint = any(name.endswith("/data.pkl") for name in names)
@@ -115,11 +155,19 @@ def _kind(path: Path) -> str:
 
 def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
     session = onnx_session(path, threads)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+        names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
+    except UnicodeDecodeError as error:
+        raise InputError(path, "a readable ONNX file", first_line(error)) from error
+    metadata = read_metadata(text, path)
+    if not names.issuperset((HU, *OUTPUTS)):
+        raise InputError(path, f"a graph with {', '.join((HU, *OUTPUTS))}", ", ".join(sorted(names)))
 
     def run(hu: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         return session.run(list(outputs), {HU: hu})
 
-    return run, read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA), path)
+    return run, metadata
 
 
 def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
@@ -150,5 +198,5 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
 def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
     try:
         return file.read(name)
-    except (KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:  # RuntimeError: encrypted
         raise InputError(path, f"an intact file {name} inside", first_line(error)) from error

@@ -1,5 +1,7 @@
 """Write masks: NIfTI on the CT's own grid, and DICOM-SEG for a DICOM series."""
 
+import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,11 @@ from isal import igzip
 
 from lits_seg import __version__
 from lits_seg.common.errors import InputError
+from lits_seg.common.ownership import description
 from lits_seg.data.ct import Ct
 
-DESCRIPTION = b"lits_seg; research use only"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-# Attributes that a segmentation copies from its CT. They must be present, but may be empty.
+# Attributes that a segmentation needs from its CT, but that may be empty.
 PATIENT_AND_STUDY = (
     "PatientID",
     "PatientName",
@@ -25,6 +27,7 @@ PATIENT_AND_STUDY = (
     "StudyTime",
     "ReferringPhysicianName",
 )
+PATIENT_GROUPS = (0x0010, 0x0012)  # a segmentation also copies these, if they are present
 
 
 def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> None:
@@ -47,14 +50,17 @@ def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> No
         header.extensions.clear()  # extensions describe the CT and may identify the patient
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         image = kind(array, None, header)
-    image.header["descrip"] = DESCRIPTION
+    checksum = 0
+    for number in range(array.shape[-1]):
+        checksum = zlib.crc32(array[..., number].tobytes("F"), checksum)
+    image.header["descrip"] = description(checksum)
     image.header["cal_min"] = image.header["cal_max"] = 0
     image.header.set_slope_inter(slope, 0)
     with igzip.open(path, "wb") as file:
         image.to_stream(file)
 
 
-def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
+def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> list[str]:
     """Write a mask of a DICOM series as DICOM-SEG, with a binary segment for each label in the mask.
 
     Segments do not overlap: *Liver* (label 1) excludes the lesions, *Lesion* is label 2.
@@ -63,6 +69,9 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
         path: the file to write.
         mask: LiTS labels ``(X, Y, Z)``, in the order of the series.
         ct: the DICOM series.
+
+    Returns:
+        A warning, if values of the series are not valid DICOM and were left out.
 
     Raises:
         InputError: if highdicom is not installed, or if the series lacks attributes that a segmentation requires.
@@ -75,6 +84,9 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
         raise InputError(ct.path, needed, "not installed") from error
     gap = float(np.linalg.norm(ct.affine[:3, 2]))
     slices = [_source(file, gap) for file in ct.series]
+    if len({header.SOPInstanceUID for header in slices}) < len(slices):
+        raise InputError(ct.path, "a SOPInstanceUID of each slice, to which a DICOM-SEG refers", "the same in several")
+    invalid = _leave_out_invalid(slices[0])
     present = [value for value in (1, 2) if (mask == value).any()] or [2]
     names = {1: ("Liver", codes.SCT.AnatomicalStructure, codes.SCT.Liver), 2: ("Lesion", *_lesion_codes(codes))}
     algorithm = hd.AlgorithmIdentificationSequence(
@@ -116,6 +128,8 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> None:
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         raise InputError(ct.path, "a DICOM series that a DICOM-SEG can refer to", error) from error
     dataset.save_as(path)
+    left_out = f"{path.name}: values that are not valid DICOM were left out: {', '.join(invalid)}"
+    return [left_out] if invalid else []
 
 
 def _lesion_codes(codes: Any) -> tuple[Any, Any]:
@@ -143,8 +157,53 @@ def _source(path: Path, gap: float) -> Any:
         if not header.get(name):
             generated = pydicom.uid.generate_uid(entropy_srcs=[name, str(header.get("SeriesInstanceUID", ""))])
             setattr(header, name, generated)
-    header.SliceThickness = header.get("SliceThickness") or gap
+    try:
+        thickness = float(header.SliceThickness)
+    except (AttributeError, TypeError, ValueError):
+        thickness = 0.0
+    header.SliceThickness = pydicom.valuerep.DSfloat(thickness if 0 < thickness < math.inf else gap, auto_format=True)
     for name in PATIENT_AND_STUDY:
         if name not in header:
             setattr(header, name, "")
     return header
+
+
+def _leave_out_invalid(header: Any) -> list[str]:
+    """Remove or empty invalid values of patient and study in a header, and encode its texts as UTF-8.
+
+    Args:
+        header: the header from which a segmentation copies patient and study.
+
+    Returns:
+        Names of the attributes.
+    """
+    import pydicom
+
+    # highdicom rejects valid character sets, such as the usual one of Japanese names.
+    header.decode()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    invalid = []
+    for tag in list(header.keys()):
+        name = pydicom.datadict.keyword_for_tag(tag)
+        if name not in PATIENT_AND_STUDY and tag.group not in PATIENT_GROUPS:
+            continue
+        try:
+            _require_valid(header[tag])
+        except (ValueError, TypeError, NotImplementedError):
+            invalid.append(name or str(tag))
+            del header[tag]
+            if name in PATIENT_AND_STUDY:
+                setattr(header, name, "")
+    return invalid
+
+
+def _require_valid(element: Any) -> None:
+    """Raise ValueError if the value of a DICOM element is not valid."""
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    if element.keyword == "PatientSex" and element.value not in ("M", "F", "O", "", None):
+        raise ValueError(element.value)
+    for value in element.value if element.VM > 1 else [element.value]:
+        if element.VR != "SQ":
+            validate_value(element.VR, value, RAISE)

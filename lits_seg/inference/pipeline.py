@@ -1,6 +1,5 @@
-"""Predict a CT and write its files: mask, report, viewer page, and a probability map if requested."""
+"""Predict a CT and write its files: mask and report, and what may fail without them: viewer page and DICOM-SEG."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,17 +9,49 @@ import numpy as np
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import scratch_folder, write_text
+from lits_seg.common.ownership import DICOM_SEG, MASK, OTHER, Kind, json_file, require_free, text_file
 from lits_seg.common.tables import json_text
+from lits_seg.data.checks import doubt_warnings
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import same_place, view_slices
-from lits_seg.data.volumes import read_labels
+from lits_seg.data.layouts import PROBABILITY
+from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.inference.ct_report import CtReport, MadeBy, ct_report
 from lits_seg.inference.outputs import write_dicom_seg, write_nifti
 from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter
-from lits_seg.inference.viewer import Pictures, page
+from lits_seg.inference.viewer import GENERATOR, Pictures, page
 
-PROBABILITY = "probability"
+REPORT = json_file("report", "lits_seg", "lesion_count", "mask")
+PAGE = text_file("viewer page", GENERATOR, "<title>lits_seg</title>")  # the title of version 0.1.0
+
+
+def outputs(
+    name: str, path: Path, output: Path, probability: bool = False, page: bool = True, seg: bool = True
+) -> dict[Path, Kind]:
+    """Return the files that predicting a CT writes, and ``name.nii``, which must not be next to the mask.
+
+    Args:
+        name: name of the mask.
+        path: path of the CT.
+        output: folder to write into.
+        probability: also write a map of the lesion's probability into ``probability/``.
+        page: also write a viewer page with the slices and the mask.
+        seg: also write a DICOM-SEG if the CT is a DICOM series.
+    """
+    kinds = {f"{name}.nii": OTHER, f"{name}.nii.gz": MASK, f"{name}.json": REPORT}
+    wanted = {"page": page, "seg": seg and path.is_dir(), "probability": probability}
+    kinds |= {file: kind for part, (file, kind) in _optional(name).items() if wanted[part]}
+    return {output / file: kind for file, kind in kinds.items()}
+
+
+def _optional(name: str) -> dict[str, tuple[str, Kind]]:
+    return {
+        "page": (f"{name}.html", PAGE),
+        "seg": (f"{name}.dcm", DICOM_SEG),
+        "probability": (f"{PROBABILITY}/{name}.nii.gz", MASK),
+    }
 
 
 @dataclass(frozen=True)
@@ -34,6 +65,7 @@ class Prediction:
         batch_size: slices in a batch.
         probability: also write a map of the lesion's probability into ``probability/``.
         page: also write a viewer page with the slices and the mask.
+        seg: also write a DICOM-SEG for a DICOM series.
     """
 
     segmenter: Segmenter
@@ -42,9 +74,12 @@ class Prediction:
     batch_size: int = 4
     probability: bool = False
     page: bool = True
+    seg: bool = True
 
     def __call__(self, name: str, path: Path, output: Path, liver: Path | None = None) -> CtReport:
-        """Write ``name.nii.gz``, ``.json``, ``.html`` and, for a DICOM series, ``.dcm``: all files or none.
+        """Write ``name.nii.gz``, ``.json``, ``.html`` and, for a DICOM series, ``.dcm``: mask and report, or nothing.
+
+        If the page or the DICOM-SEG cannot be made, the report has a warning with the reason.
 
         Args:
             name: name of the mask.
@@ -56,38 +91,39 @@ class Prediction:
             The report.
 
         Raises:
-            InputError: if the CT or the liver mask is unusable, or if the mask would overwrite a file that was not
+            InputError: if the CT or the liver mask is unusable, or if an output would overwrite a file that was not
                 written by a prediction.
         """
-        mask_path = output / f"{name}.nii.gz"
-        if mask_path.exists() and not (output / f"{name}.json").exists():
-            expected = "an unused name for the mask (output=…)"
-            raise InputError(mask_path, expected, "a file that was not written by predict")
-        with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch, open_ct(path, scratch) as ct:
-            work = Path(scratch)
+        require_free(outputs(name, path, output, self.probability, self.page, self.seg))
+        with scratch_folder(output, ".predict-") as work, open_ct(path, work) as ct:
             mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
-            pictures, hu = self._segment(name, ct, mask, probability, liver)
+            given = None if liver is None else _liver(liver, ct)
+            pictures, hu = self._segment(name, ct, mask, probability, given)
             labels = mask.slices()
             self.rules(labels, ct.voxel_ml)
             known = liver is not None or self.segmenter.classes == 3
-            report = ct_report(ct, labels, hu, known, mask_path.name, self.made_by)
+            report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
+            if liver is not None and given is not None:
+                report.warnings.extend(doubt_warnings(liver, given))
             with _all_or_none(name, output, work / "done") as done:
-                (done / f"{name}.json").write_text(json_text(report.plain()))
                 write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
-                if ct.series:
-                    write_dicom_seg(done / f"{name}.dcm", mask.array(), ct)
-                if self.page:
-                    (done / f"{name}.html").write_text(page(name, report, pictures, labels, ct))
                 if self.probability:
                     (done / PROBABILITY).mkdir()
                     write_nifti(done / PROBABILITY / f"{name}.nii.gz", probability.array(), ct, slope=1 / 255)
+                if ct.series and self.seg:
+                    with _by_product("DICOM-SEG", done / f"{name}.dcm", report.warnings) as file:
+                        report.warnings.extend(write_dicom_seg(file, mask.array(), ct))
+                if self.page:  # after the DICOM-SEG, whose warnings the page shows
+                    with _by_product("viewer page", done / f"{name}.html", report.warnings) as file:
+                        write_text(file, page(name, report, pictures, labels, ct))
+                write_text(done / f"{name}.json", json_text(report.plain()))
         return report
 
     def _segment(
-        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Path | None
+        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Volume | None
     ) -> tuple[Pictures, tuple[float, float]]:
         """Fill ``mask`` and ``probability``; return pictures of the slices, and the lowest and highest HU."""
-        inside = None if liver is None else _liver(liver, ct)
+        inside = None if liver is None else liver.slices
         pictures, lowest, highest = Pictures(), np.inf, -np.inf
         with tqdm(total=len(ct), desc=name, unit="slice", disable=None) as bar:
             for start, hu, found, lesion in self.segmenter.segment(ct, self.batch_size):
@@ -107,11 +143,11 @@ class Prediction:
         return pictures, (lowest, highest)
 
 
-def _liver(path: Path, ct: Ct) -> np.ndarray:
+def _liver(path: Path, ct: Ct) -> Volume:
     liver = read_labels(path)
     if not same_place(ct, liver):
         raise InputError(path, f"the grid of {ct.path} ({ct})", liver)
-    return liver.slices
+    return liver
 
 
 class _OnDisk:
@@ -132,6 +168,25 @@ class _OnDisk:
 
 
 @contextmanager
+def _by_product(noun: str, file: Path, warnings: list[str]) -> Iterator[Path]:
+    """Yield a file to write; if the block fails, delete the file and append the reason to the warnings.
+
+    Args:
+        noun: what the warning calls the file.
+        file: the file.
+        warnings: warnings of the report.
+    """
+    try:
+        yield file
+    except OSError:
+        raise  # a full disk, which mask and report need, too
+    except Exception as error:  # whatever the reason, which the warning contains, mask and report are complete
+        file.unlink(missing_ok=True)
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        warnings.append(f"{file.name}: no {noun} was written: {' '.join(reason.split())}")
+
+
+@contextmanager
 def _all_or_none(name: str, output: Path, done: Path) -> Iterator[Path]:
     """Yield a folder for new files; on exit without error, move them to ``output``, replacing an earlier prediction.
 
@@ -142,10 +197,12 @@ def _all_or_none(name: str, output: Path, done: Path) -> Iterator[Path]:
     """
     done.mkdir()
     yield done
-    for earlier in (f"{name}.html", f"{name}.dcm", f"{PROBABILITY}/{name}.nii.gz"):
-        if (output / f"{name}.json").exists() and not (done / earlier).exists():
-            (output / earlier).unlink(missing_ok=True)  # a file of the earlier mask would not match the new mask
-    for file in sorted(path for path in done.rglob("*") if path.is_file()):
-        target = output / file.relative_to(done)
+    # Files of the earlier mask would not match the new mask.
+    for file, kind in _optional(name).values():
+        earlier = output / file
+        if not (done / file).exists() and earlier.is_file() and kind.wrote(earlier):
+            earlier.unlink()
+    for path in sorted(path for path in done.rglob("*") if path.is_file()):
+        target = output / path.relative_to(done)
         target.parent.mkdir(exist_ok=True)
-        file.replace(target)
+        path.replace(target)

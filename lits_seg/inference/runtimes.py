@@ -25,10 +25,11 @@ def onnx_session(path: Path, threads: int | None) -> Any:
     """
     ort = require_runtime("onnxruntime", path)
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised as well
     options.intra_op_num_threads = threads or 0
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without fallback: a second attempt on the same CPU would only print a second message.
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime has many exception types for damaged files
         raise InputError(path, "a readable ONNX file", first_line(error)) from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lits_seg.common.errors import InputError
 from lits_seg.data.ct import Ct
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.runs.result import NetworkFacts
@@ -47,6 +48,18 @@ class RunSettings:
     device: str
 
 
+class NotFiniteError(ArithmeticError):
+    """A network's logits are NaN or infinite.
+
+    Args:
+        index: index of the first slice with these logits, in its batch.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"logits of slice {index} of the batch are not finite")
+        self.index = index
+
+
 class Segmenter(ABC):
     """A model that segments axial slices.
 
@@ -68,6 +81,9 @@ class Segmenter(ABC):
 
         Returns:
             LiTS labels, and the lesion's probability scaled to 0…255, both ``(B, H, W)`` uint8.
+
+        Raises:
+            NotFiniteError: if a logit is NaN or infinite.
         """
 
     @abstractmethod
@@ -87,6 +103,9 @@ class Segmenter(ABC):
 
         Yields:
             For each batch: the index of its first slice, and its HU, labels and lesion probability, ``(B, H, W)`` each.
+
+        Raises:
+            InputError: if logits are not finite; names the slice.
         """
         side = self.context // 2
         for start in range(0, len(ct), batch_size):
@@ -94,5 +113,9 @@ class Segmenter(ABC):
             below, above = max(0, start - side), min(len(ct), stop + side)
             hu = ct.slices(below, above)
             around = np.arange(start, stop)[:, None] + np.arange(-side, side + 1)
-            labels, probability = self(hu, around.clip(0, len(ct) - 1) - below)
+            try:
+                labels, probability = self(hu, around.clip(0, len(ct) - 1) - below)
+            except NotFiniteError as error:
+                found = f"NaN or infinity in slice {start + error.index} of {ct.path} (slice 0 is the lowest)"
+                raise InputError("the network", "finite logits", found) from error
             yield start, hu[start - below : stop - below], labels, probability

@@ -11,6 +11,7 @@ from lits_seg.inference.ct_report import CtReport
 
 SIDE = 320  # largest side of the pictures in pixels; the mask keeps the CT's resolution
 JPEG_QUALITY = 85
+GENERATOR = '<meta name="generator" content="lits-seg predict">'  # by which a later prediction recognises the page
 # Piecewise linear map from HU to 8-bit levels: about 3 HU per level in soft tissue, more elsewhere.
 HU = (-1024, -200, 300, 1500)
 LEVELS = (0, 40, 215, 255)

@@ -1,4 +1,4 @@
-"""A metric that counts voxels slice by slice and sums the counts over ranks."""
+"""Metrics that count voxels, and slices, slice by slice, and sum the counts over ranks."""
 
 from collections.abc import Sequence
 
@@ -45,3 +45,47 @@ class VolumeOverlap(Metric):
     def compute(self) -> Tensor:
         """Return voxels in both masks, in the prediction, in the reference: ``(patients, structures, 3)``, int64."""
         return self.counts.clone()
+
+
+class SeenSlices(Metric):
+    """The slices that each patient was seen with, and the first slice with unsound values, on any rank.
+
+    Args:
+        patients: number of patients.
+    """
+
+    full_state_update = False
+    NONE = 2**62  # no slice
+    seen: Tensor
+    infinite: Tensor
+    odd: Tensor
+
+    def __init__(self, patients: int) -> None:
+        super().__init__()
+        self.add_state("seen", torch.zeros(patients, dtype=torch.long), dist_reduce_fx="sum")
+        for name in ("infinite", "odd"):
+            self.add_state(name, torch.full((patients,), self.NONE), dist_reduce_fx="min")
+
+    def update(self, logits: Tensor, truth: Tensor, patient: Tensor, slices: Tensor) -> None:
+        """Add a batch of slices of one patient.
+
+        Args:
+            logits: ``(B, K, size, size)``.
+            truth: labels ``(B, H, W)`` of the reference.
+            patient: index of each slice's patient, ``(B,)``.
+            slices: number of each slice, ``(B,)``.
+        """
+        self.seen.index_add_(0, patient, torch.ones_like(patient))
+        # Only tensors: reading a value here would make a GPU wait in every batch.
+        for first, wrong in (
+            (self.infinite, ~logits.isfinite().flatten(1).all(dim=1)),
+            (self.odd, (truth > 2).flatten(1).any(dim=1)),
+        ):
+            first[patient] = torch.minimum(first[patient], torch.where(wrong, slices, self.NONE).min())
+
+    def compute(self) -> Tensor:
+        """Return seen slices, first slice with logits that are not finite, and with odd labels: ``(3, patients)``.
+
+        Odd labels are other than 0, 1 and 2. Without such a slice, the value is ``NONE``.
+        """
+        return torch.stack([self.seen, self.infinite, self.odd])

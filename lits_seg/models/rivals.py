@@ -1,6 +1,7 @@
 """Networks of optional packages, with the argument names that ``conf/model`` uses for all networks."""
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Width
 
 try:
     from segmentation_models_pytorch import Unet
@@ -20,5 +21,5 @@ class MobileNetUNet(Unet):
         out_channels: number of classes.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 2) -> None:
+    def __init__(self, in_channels: Width = 1, out_channels: Width = 2) -> None:
         super().__init__("mobilenet_v2", encoder_weights=None, in_channels=in_channels, classes=out_channels)

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le, Len
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Width, Widths
 
 
 class ConvNormReLU(nn.Module):
@@ -101,11 +104,11 @@ class StridedUNet(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 1,
-        out_channels: int = 2,
-        widths: Sequence[int] = (16, 32, 64, 128, 192),
-        blocks: Sequence[int] = (2, 2, 3, 3, 2),
-        decoder_widths: Sequence[int] = (96, 48, 32, 16),
+        in_channels: Width = 1,
+        out_channels: Width = 2,
+        widths: Widths = (16, 32, 64, 128, 192),
+        blocks: Annotated[Sequence[Annotated[int, Ge(1), Le(64)]], Len(1, 8)] = (2, 2, 3, 3, 2),
+        decoder_widths: Widths = (96, 48, 32, 16),
         residual: bool = False,
         fine: int | None = None,
     ) -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Probability, Width, Widths
 from lits_seg.models.blocks import (
     ConvBlock,
     PointwiseConv2d,
@@ -19,6 +22,7 @@ from lits_seg.models.split_block import SplitResidualBlock
 from lits_seg.models.upsample import Upsampler, upsamplers
 
 Block = Callable[[int, int], nn.Module]
+KernelSize = Annotated[int, Ge(1), Le(31)]
 
 
 class UShape(nn.Module):
@@ -122,13 +126,13 @@ class UNet(UShape):
     def __init__(
         self,
         upsample: Sequence[str],
-        in_channels: int = 1,
-        out_channels: int = 2,
-        encoder_widths: Sequence[int] = (64, 128, 256, 512),
-        innermost_width: int = 1024,
-        decoder_widths: Sequence[int] = (512, 256, 128, 64),
-        kernel_size: int = 3,
-        dropout: float = 0.0,
+        in_channels: Width = 1,
+        out_channels: Width = 2,
+        encoder_widths: Widths = (64, 128, 256, 512),
+        innermost_width: Width = 1024,
+        decoder_widths: Widths = (512, 256, 128, 64),
+        kernel_size: KernelSize = 3,
+        dropout: Probability = 0.0,
         batch_norm: bool = False,
     ) -> None:
         def block(inputs: int, outputs: int) -> nn.Module:
@@ -165,15 +169,15 @@ class DSCUNet(UShape):
     def __init__(
         self,
         upsample: Sequence[str],
-        in_channels: int = 1,
-        out_channels: int = 2,
-        encoder_widths: Sequence[int] = (64, 128, 256, 512),
-        innermost_width: int = 1024,
-        decoder_widths: Sequence[int] = (240, 128, 64, 32),
-        kernel_size: int = 3,
-        dropout: float = 0.05,
-        innermost: str = "conv",
-        shortcut: str = "conv",
+        in_channels: Width = 1,
+        out_channels: Width = 2,
+        encoder_widths: Widths = (64, 128, 256, 512),
+        innermost_width: Width = 1024,
+        decoder_widths: Widths = (240, 128, 64, 32),
+        kernel_size: KernelSize = 3,
+        dropout: Probability = 0.05,
+        innermost: Literal["conv", "block"] = "conv",
+        shortcut: Literal["conv", "pad"] = "conv",
     ) -> None:
         if innermost not in ("conv", "block"):
             raise InputError("model.innermost", "conv or block", innermost)

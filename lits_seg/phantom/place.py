@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 from filelock import FileLock
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.records import read_json
 from lits_seg.data.layouts import PHANTOM
-from lits_seg.data.nifti import open_nifti
+from lits_seg.data.nifti import nifti_errors
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +56,16 @@ def claim(root: Path, settings: dict[str, Any]) -> None:
         raise InputError(root, f"nothing but synthetic volumes ({ANOTHER})", foreign[0].name)
     expected = sorted([settings["size"], settings["size"], settings["slices"]])
     for path in sorted(path for path in _visible(root) if OWN.fullmatch(path.name)):
-        with open_nifti(path) as image:
-            if sorted(image.shape) != expected:
-                raise InputError(path, f"a synthetic volume of the shape {expected} ({ANOTHER})", list(image.shape))
+        with nifti_errors(path):
+            shape = nib.load(path).shape
+        if sorted(shape) != expected:
+            raise InputError(path, f"a synthetic volume of the shape {expected} ({ANOTHER})", list(shape))
 
 
 def _require_empty(root: Path) -> None:
-    if root.is_dir() and (files := _visible(root)):
+    files = _visible(root) if root.is_dir() else []
+    # Another process may have claimed the folder for its phantom just now.
+    if files and root / PHANTOM not in files:
         found = f"{len(files)} files or folders, such as {files[0].name}"
         raise InputError(
             root, f"an empty folder, or one with {PHANTOM}, to write synthetic volumes to ({ANOTHER})", found

@@ -15,13 +15,16 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import nibabel as nib
 import numpy as np
+from annotated_types import Ge, Le
 from filelock import FileLock
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Seed, Size, Threads
 from lits_seg.data.layouts import PHANTOM
 from lits_seg.phantom.anatomy import paint_patient
 from lits_seg.phantom.place import LOCK, claim
@@ -34,11 +37,11 @@ VERSION = 5
 def write_phantom(
     root: str | Path,
     *,
-    cases: int = 80,
-    seed: int = 0,
-    size: int = 192,
-    slices: int = 40,
-    workers: int | None = None,
+    cases: Annotated[int, Ge(1), Le(10_000)] = 80,
+    seed: Seed = 0,
+    size: Size = 192,
+    slices: Annotated[int, Ge(4), Le(2000)] = 40,
+    workers: Threads | None = None,
 ) -> list[Path]:
     """Write ``volume-N.nii.gz`` and ``segmentation-N.nii.gz`` for N below ``cases``; existing files are skipped.
 

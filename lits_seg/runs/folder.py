@@ -1,7 +1,7 @@
 """Write and check run folders; name the files in them: configuration, versions, split and result."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
+from lits_seg.common.records import read_json
+from lits_seg.common.untrusted import read_yaml
 from lits_seg.runs.provenance import versions
 from lits_seg.runs.renamed import with_new_names
 
@@ -19,10 +21,67 @@ VERSIONS = "versions.json"
 SPLIT = "split.json"
 RESULT = "result.json"
 FAILED = "failed.txt"
+CURVES = "curves.png"
+CASES = "test_cases.csv"
+OVERLAYS = "overlays.png"
 PICTURES = "overlays"
-LAST = Path("checkpoints", "last.ckpt")
+BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
+# The files that a run writes with its checkpoints, and replaces when it is started again.
+FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
+MODULE = "lits_seg.training.module.LesionModule"
 # Keys that do not change what a run computes, such as paths and loggers.
 FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks", "data.allow_overlap")
+
+
+@contextmanager
+def claimed(folder: Path, cfg: DictConfig) -> Iterator[None]:
+    """Describe a run in its folder; a run that ends without a checkpoint, as by a wrong setting, leaves no claim on it.
+
+    Args:
+        folder: the run's folder.
+        cfg: the whole configuration.
+
+    Raises:
+        InputError: see ``describe_run``.
+    """
+    _release(folder)  # of an earlier command that was killed before its first checkpoint
+    describe_run(folder, cfg)
+    try:
+        yield
+    except BaseException:
+        _release(folder)
+        raise
+
+
+def trained(folder: Path) -> bool:
+    """Return whether a folder has a result or a checkpoint, of an epoch or of Slurm's time limit."""
+    patterns = (RESULT, "checkpoints/*.ckpt", "hpc_ckpt_*.ckpt")
+    return any(True for pattern in patterns for _ in folder.glob(pattern))
+
+
+def recorded_split(folder: Path) -> dict[str, Any] | None:
+    """Return the names of the patients of each part, as a run that has trained recorded them; None without a record.
+
+    Raises:
+        InputError: if ``split.json`` is damaged.
+    """
+    path = folder / SPLIT
+    return read_json(path, "the split of a run") if trained(folder) and path.exists() else None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration that a run has recorded, with the current names of classes.
+
+    Raises:
+        InputError: if ``config.yaml`` is missing, damaged, or a file of another program.
+    """
+    config = with_new_names(read_yaml(folder / CONFIG, "the configuration of a run"))
+    for key in ("model", "data"):
+        if not isinstance(config.get(key), dict):
+            raise InputError(
+                folder / CONFIG, f"the configuration of a run, with {key} as keys and values", "another file"
+            )
+    return config
 
 
 def describe_run(folder: Path, cfg: DictConfig) -> None:
@@ -33,13 +92,19 @@ def describe_run(folder: Path, cfg: DictConfig) -> None:
         cfg: the whole configuration.
 
     Raises:
-        InputError: if the folder contains a run with another configuration; lists the differences.
+        InputError: if the folder contains a run with another configuration, with a list of the differences; or if it
+            contains files of a run, but no configuration.
     """
     if (folder / CONFIG).exists():
         require_same_run(folder, cfg)
         return
-    write_text(folder / VERSIONS, json.dumps(versions(), indent=2))
+    found = [name for name in FILES if (folder / name).exists()]
+    found += [str(path.relative_to(folder)) for path in sorted(folder.glob("checkpoints/*.ckpt"))]
+    if found:
+        expected = f"a folder without a run, or with its {CONFIG} (name=… chooses another folder)"
+        raise InputError(folder, expected, f"{', '.join(found)} without {CONFIG}")
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))))
+    write_text(folder / VERSIONS, json.dumps(versions(), indent=2))
 
 
 def require_same_run(folder: Path, cfg: DictConfig) -> None:
@@ -52,11 +117,11 @@ def require_same_run(folder: Path, cfg: DictConfig) -> None:
     Raises:
         InputError: if the configurations differ; lists the differences.
     """
-    before = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    before = read_yaml(folder / CONFIG, "the configuration of this run (name=… chooses another folder)")
     differing = differences(before, OmegaConf.to_container(cfg, resolve=True))
     if differing:
-        expected = "a folder without a run, or with this run (name=…, or sweep=… for a sweep, chooses another folder)"
-        raise InputError(folder, expected, "; ".join(differing))
+        expected = "no run, or this run, in the folder (name=…, or sweep=… for a sweep, chooses another folder)"
+        raise InputError(folder / CONFIG, expected, "; ".join(differing))
 
 
 @contextmanager
@@ -84,6 +149,17 @@ def differences(before: Any, after: Any) -> list[str]:
     return _differences(_essence(before), _essence(after))
 
 
+def _release(folder: Path) -> None:
+    """Remove what a run without a checkpoint has written; files next to a foreign ``config.yaml`` are not its own."""
+    try:
+        module = with_new_names(read_yaml(folder / CONFIG, CONFIG)).get("module")
+    except InputError:
+        return
+    if isinstance(module, Mapping) and module.get("_target_") == MODULE and not trained(folder):
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+
+
 def _essence(config: Any) -> dict[str, Any]:
     return {key: with_new_names(value) for key, value in config.items()}
 
@@ -96,4 +172,9 @@ def _differences(before: Any, after: Any, key: str = "") -> list[str]:
         return [
             text for k in keys for text in _differences(before.get(k), after.get(k), f"{key}.{k}" if key else str(k))
         ]
-    return [] if before == after else [f"{key} was {before}, now {after}"]
+    return [] if before == after else [f"{key} was {_brief(before)}, now {_brief(after)}"]
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -33,7 +33,10 @@ _UNNAMED = {
 
 def decoder_levels(model: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the upsampler of each decoder level, deepest first, from a network's settings as in ``conf/model``."""
-    return tuple(model.get("upsample") or ())
+    levels = model.get("upsample") or ()
+    if isinstance(levels, str) or not isinstance(levels, Sequence) or not all(isinstance(name, str) for name in levels):
+        raise InputError("decoder.levels", "a list of names, deepest level first", levels)
+    return tuple(levels)
 
 
 def decoder_name(model: Mapping[str, Any]) -> str:

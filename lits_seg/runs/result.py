@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
@@ -15,6 +17,7 @@ from lits_seg.metrics import bootstrap_interval, case_scores, summarise
 from lits_seg.metrics.case import box_ml
 from lits_seg.metrics.scores import CaseScores, VoxelCounts
 
+Number = Annotated[int, Ge(0), Le(2**53)]  # any count of a real run fits a float
 HEADER = (
     "network",
     "parameters",
@@ -41,7 +44,7 @@ class NetworkFacts:
     network: str | None = None
     decoder: str
     levels: tuple[str, ...] = ()
-    parameters: int
+    parameters: Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +60,9 @@ class NetworkUnderTest(NetworkFacts):
     """
 
     model: str
-    macs: int
+    macs: Number
     data: str
-    size: int
+    size: Number
     selected_on_test: bool
 
 
@@ -73,8 +76,8 @@ class RunFacts(NetworkUnderTest):
         seed: seed of weights, samples and dropout.
     """
 
-    fold: int
-    folds: int
+    fold: Number
+    folds: Number
     seed: int
 
 
@@ -96,7 +99,7 @@ class MeanScores:
     paper_symbols: float
     dice_global: float
     dice_interval: tuple[float, float] | None
-    patients: int
+    patients: Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,7 @@ class Latency:
     """
 
     cpu_ms: float
-    cpu_threads: int
+    cpu_threads: Number
     gpu_ms: float | None
     gpu: str | None
 
@@ -159,7 +162,7 @@ class RunResult(RunFacts, NetworkResult):
         baseline: scores of a baseline on the same patients; None unless the run was configured with ``baseline``.
     """
 
-    steps: int
+    steps: Number
     train_seconds: float
     val_dice: float
     best_checkpoint: str

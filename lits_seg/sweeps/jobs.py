@@ -5,7 +5,6 @@ run and GPU context, and may crash or be killed without ending other jobs. The s
 its folder. A sweep that is started again therefore skips finished jobs and resumes interrupted ones.
 """
 
-import json
 import os
 import re
 import shlex
@@ -28,6 +27,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.runs.folder import FAILED, RESULT, require_same_run
+from lits_seg.runs.result import read_result
 
 LOG = "log.txt"
 SLOTS = ".slots"
@@ -56,17 +56,17 @@ def run_job(cfg: DictConfig) -> float | None:
             say(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
             with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
                 _run(_command(folder, Path(hydra.sweep.dir).name), log, {**os.environ, **environment})
+        if not (folder / RESULT).exists():  # a fast_dev_run keeps no result
+            return None
+        result = read_result(folder / RESULT)
     except InputError as error:
         if rank_zero_only.rank == 0:
             write_text(folder / FAILED, f"{error}\n")
         say(f"#{hydra.job.num} failed: {error}", flush=True)
         return None
-    if not (folder / RESULT).exists():  # a fast_dev_run keeps no result
-        return None
-    result = json.loads((folder / RESULT).read_text())
     ended = "was finished before" if finished else "finished"
-    say(f"#{hydra.job.num} {ended}: Dice {result['scores']['dice']:.3f}", flush=True)
-    return result["val_dice"]
+    say(f"#{hydra.job.num} {ended}: Dice {result.scores.dice:.3f}", flush=True)
+    return result.val_dice
 
 
 def _command(folder: Path, sweep: str) -> list[str]:

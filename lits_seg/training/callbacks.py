@@ -1,6 +1,7 @@
 """Callbacks that write a run's split, learning curves and hyper-parameters, and show progress."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -11,15 +12,16 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
+from lits_seg.common.records import read_json
 from lits_seg.data.splits import split_record
-from lits_seg.runs.folder import SPLIT
+from lits_seg.runs.folder import CURVES, SPLIT
 from lits_seg.training import pictures
 
-CURVES = "curves.png"
+log = logging.getLogger(__name__)
 
 
 class SplitFile(Callback):
-    """Write ``split.json``: the patients for training, validation and test, and hashes of their voxels.
+    """Write ``split.json`` once in a run: the patients for training, validation and test, and hashes of their voxels.
 
     Args:
         folder: the run's folder.
@@ -29,9 +31,19 @@ class SplitFile(Callback):
         self.folder = Path(folder)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file as soon as the split is known."""
-        if trainer.is_global_zero:
-            write_text(self.folder / SPLIT, json.dumps(split_record(trainer.datamodule.split), indent=2))
+        """Write the file as soon as the split is known; a recorded split must be the same.
+
+        Raises:
+            InputError: if the recorded split is another one.
+        """
+        record, path = split_record(trainer.datamodule.split), self.folder / SPLIT
+        if not path.exists():
+            if trainer.is_global_zero:
+                write_text(path, json.dumps(record, indent=2))
+            return
+        before = read_json(path, "the split of a run")
+        if not isinstance(before, dict) or any(before.get(part) != record[part] for part in trainer.datamodule.split):
+            raise InputError(path, f"this run's split, {json.dumps(record)}", json.dumps(before))
 
 
 class Curves(Callback):
@@ -47,10 +59,15 @@ class Curves(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw after the loggers have written all values."""
         histories = sorted(self.folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-        if trainer.is_global_zero and histories:
+        if not trainer.is_global_zero or not histories:
+            return
+        try:
             figure = pictures.curves(histories)
-            figure.savefig(self.folder / CURVES, dpi=120)
-            plt.close(figure)
+        except InputError as error:  # the test and the result must not depend on an earlier start's file
+            log.warning("no %s: %s", CURVES, error)
+            return
+        figure.savefig(self.folder / CURVES, dpi=120)
+        plt.close(figure)
 
 
 def timer(minutes: float | None = None) -> Timer:

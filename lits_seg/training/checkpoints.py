@@ -1,68 +1,66 @@
 """Read checkpoints of this package without running any code that a file contains."""
 
 import inspect
-from collections.abc import Iterator
+import os
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.preprocess import Preprocess
+from lits_seg.common.untrusted import require_stored
 from lits_seg.models.cost import count_parameters
 from lits_seg.runs.naming import decoder_levels, decoder_name
-from lits_seg.runs.renamed import with_new_names
 from lits_seg.runs.result import NetworkFacts
-from lits_seg.training.module import LesionModule
+from lits_seg.training.allowed_classes import require_allowed
+from lits_seg.training.module import CLASSES, LesionModule
 
-# A checkpoint names the classes to instantiate, so a malicious file could name any function. Only subclasses of KINDS
-# from PACKAGES are allowed.
-KINDS = (nn.Module, Optimizer, LRScheduler, Preprocess)
-PACKAGES = (
-    "lits_seg.",
-    "monai.networks.",
-    "monai.losses.",
-    "segmentation_models_pytorch.",
-    "torch.nn.",
-    "torch.optim.",
-)
 SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
+LARGEST_PICKLE = 2**22  # bytes; the settings and the table of tensors have 100 kB
+# ``weights_only`` allows more, such as bytearray and FloatTensor, which take as much memory as a number says.
+GLOBALS = re.compile(
+    r"collections (OrderedDict|Counter)|builtins set|torch (Size|device|\w+Storage|b?float\d+|u?int\d+|bool)"
+    r"|torch\._utils _rebuild_(tensor_v2|parameter)"
+)
+LARGEST_IMAGE = 4096  # pixels; images of a larger side would take gigabytes of memory
+EXPECTED = "a checkpoint of lits_seg"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a Lightning checkpoint of a ``LesionModule`` onto the CPU.
 
     Raises:
-        InputError: if the file is missing or damaged, was not written by lits_seg, or refers to a class outside the
-            allowed packages.
+        InputError: if the file is missing or damaged, was not written by lits_seg, refers to a class outside the
+            allowed packages, or unpacks to more than its own size.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         inside = Path(path, "checkpoints", "best.ckpt")
         raise InputError(path, "a checkpoint", f"a folder{f'; there is {inside}' if inside.exists() else ''}")
+    names = require_stored(Path(path), EXPECTED)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(path, "a checkpoint", "no such file") from None
+        _require_tensors_only(Path(path), names)
+        # A memory map takes no memory for tensors that are larger than the file says.
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except InputError:
+        raise
     except Exception as error:  # a damaged file may raise anything
-        raise InputError(
-            path, "a checkpoint of lits_seg", f"another or damaged file ({type(error).__name__})"
-        ) from error
+        raise InputError(path, EXPECTED, f"another or damaged file ({type(error).__name__})") from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if (
         not isinstance(settings, dict)
         or settings.keys() != SETTINGS
-        or not isinstance(settings["model"], dict)
         or not isinstance(checkpoint.get("state_dict"), dict)
     ):
-        raise InputError(path, "a checkpoint of lits_seg", "a checkpoint of another program or version")
-    checkpoint["hyper_parameters"] = with_new_names(settings)
-    for key, value in _texts(checkpoint["hyper_parameters"]):
-        if "${" in value or (key == "_target_" and not _trusted(value)):
-            raise InputError(path, f"networks, losses and optimizers from {', '.join(PACKAGES)}", value)
+        raise InputError(path, EXPECTED, "a checkpoint of another program or version")
+    checkpoint["hyper_parameters"] = require_allowed(settings, path)
     return checkpoint
 
 
@@ -70,16 +68,22 @@ def load_module(path: str | Path) -> LesionModule:
     """Return the ``LesionModule`` of a checkpoint, in eval mode, on the CPU.
 
     Raises:
-        InputError: if ``read_checkpoint`` rejects the file, or the weights do not fit the settings.
+        InputError: if ``read_checkpoint`` rejects the file, the weights do not fit the settings, or a weight is not
+            finite.
     """
     checkpoint = read_checkpoint(path)
-    module = LesionModule(**checkpoint["hyper_parameters"])
+    settings = checkpoint["hyper_parameters"]
+    # Modules for training only, such as those of DeepSupervision, are no part of the network.
+    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("auxiliary.")}
+    _require_fit(path, _sketch(path, settings, len(state)), state)
+    module = LesionModule(**settings)
     try:
-        # Modules for training only, such as those of DeepSupervision, are no part of the network.
-        state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("auxiliary.")}
         module.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(path, "weights that fit the settings in the checkpoint", str(error).splitlines()[0]) from error
+    for name, tensor in module.network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise InputError(path, "finite weights", f"NaN or infinity in network.{name}")
     return module.eval()
 
 
@@ -120,8 +124,8 @@ def network_facts(module: LesionModule) -> NetworkFacts:
     )
 
 
-def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
-    """Require that a checkpoint contains the network of a config.
+def require_same_model(path: str | Path, model: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint that must contain the network of a config.
 
     Args:
         path: the checkpoint.
@@ -130,35 +134,87 @@ def require_same_model(path: str | Path, model: dict[str, Any]) -> None:
     Raises:
         InputError: if the checkpoint contains another network; lists the settings that differ.
     """
-    stored = read_checkpoint(path)["hyper_parameters"]["model"]
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint["hyper_parameters"]["model"]
     differing = [key for key in sorted(stored.keys() | model.keys()) if stored.get(key) != model.get(key)]
     if differing:
         expected = ", ".join(f"{key}={model.get(key)}" for key in differing)
         found = ", ".join(f"{key}={stored.get(key)}" for key in differing)
         raise InputError(path, f"a checkpoint of this model ({expected})", found)
+    return checkpoint
 
 
-def _trusted(target: str) -> bool:
-    if not target.startswith(PACKAGES):
-        return False
+def _require_tensors_only(path: Path, names: list[str]) -> None:
+    """Require that the pickle in a checkpoint names nothing but tensors and containers."""
+    pickles = [name for name in names if name.endswith("/data.pkl")]
+    with zipfile.ZipFile(path) as file:
+        if len(pickles) != 1 or file.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
+            raise InputError(path, EXPECTED, "a ZIP file of another program")
+        content = file.read(pickles[0])
+    for code, argument, _ in pickletools.genops(content):
+        if code.name in ("GLOBAL", "STACK_GLOBAL", "INST") and not GLOBALS.fullmatch(str(argument)):
+            raise InputError(path, EXPECTED, f"another file, which names {argument}")
+
+
+def _sketch(path: str | Path, settings: dict[str, Any], tensors: int) -> LesionModule:
+    """Build the module of a checkpoint and run its network, on the meta device, which takes no memory.
+
+    Args:
+        path: the checkpoint, which errors name.
+        settings: the settings in the checkpoint.
+        tensors: number of tensors in the checkpoint.
+    """
     try:
-        found = get_object(target)
-    except Exception as error:  # the name does not exist
-        if isinstance(error.__cause__, InputError):  # the name exists, but its package is missing
-            raise error.__cause__ from error
-        return False
-    # A trusted module also contains names that it imports, such as Path: its package must also define the class.
-    return isinstance(found, type) and issubclass(found, KINDS) and found.__module__.startswith(PACKAGES)
+        with (
+            torch.device("meta"),
+            torch.inference_mode(),
+            warnings.catch_warnings(action="ignore"),
+            _at_most(10 * tensors + 100),
+        ):
+            module = LesionModule(**settings).eval()
+            size = module.preprocess.size
+            logits = tuple(module(torch.empty(1, module.context, size, size)).shape)
+    except Exception as error:  # any constructor with any arguments may raise anything
+        cause = error.__cause__ if error.__cause__ is not None else error
+        raise InputError(path, "settings of a network", f"{type(cause).__name__}: {cause}"[:300]) from error
+    if size > LARGEST_IMAGE:
+        raise InputError(path, f"images of at most {LARGEST_IMAGE} pixels along a side", size)
+    if logits != (1, module.classes, size, size) or not any(True for _ in module.network.parameters()):
+        raise InputError(path, f"a network with {module.classes} maps of {size} x {size} logits", logits)
+    return module
 
 
-def _texts(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield all texts in nested containers, each with its key."""
-    if isinstance(settings, str):
-        yield key, settings
-    elif isinstance(settings, dict):
-        for name, value in settings.items():
-            yield from _texts(name)
-            yield from _texts(value, str(name))
-    elif isinstance(settings, (list, tuple)):
-        for value in settings:
-            yield from _texts(value, key)
+@contextmanager
+def _at_most(layers: int) -> Iterator[None]:
+    """Stop a constructor that makes many more layers than a checkpoint has tensors."""
+    made = 0
+
+    def count(module: nn.Module, name: str, layer: nn.Module | None) -> None:
+        nonlocal made
+        made += 1
+        if made > layers:
+            raise InputError("the settings", f"at most {layers} layers", "more")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _require_fit(path: str | Path, sketch: LesionModule, state: Mapping[Any, Any]) -> None:
+    """Require the names, shapes and types of a module's tensors, before memory is taken for the tensors."""
+    expected = sketch.state_dict()
+    for name in sorted(expected.keys() ^ state.keys(), key=str):
+        found = f"{name}, which is {'missing' if name in expected else 'unknown'}"
+        raise InputError(path, "weights that fit the settings in the checkpoint", found)
+    for name, tensor in expected.items():
+        found = state[name]
+        # The loss's class weights are empty before training.
+        same = isinstance(found, Tensor) and (
+            found.shape == tensor.shape or (not name.startswith("network.") and found.numel() <= max(CLASSES))
+        )
+        if not same or found.layout != torch.strided or found.is_floating_point() != tensor.is_floating_point():
+            shape = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            wanted = f"weights that fit the settings in the checkpoint ({name}: {tensor.dtype} {tuple(tensor.shape)})"
+            raise InputError(path, wanted, shape)

@@ -13,7 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.training.losses import WeightedCrossEntropy
+
+
+def without_unknown(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace pixels whose label is unknown by background that is predicted with certainty: they have no gradient.
+
+    Args:
+        logits: ``(B, K, H, W)``.
+        label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
+    """
+    unknown = label == LIVER_OR_LESION
+    certain = torch.zeros_like(logits)
+    certain[:, 0] = 100.0
+    return torch.where(unknown[:, None], certain, logits), torch.where(unknown, 0, label)
 
 
 class Sum(nn.Module):

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le, Len
 from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Probability
+
+Weight = Annotated[float, Ge(0), Le(1_000_000)]
+Weights = Annotated[Sequence[Weight], Len(2, 3)]
 
 
 class WeightedCrossEntropy(nn.Module):
@@ -27,7 +33,7 @@ class WeightedCrossEntropy(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, weights: str | Sequence[float] = "auto", balance: float = 0.5) -> None:
+    def __init__(self, weights: Literal["auto"] | Weights = "auto", balance: Probability = 0.5) -> None:
         super().__init__()
         self.auto = weights == "auto"
         if isinstance(weights, str) and not self.auto:
@@ -36,19 +42,21 @@ class WeightedCrossEntropy(nn.Module):
             raise InputError("loss.weights", "auto, or a list of numbers that are not negative", list(weights))
         if not 0 <= balance <= 1:
             raise InputError("loss.balance", "between 0 and 1", balance)
+        self.given = [] if self.auto else [float(weight) for weight in weights]
         self.balance = balance
         # A buffer is saved in the checkpoint, so that a loss computed later is the same.
-        self.register_buffer("weights", torch.empty(0) if self.auto else torch.tensor(list(weights)).float())
+        self.register_buffer("weights", torch.tensor(self.given))
 
     def set_counts(self, counts: Sequence[int]) -> None:
-        """Set the weights from the training set's pixels per class, unless the weights were given.
+        """Set the given weights, or weights from the training set's pixels per class; never those of a checkpoint.
 
         Raises:
             InputError: if the number of given weights is not the number of classes.
         """
         if not self.auto:
-            if len(self.weights) != len(counts):
-                raise InputError("loss.weights", f"{len(counts)} numbers", self.weights.tolist())
+            if len(self.given) != len(counts):
+                raise InputError("loss.weights", f"{len(counts)} numbers", self.given)
+            self.weights = torch.tensor(self.given).to(self.weights.device)
             return
         pixels = torch.tensor(counts, dtype=torch.double)
         weights = pixels.clamp(min=1) ** -self.balance
@@ -64,9 +72,9 @@ class WeightedCrossEntropy(nn.Module):
         return functional.cross_entropy(logits, target, weight=self.weights.to(logits.dtype))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
-        # Before the counts are known, the buffer is empty and would not fit the stored weights.
+        # Before the counts are known, the buffer is empty; a run may also resume with other weights.
         stored = state_dict.get(prefix + "weights")
-        if self.auto and stored is not None:
+        if stored is not None:
             self.weights = torch.empty_like(stored)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -80,7 +88,9 @@ class DiceCrossEntropy(WeightedCrossEntropy):
         balance: see ``WeightedCrossEntropy``; the default leaves the cross-entropy unweighted.
     """
 
-    def __init__(self, dice: float = 1.0, weights: str | Sequence[float] = "auto", balance: float = 0.0) -> None:
+    def __init__(
+        self, dice: Weight = 1.0, weights: Literal["auto"] | Weights = "auto", balance: Probability = 0.0
+    ) -> None:
         super().__init__(weights, balance)
         self.dice = dice
         self.dice_loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)

@@ -9,11 +9,14 @@ import torch
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
 from lits_seg.data.sampling import LIVER_OR_LESION
-from lits_seg.metrics.counts import VolumeOverlap
+from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
+from lits_seg.training.loss_terms import without_unknown
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.schedules import Decay
 
@@ -66,11 +69,12 @@ class LesionModule(pl.LightningModule):
         if self.classes not in CLASSES:
             raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
         if hasattr(self.loss, "set_counts"):
-            self.loss.set_counts(
-                [1] * self.classes
-            )  # the shape of the weights, which averages of the weights depend on
+            # The weights of the classes have their shape from the start, as averages of all weights need.
+            self.loss.set_counts([1] * self.classes)
         self.structures = CLASSES[self.classes]
         self.overlap = VolumeOverlap(0, self.structures)
+        self.seen = SeenSlices(0)
+        self.whole: list[bool] = []  # whether the last validation or test has seen all slices of each patient
         self.train_overlap = VolumeOverlap(1, self.structures)
         self.auxiliary = nn.ModuleDict()
         self.auxiliary_losses: list[AuxiliaryLoss] = []
@@ -120,7 +124,8 @@ class LesionModule(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
         logits = self(batch["image"])
-        known, target = _without_unknown(logits.float(), batch["label"])
+        # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
+        known, target = without_unknown(logits.float(), batch["label"].clamp(0, LIVER_OR_LESION))
         target = self._target(target)
         loss = self.loss(known, target)
         for auxiliary in self.auxiliary_losses:
@@ -163,37 +168,92 @@ class LesionModule(pl.LightningModule):
     def _start(self, part: str) -> None:
         patients = len(self.trainer.datamodule.split[part])
         self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
+        self.seen = SeenSlices(patients).to(self.device)
 
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
         logits = self(batch["image"]).float()
         if part == "val":
             loss = self.loss(logits, self._target(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
+        else:
+            self._require_finite(logits, batch)
         predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
         self.overlap.update(predicted, batch["truth"], batch["case"])
+        self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
         return predicted
 
+    def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
+        finite = logits.isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            index = int(finite.int().argmin())
+            patient = self.trainer.datamodule.split["test"][int(batch["case"][index])].name
+            found = f"NaN or infinity in slice {int(batch['slice'][index])} of {patient} (slice 0 is the lowest)"
+            raise InputError("the network", "finite logits", found)
+
     def _log_scores(self, part: str) -> None:
+        cases = self.trainer.datamodule.split[part]
+        seen, infinite, odd = self.seen.compute().tolist()
+        for first, expected, found in (
+            (
+                infinite,
+                "finite logits (weights that a training with a lower optimizer.lr keeps small)",
+                "NaN or infinity",
+            ),
+            (odd, "labels 0, 1 and 2 in the store (delete its folder; it is made anew)", "others"),
+        ):
+            for case, number in zip(cases, first, strict=True):
+                if number != SeenSlices.NONE:
+                    raise InputError(f"{case.name}, slice {number}", expected, found)
+        self.whole = [count == len(case) for count, case in zip(seen, cases, strict=True)]
+        if not any(self.whole):
+            if self.trainer.fast_dev_run or self.trainer.sanity_checking:
+                return
+            expected = "all slices of at least one patient, as only whole patients have scores"
+            found = f"{sum(seen)} of {sum(map(len, cases))} slices"
+            raise InputError(f"trainer.limit_{part}_batches", expected, found)
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        lesion, *liver = self.overlap.compute().cpu().unbind(dim=1)
+        lesion, *liver = self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(dim=1)
         for name, value in metrics.summarise(lesion).items():
             self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
         for counts in liver:
             for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
                 self.log(f"{part}/liver/{name}", value, sync_dist=True)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Update the weights; a step that is too large for any float is an error of the user's."""
+        try:
+            super().optimizer_step(*args, **kwargs)
+        except RuntimeError as error:
+            if "overflow" not in str(error):
+                raise
+            raise InputError("optimizer.lr", "a learning rate that gives finite weights", error) from error
+
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and, if there is a config for one, the scheduler."""
         trained = [*self.network.parameters(), *self.auxiliary.parameters()]
         optimizer = instantiate(self.hparams.optimizer, params=trained)
-        if self.hparams.scheduler is None:
+        scheduler = self.scheduler(optimizer)
+        if scheduler is None:
             return {"optimizer": optimizer}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
+        """Return a scheduler at its first step; None: a constant learning rate.
+
+        Raises:
+            InputError: if the scheduler ends before the run, or needs the end of a run without one.
+        """
+        if self.hparams.scheduler is None:
+            return None
         steps = self.trainer.estimated_stepping_batches
-        if steps == math.inf and "auto" in self.hparams.scheduler.values():
-            raise InputError("scheduler", "cosine, poly or constant, since minutes limit the run", "a number of steps")
+        if math.isinf(steps) and "auto" in self.hparams.scheduler.values():
+            raise InputError("scheduler", "a run with an end in steps, or scheduler=cosine or poly", "none")
         settings = {key: steps if value == "auto" else value for key, value in self.hparams.scheduler.items()}
         scheduler = instantiate(settings, optimizer=optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        total = getattr(scheduler, "total_steps", steps)
+        if total < steps:
+            raise InputError("scheduler.total_steps", f"auto, or at least the {steps} steps of the run", total)
+        return scheduler
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Set the learning rate after a step; ``Decay`` follows the progress of the run."""
@@ -208,16 +268,3 @@ class LesionModule(pl.LightningModule):
         limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
         by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
         return min(1.0, max([by_steps, *by_time]))
-
-
-def _without_unknown(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace pixels whose label is unknown by background that is predicted with certainty: they have no gradient.
-
-    Args:
-        logits: ``(B, K, H, W)``.
-        label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
-    """
-    unknown = label == LIVER_OR_LESION
-    certain = torch.zeros_like(logits)
-    certain[:, 0] = 100.0
-    return torch.where(unknown[:, None], certain, logits), torch.where(unknown, 0, label)

@@ -1,8 +1,9 @@
 """Score and draw the test patients of a run: each is assembled from its predicted slices."""
 
+import logging
 import shutil
-from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
+from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
+from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores, flat_case
-from lits_seg.runs.folder import PICTURES
+from lits_seg.runs.folder import CASES, OVERLAYS, PICTURES
 from lits_seg.training import pictures
 
-CASES = "test_cases.csv"
-OVERLAYS = "overlays.png"
+log = logging.getLogger(__name__)
 
 
 class PatientScores(Callback):
@@ -34,7 +36,7 @@ class PatientScores(Callback):
     - ``overlays/CASE.png`` with image, reference and prediction of the slice with the most lesion;
     - ``overlays.png`` with a selection of patients from best to worst (the paper's Fig. 3).
 
-    The table and the selection are also logged to W&B.
+    The table and the selection are also logged to W&B. A patient with unseen slices has no score.
 
     Args:
         folder: the run's folder; all ranks must be able to write there.
@@ -52,6 +54,29 @@ class PatientScores(Callback):
     def _masks(self) -> Path:
         return self.folder / ".test_masks"
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Require, before the training, that validation and test will see at least one patient whole.
+
+        Raises:
+            InputError: if a setting of the trainer cuts all patients.
+        """
+        if trainer.overfit_batches:
+            expected = "0 (data.slices_per_epoch and trainer.limit_train_batches make epochs shorter)"
+            raise InputError("trainer.overfit_batches", expected, trainer.overfit_batches)
+        if trainer.fast_dev_run or trainer.world_size > 1:  # several ranks learn what they have seen at the end only
+            return
+        for part in ("val", "test"):
+            limit = getattr(trainer, f"limit_{part}_batches")
+            loader = getattr(trainer.datamodule, f"{part}_dataloader")()
+            batches = list(loader.batch_sampler)
+            seen = {
+                i for batch in batches[: limit if isinstance(limit, int) else int(limit * len(batches))] for i in batch
+            }
+            if not any(seen.issuperset(range(*ends)) for ends in pairwise(loader.dataset.starts)):
+                expected = "all slices of at least one patient, as only whole patients have scores"
+                found = f"{limit} of {len(batches)} batches" if isinstance(limit, int) else f"a share of {limit:g}"
+                raise InputError(f"trainer.limit_{part}_batches", expected, found)
+
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Create the mask files that all ranks write their slices into."""
         if trainer.is_global_zero:
@@ -65,8 +90,8 @@ class PatientScores(Callback):
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Write a batch of predicted slices, all of the same patient, into the patient's mask."""
-        self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy()
+        """Write a batch of predicted slices, all of the same patient, into the patient's mask; 0: not predicted."""
+        self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy() + 1
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and draw on the first rank, after all ranks have written their slices."""
@@ -80,10 +105,14 @@ class PatientScores(Callback):
         trainer.strategy.barrier()
 
     def _write(self, cases: list[StoredCase], trainer: pl.Trainer) -> None:
-        (self.folder / PICTURES).mkdir(exist_ok=True)
         self.cases = []
         shown = []
-        for case, predicted in zip(cases, self._predicted(len(cases)), strict=True):
+        for number, case in enumerate(cases):
+            mask = np.load(self._masks / f"{number}.npy", mmap_mode="r")
+            if not mask[:, 0, 0].all():
+                continue
+            predicted = mask - 1
+            (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
             scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml)
             self.cases.append(scores)
@@ -96,21 +125,23 @@ class PatientScores(Callback):
             }
             shown.append(row)
             panels = pictures.panels(row["image"], row["truth"], row["predicted"])
-            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True)
+            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True, pnginfo=png_mark())
+        if len(self.cases) < len(cases):
+            log.warning(
+                "%d of %d test patients were not seen whole and have no scores", len(cases) - len(shown), len(cases)
+            )
+        if not shown:
+            return
         rows = [flat_case(case) for case in self.cases]
         write_text(self.folder / CASES, csv_text(rows))
         chosen_rows = [shown[i] for i in self._from_best_to_worst()]
         figure = pictures.overlays(chosen_rows)
-        figure.savefig(self.folder / OVERLAYS, dpi=110)
+        figure.savefig(self.folder / OVERLAYS, dpi=110, metadata=MARK)
         plt.close(figure)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_table("test/cases", columns=list(rows[0]), data=[list(row.values()) for row in rows])
                 _log_overlays(logger, chosen_rows)
-
-    def _predicted(self, count: int) -> Iterator[np.ndarray]:
-        for number in range(count):
-            yield np.load(self._masks / f"{number}.npy", mmap_mode="r")
 
     def _from_best_to_worst(self) -> list[int]:
         ranked = sorted(range(len(self.cases)), key=lambda i: -self.cases[i].lesion.dice)

@@ -1,6 +1,8 @@
 """Draw pictures of a run: learning curves and overlays."""
 
 import csv
+import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ from matplotlib.figure import Figure
 from torch.nn import functional
 
 from lits_seg import RESEARCH_USE
+from lits_seg.common.errors import InputError
+from lits_seg.common.untrusted import read_text
 
+LARGEST = 2**62  # step or value that a figure can show; a training that diverges logs any value
+LARGEST_CSV = 2**27  # bytes; a million steps have 100 MB
 SIDE = 320  # longest side of a small picture, in pixels
 
 
@@ -44,15 +50,39 @@ def curves(histories: Sequence[Path]) -> Figure:
 
 
 def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
-    """Read ``metrics.csv`` files into ``{name: {step: value}}``; if a step is repeated, the last file counts."""
+    """Read ``metrics.csv`` files into ``{name: {step: value}}``.
+
+    A file replaces the values of earlier files from its first step on, since a run continues from there.
+
+    Raises:
+        InputError: if a file is damaged.
+    """
     values: dict[str, dict[int, float]] = {}
     for path in files:
-        with path.open() as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name != "step":
-                        values.setdefault(name, {})[int(row["step"])] = float(value)
+        rows = _rows(path)
+        start = min((step for step, _, _ in rows), default=0)
+        for of_name in values.values():
+            for step in [step for step in of_name if rows and step >= start]:
+                del of_name[step]
+        for step, name, value in rows:
+            values.setdefault(name, {})[step] = value
     return values
+
+
+def _rows(path: Path) -> list[tuple[int, str, float]]:
+    """Return step, name and value of each value in a ``metrics.csv``."""
+    expected = "a table of numbers with the column step"
+    rows = []
+    try:
+        for row in csv.DictReader(io.StringIO(read_text(path, expected, LARGEST_CSV)), strict=True):
+            step = int(row.pop("step"))
+            if not 0 <= step < LARGEST:
+                raise ValueError(f"step {step}")
+            numbers = {name: float(value) for name, value in row.items() if value}
+            rows += [(step, name, number if abs(number) < LARGEST else math.nan) for name, number in numbers.items()]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:  # TypeError: more values than columns
+        raise InputError(path, expected, f"{type(error).__name__}: {error}"[:200]) from error
+    return rows
 
 
 def overlays(rows: Sequence[dict[str, Any]]) -> Figure:

@@ -72,6 +72,20 @@ def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(
     assert list((tmp_path / "in").iterdir()) == []
 
 
+@pytest.mark.hostile
+def test_an_archive_of_too_many_files_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finished_runs, "MOST_FILES", 5)
+    with tarfile.open(tmp_path / "many.tar.gz", "w:gz") as tar:
+        for number in range(6):
+            tar.addfile(*member(f"{number}", b""))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match="at most 5 files"):
+        unpack(tmp_path / "many.tar.gz", tmp_path / "in")
+    assert list((tmp_path / "in").iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["no archive", "cut off"])
 def test_a_damaged_archive_is_named(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "runs.tar.xz"

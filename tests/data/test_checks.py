@@ -99,3 +99,40 @@ def test_no_liver_is_told_and_a_liver_without_lesion_is_not(tmp_path: Path) -> N
     assert check(tmp_path / "without lesion", hu, labels).warnings == []
     (warning,) = check(tmp_path / "without liver", hu, labels * 0).warnings
     assert warning.endswith("segmentation-0.nii.gz: no liver")
+
+
+def test_doubts_about_either_header_are_warnings_that_name_the_file(tmp_path: Path) -> None:
+    write_case(tmp_path, "0", *anatomy(0))
+    for kind in ("volume", "segmentation"):
+        path = tmp_path / f"{kind}-0.nii.gz"
+        image = nib.load(path)
+        image = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+        image.set_qform(AFFINES["RAS"], 1)
+        nib.save(image, path)
+    warnings = check_again(tmp_path).warnings
+    assert [warning.split(": ")[0] for warning in warnings] == [
+        str(tmp_path / "volume-0.nii.gz"),
+        str(tmp_path / "segmentation-0.nii.gz"),
+    ]
+    assert all("sform says LPS" in warning and "qform says RAS" in warning for warning in warnings)
+
+
+def test_a_doubt_about_labels_that_are_moved_to_the_images_grid_is_a_warning(tmp_path: Path) -> None:
+    hu, labels = anatomy(0)
+    write_case(tmp_path, "0", hu, labels)
+    image = nib.Nifti1Image(labels, AFFINES["LPS"])
+    image.set_sform(AFFINES["LPS"], 0)
+    image.set_qform(AFFINES["LPS"], 0)
+    nib.save(image, tmp_path / "segmentation-0.nii.gz")
+    unknown, differs = check_again(tmp_path).warnings
+    assert "orientation and position are unknown" in unknown
+    assert "affine differs" in differs
+
+
+def test_hu_above_those_of_bone_are_a_warning(tmp_path: Path) -> None:
+    hu, labels = anatomy(0)
+    hu[0, 0, 0] = 4000
+    assert check(tmp_path, hu, labels).warnings == []
+    hu[0, 0, 0] = 4232
+    (warning,) = check(tmp_path, hu, labels).warnings
+    assert "highest HU is 4232; expected at most 4000" in warning

@@ -71,6 +71,21 @@ def test_bad_files_are_named(what: str, tmp_path: Path) -> None:
     assert str(error.value).startswith(f"{path}: expected ")
 
 
+@pytest.mark.hostile
+@pytest.mark.parametrize("order", ORDERS[::11], ids=str)
+def test_the_slice_with_the_first_value_that_is_not_finite_is_named(order: np.ndarray, tmp_path: Path) -> None:
+    hu = HU.astype(np.float32)
+    hu[3, 4, 5] = np.nan
+    hu[3, 5, 6] = np.inf
+    affine = AFFINES["LPS"] @ inv_ornt_aff(order, HU.shape)
+    nib.save(nib.Nifti1Image(apply_orientation(hu, order), affine), tmp_path / "ct.nii")
+    for read in (blocks, read_volume):
+        with pytest.raises(
+            InputError, match=r"expected finite HU values; found \d NaN or infinite, the first in slice 5"
+        ):
+            read(tmp_path / "ct.nii")
+
+
 def test_nothing_unpacked_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()

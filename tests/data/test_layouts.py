@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -7,7 +8,7 @@ from helpers.dicom_series import write_series
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks
+from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks, natural, stem
 
 
 def write_mask(path: Path) -> None:
@@ -147,3 +148,92 @@ def test_folders_without_usable_masks(prepare: object, told: str, tmp_path: Path
     prepare(tmp_path / "masks")
     with pytest.raises(InputError, match=told):
         find_masks(tmp_path / "masks")
+
+
+def test_linked_parts_are_found_and_each_patient_counts_once(tmp_path: Path) -> None:
+    root, disk = tmp_path / "LiTS", tmp_path / "disk"
+    for number in range(2):
+        write_case(root / "batch1", str(number), *anatomy(number))
+        write_case(disk / "batch2", str(number + 2), *anatomy(number))
+    (root / "batch2").symlink_to(disk / "batch2")
+    (root / "again").symlink_to(disk)
+    (disk / "loop").symlink_to(root)
+    (root / "single").mkdir()
+    for kind in ("volume", "segmentation"):
+        (root / "single" / f"{kind}-0.nii.gz").symlink_to(root / "batch1" / f"{kind}-0.nii.gz")
+    assert [case.name for case in find_cases(root)] == ["0", "1", "2", "3"]
+    assert sorted(find_masks(root)) == sorted(find_cts(root)) == [f"segmentation-{number}" for number in range(4)]
+
+
+def test_broken_links_are_named_and_the_others_found(tmp_path: Path) -> None:
+    write_case(tmp_path, "1", *anatomy(1))
+    write_case(tmp_path, "2", *anatomy(2))
+    (tmp_path / "batch2").symlink_to("/nowhere")
+    (tmp_path / "volume-2.nii.gz").unlink()
+    (tmp_path / "volume-2.nii.gz").symlink_to("/nowhere/volume-2.nii.gz")
+    for find in (find_cases, find_masks):
+        with pytest.raises(InputError, match="batch2: expected a file or a folder; found a broken link to /nowhere"):
+            find(tmp_path)
+    errors: list[InputError] = []
+    assert [case.name for case in find_cases(tmp_path, errors)] == ["1", "2"]  # reading the second names its link
+    assert [str(error).split(": ")[0] for error in errors] == [str(tmp_path / "batch2")]
+    assert list(find_cts(tmp_path)) == ["batch2", "segmentation-1", "segmentation-2"]
+
+
+def test_series_in_deeper_folders_are_named_by_the_folders_on_the_way(tmp_path: Path) -> None:
+    hu = anatomy(0)[0][:, :, :2]
+    for name in ("P1/S1/CT 5.0", "P1/S2/CT 5.0", "P2/S1/CT 5.0", "plain", "P1_S1/CT 5.0"):
+        write_series(tmp_path / name, hu)
+    write_series(tmp_path / "P2/S1/report", hu, lambda i, dataset: setattr(dataset, "Modality", "SR"))
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "P1" / "README.txt").touch()
+    found = find_cts(tmp_path)
+    (twice,) = [name for name in found if name.startswith("P1_S1_CT 5.0-")]
+    assert found.pop(twice) == tmp_path / "P1_S1/CT 5.0"
+    assert found == {
+        "P1_S1_CT 5.0": tmp_path / "P1/S1/CT 5.0",
+        "P1_S2_CT 5.0": tmp_path / "P1/S2/CT 5.0",
+        "P2_S1_CT 5.0": tmp_path / "P2/S1/CT 5.0",
+        "plain": tmp_path / "plain",
+    }
+    assert find_cts(tmp_path / "P2/S1/report") == {"report": tmp_path / "P2/S1/report"}  # reading names the report
+
+
+def test_upper_case_endings_are_accepted(tmp_path: Path) -> None:
+    write_case(tmp_path, "0", *anatomy(0))
+    for kind in ("volume", "segmentation"):
+        (tmp_path / f"{kind}-0.nii.gz").rename(tmp_path / f"{kind}-0.NII.GZ")
+    assert [case.name for case in find_cases(tmp_path)] == ["0"]
+    assert list(find_masks(tmp_path)) == list(find_cts(tmp_path)) == ["segmentation-0"]
+
+
+def test_probability_maps_are_no_masks(tmp_path: Path) -> None:
+    for name in ("segmentation-0.nii.gz", "probability/segmentation-0.nii.gz"):
+        write_mask(tmp_path / name)
+    assert find_masks(tmp_path) == {"segmentation-0": tmp_path / "segmentation-0.nii.gz"}
+
+
+@pytest.mark.hostile
+def test_names_of_any_bytes_and_length_give_masks_that_can_be_written(tmp_path: Path) -> None:
+    names = [b"\xff\xfe", b"a\nb", b"-x", b"#&<'\"", "²".encode(), b"n" * 251, "患".encode() * 83]
+    for name in names:
+        (tmp_path / os.fsdecode(name + b".nii")).touch()
+    found = find_cts(tmp_path)
+    assert len(found) == len(names)
+    for name in found:
+        (tmp_path / f"{name}.nii.gz").touch()
+    assert sorted(map(natural, found))
+    assert stem(tmp_path / os.fsdecode(b"\xff.nii.gz")) == os.fsdecode(b"\xff")
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "file/below", "loop"])
+def test_paths_that_cannot_exist_are_one_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for find in (find_cases, find_masks):
+        with pytest.raises(InputError):
+            find(tmp_path / name)
+    if name != "loop":  # reading the CT names the loop
+        with pytest.raises(InputError):
+            find_cts(tmp_path / name)

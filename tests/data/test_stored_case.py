@@ -5,8 +5,8 @@ import json
 import os
 import pickle
 import shutil
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -219,11 +219,8 @@ def test_a_complete_store_is_read_where_nothing_can_be_written(
 def test_two_processes_mend_the_same_damage(lits: Path, store: Path) -> None:
     for case in store.glob("*/[01]-*"):
         (case / "case.json").write_text("{")
-    threads = [threading.Thread(target=again, args=(lits, store)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        assert [len(cases) for cases in pool.map(again, [lits] * 4, [store] * 4)] == [2] * 4
     for case in again(lits, store):
         assert len(case.images) == len(case)
     assert sorted(path.name for path in folder_of(store).iterdir()) == sorted(FILES)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 
@@ -32,3 +33,14 @@ def test_without_volumes_or_a_run_there_is_nothing_to_score(folder: Path) -> Non
     told = failed_command("evaluate", *ARGUMENTS, cwd=folder)
     assert "net.ckpt: expected references=FOLDER" in told
     assert not (folder / "evaluation").exists()
+
+
+@pytest.mark.hostile
+def test_the_slice_whose_logits_are_not_finite_is_named(folder: Path) -> None:
+    module = save_checkpoint(folder / "run" / "checkpoints" / "net.ckpt")
+    state = module.state_dict()
+    state["network.logits.weight"].fill_(3e38)  # finite, unlike their products
+    content = {"state_dict": state, "hyper_parameters": dict(module.hparams)}
+    torch.save(content, folder / "run" / "checkpoints" / "net.ckpt")
+    told = failed_command("evaluate", *ARGUMENTS, "references=lits", cwd=folder)
+    assert "expected finite logits; found NaN or infinity in slice 0 of 0 " in told

@@ -34,3 +34,10 @@ def write_series(
         dataset.PixelData = (hu[:, :, i].T.astype(int) + 2048 + i).astype("<u2").tobytes()
         change(i, dataset)
         dataset.save_as(folder / f"IM{names[i]:04d}", enforce_file_format=True)
+
+
+def set_raw(dataset: Any, keyword: str, value: bytes) -> None:
+    """Set an attribute to bytes that need not be valid, as an anonymiser writes them."""
+    tag = pydicom.tag.Tag(pydicom.datadict.tag_for_keyword(keyword))
+    kind = pydicom.datadict.dictionary_VR(tag).split(" ")[0]
+    dataset._dict[tag] = pydicom.dataelem.RawDataElement(tag, kind, len(value), value, 0, False, True)

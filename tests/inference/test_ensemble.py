@@ -11,6 +11,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
 from lits_seg.inference.ensemble import VIEWS, Ensemble
+from lits_seg.inference.segmenter import NotFiniteError
 from lits_seg.training.checkpoints import load_module
 
 IMAGES = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -92,3 +93,17 @@ def test_networks_that_do_not_belong_together(other: dict, told: str, tmp_path: 
 def test_bad_settings_are_named(settings: dict, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{next(iter(settings))}: expected"):
         Ensemble([tmp_path / "a.ckpt"], **settings)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("members", [1, 2])
+def test_logits_that_overflow_are_no_labels(members: int, tmp_path: Path) -> None:
+    for seed in range(members):
+        module = save_checkpoint(tmp_path / f"{seed}.ckpt", seed)
+    state = module.state_dict()
+    state["network.logits.weight"].fill_(3e38)  # finite, unlike their products
+    torch.save({"state_dict": state, "hyper_parameters": dict(module.hparams)}, tmp_path / "0.ckpt")
+    ensemble = Ensemble([tmp_path / f"{seed}.ckpt" for seed in range(members)], device="cpu")
+    with pytest.raises(NotFiniteError) as raised:
+        ensemble.labels(IMAGES, 32, 32)
+    assert raised.value.index == 0

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 
+from lits_seg.common.errors import InputError
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.exported import ExportedModel
+from lits_seg.inference.segmenter import NotFiniteError
 
 FILES = [f"lits_seg_{precision}.{ending}" for ending in ("onnx", "openvino.zip") for precision in ("fp32", "fp16")]
 
@@ -112,3 +115,83 @@ def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
+@pytest.fixture(scope="module")
+def parts(folder: Path) -> dict[str, bytes]:
+    """The files in an exported model for OpenVINO."""
+    with zipfile.ZipFile(folder / "files/lits_seg_fp32.openvino.zip") as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def write_model(path: Path, parts: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    return path
+
+
+WRONG = (None, True, "text", -1, 4, 1e400, [], [["x"]], "\ud800", 10**400)
+TEXTS = ("network", "decoder", "git_commit", "research_use_only", "lits_seg")
+SOUND = (*((name, "text") for name in TEXTS), ("network", None), ("git_commit", None), ("checkpoint", None))
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("missing", [False, True])
+def test_metadata_of_other_types_are_named(parts: dict[str, bytes], tmp_path: Path, missing: bool) -> None:
+    whole = json.loads(parts["lits_seg.json"])
+    optional = {"network", "levels", "plane"}
+    tried = [{k: v for k, v in whole.items() if k != name} for name in whole if name not in optional]
+    if not missing:
+        tried = [
+            {**whole, name: value}
+            for name in whole
+            for value in WRONG
+            if (name, value) not in (*SOUND, ("levels", []), ("parameters", 4))
+        ]
+    for metadata in tried:
+        path = write_model(tmp_path / "a.openvino.zip", {**parts, "lits_seg.json": json.dumps(metadata).encode()})
+        with pytest.raises(InputError, match=r"a\.openvino\.zip: expected "):
+            ExportedModel(path, threads=1)
+
+
+@pytest.mark.hostile
+def test_a_model_is_never_larger_than_its_file(parts: dict[str, bytes], tmp_path: Path) -> None:
+    path = write_model(tmp_path / "a.zip", {**parts, "model.bin": bytes(10**7)}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match=r"a\.zip: expected .* without compression; found 10\.\d MB when unpacked"):
+        ExportedModel(path)
+
+
+@pytest.mark.hostile
+def test_an_onnx_file_cut_or_damaged_anywhere_is_named(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "files/lits_seg_fp32.onnx").read_bytes()
+    rng = np.random.default_rng(0)
+    hu, around = np.zeros((2, 48, 40), np.int16), np.arange(2)[:, None]
+    path = tmp_path / "a.onnx"
+    for end in range(0, len(whole), len(whole) // 20):
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match=r"a\.onnx: expected "):
+            ExportedModel(path, threads=1)
+    for _ in range(20):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 8):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        with suppress(InputError, NotFiniteError):  # damage to a number in the weights may not be noticed
+            ExportedModel(path, threads=1)(hu, around)
+
+
+@pytest.mark.hostile
+def test_a_graph_with_other_outputs_is_named(folder: Path, tmp_path: Path, lits: Path) -> None:
+    model = onnx.load(folder / "files/lits_seg_fp32.onnx")
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
+    for tensor in weights:
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), tensor.name))
+    onnx.save(model, tmp_path / "nan.onnx")
+    told = failed_command("predict", "model=nan.onnx", f"input={lits}/volume-0.nii.gz", "output=out", cwd=tmp_path)
+    assert "expected finite logits; found NaN or infinity in slice 0 of " in told
+    assert not any((tmp_path / "out").glob("*"))
+    del model.graph.output[0]
+    onnx.save(model, tmp_path / "less.onnx")
+    with pytest.raises(InputError, match="expected a graph with hu, labels, probability, logits"):
+        ExportedModel(tmp_path / "less.onnx")

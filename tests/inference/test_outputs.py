@@ -98,6 +98,59 @@ def test_dicom_seg_without_liver_or_without_anything(labels: np.ndarray, segment
     assert found.pixel_array.sum() == (labels == 2).sum()
 
 
+DICOM = {
+    "PatientID": "1",
+    "PatientName": "A^B",
+    "PatientBirthDate": "19700101",
+    "PatientSex": "F",
+    "StudyDate": "20200101",
+    "StudyTime": "120000",
+}
+
+
+@pytest.mark.hostile
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of each value
+@pytest.mark.parametrize(
+    ("values", "left_out"),
+    [
+        ({"PatientSex": "Male"}, "PatientSex"),
+        ({"PatientSex": ["M", "F"]}, "PatientSex"),
+        ({"PatientBirthDate": "1970-01-01"}, "PatientBirthDate"),
+        ({"StudyTime": "12:00:00"}, "StudyTime"),
+        ({"StudyDate": "today"}, "StudyDate"),
+        ({"PatientID": "x" * 80}, "PatientID"),
+        ({"PatientAge": "45"}, "PatientAge"),
+        ({"SliceThickness": ""}, None),
+        ({"SliceThickness": "-3"}, None),
+        ({"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"}, None),
+        ({"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Änne"}, None),
+        ({"SpecificCharacterSet": "LATIN1"}, None),
+    ],
+    ids=str,
+)
+def test_invalid_values_are_left_out_of_the_dicom_seg(
+    values: dict[str, Any], left_out: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("highdicom")
+    pydicom = pytest.importorskip("pydicom")
+
+    def change(i: int, dataset: Any) -> None:
+        for name, value in {**DICOM, **values}.items():
+            setattr(dataset, name, value)
+
+    monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
+    write_series(tmp_path / "series", HU, change)
+    with open_ct(tmp_path / "series") as ct:
+        warnings = write_dicom_seg(tmp_path / "mask.dcm", LABELS, ct)
+    expected = [f"mask.dcm: values that are not valid DICOM were left out: {left_out}"] if left_out else []
+    assert warnings == expected
+    found = pydicom.dcmread(tmp_path / "mask.dcm")
+    assert 0 < float(found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) <= 3
+    for name, value in {**DICOM, **values}.items():
+        if name in DICOM:
+            assert str(found.get(name)) == ("" if name == left_out else value)
+
+
 def test_a_series_that_nothing_can_refer_to_is_named(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     pydicom = pytest.importorskip("pydicom")

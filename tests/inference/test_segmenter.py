@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
-from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
+from lits_seg.inference.segmenter import ModelFacts, NotFiniteError, RunSettings, Segmenter
 
 SLICES = 7
 
@@ -44,3 +45,25 @@ def test_each_slice_has_its_neighbours(context: int, batch_size: int, tmp_path: 
     assert hu == list(range(SLICES))
     assert lowest == [max(0, i - side) for i in range(SLICES)]  # beyond the ends, the end slice is repeated
     assert highest == [min(SLICES - 1, i + side) for i in range(SLICES)]
+
+
+class Overflow(Neighbours):
+    """A network whose logits are NaN for slice 5, and for no other."""
+
+    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        middle = hu[around[:, self.context // 2], 0, 0].tolist()
+        if 5 in middle:
+            raise NotFiniteError(middle.index(5))
+        return super().__call__(hu, around)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_the_slice_whose_logits_are_not_finite_is_named(batch_size: int, tmp_path: Path) -> None:
+    voxels = np.broadcast_to(np.arange(SLICES, dtype=np.int16), (4, 5, SLICES))
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, -1, 2, 1])), tmp_path / "ct.nii")
+    with (
+        open_ct(tmp_path / "ct.nii") as ct,
+        pytest.raises(InputError, match=r"finite logits; found NaN or infinity in slice 5 of .*ct\.nii"),
+    ):
+        list(Overflow(3).segment(ct, batch_size))

@@ -2,6 +2,9 @@ import base64
 import io
 import json
 import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nibabel as nib
@@ -69,6 +72,32 @@ def test_a_name_cannot_end_or_hide_the_data(name: str, tmp_path: Path) -> None:
     assert data["name"] == name
     assert text.count("<script") == text.count("</script>") == 2
     assert "<!--" not in text
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["<!--<script>", "</h1><img src=x onerror=alert(1)>"])
+def test_a_browser_shows_every_name(name: str, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or pytest.skip("needs chromium")
+    (tmp_path / "page.html").write_text(make_page(tmp_path, name)[0])
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom")
+    shown = subprocess.run(
+        [browser, *flags, f"file://{tmp_path}/page.html"], capture_output=True, text=True, check=True, timeout=120
+    )
+    texts: dict[str, str] = {}
+
+    class Texts(HTMLParser):
+        tag = ""
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.tag = tag
+
+        def handle_data(self, data: str) -> None:
+            texts[self.tag] = texts.get(self.tag, "") + data
+
+    Texts().feed(shown.stdout)
+    assert texts["title"].startswith(f"{name}: lits_seg")
+    assert texts["h1"].startswith(name)
+    assert "largest diameter" in texts["td"]
 
 
 def test_every_slice_is_there_with_its_mask(made: tuple) -> None:

@@ -59,7 +59,7 @@ def test_nothing_is_written_into_a_folder_of_others(kind: str, lits: Path, tmp_p
     assert content(root) == before
 
 
-@pytest.mark.parametrize("choice", ["data=phantom", "data=smoke", "experiment=demo", "experiment=smoke", "prepare"])
+@pytest.mark.parametrize("choice", ["data=phantom", "data=smoke", "experiment=demo", "prepare"])
 def test_commands_with_the_root_of_real_volumes_change_nothing(choice: str, lits: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(lits, tmp_path / "real"))
     (root / "segmentation-5.nii.gz").unlink()

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.demos.boring_classes import BoringDataModule, BoringModel
 
+from lits_seg.common.errors import InputError
 from lits_seg.training.callbacks import EpochLines, SplitFile, progress
 
 
@@ -28,7 +29,8 @@ class Logging(BoringModel):
 
 def fit(callback: pl.Callback, folder: Path, **settings: object) -> None:
     volumes = BoringDataModule()
-    volumes.split = {"train": [SimpleNamespace(name="b"), SimpleNamespace(name="a")], "val": [], "test": []}
+    patients = [SimpleNamespace(name=name, fingerprint=f"voxels of {name}") for name in "ba"]
+    volumes.split = {"train": patients, "val": [], "test": []}
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
     trainer = pl.Trainer(
         default_root_dir=folder, accelerator="cpu", callbacks=[callback], limit_train_batches=3, limit_val_batches=1,
@@ -55,7 +57,17 @@ def test_without_an_end_the_number_of_epochs_is_open(capsys: pytest.CaptureFixtu
 def test_the_split_is_written_before_the_first_step(tmp_path: Path) -> None:
     fit(SplitFile(tmp_path), tmp_path, max_steps=0, enable_progress_bar=False)
     split = json.loads((tmp_path / "split.json").read_text())
-    assert split == {"train": ["b", "a"], "val": [], "test": []}
+    voxels = {"train": {"b": "voxels of b", "a": "voxels of a"}, "val": {}, "test": {}}
+    assert split == {"train": ["b", "a"], "val": [], "test": [], "voxels": voxels}
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("recorded", ['{"train": ["b"], "val": ["a"], "test": []}', "{}", "[]", "3", "{", ""])
+def test_a_recorded_split_is_never_overwritten_by_another(recorded: str, tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text(recorded)
+    with pytest.raises(InputError, match=r"split\.json: expected"):
+        fit(SplitFile(tmp_path), tmp_path, max_steps=0, enable_progress_bar=False)
+    assert (tmp_path / "split.json").read_text() == recorded
 
 
 def test_lines_instead_of_a_bar_if_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:

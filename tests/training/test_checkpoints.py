@@ -1,9 +1,15 @@
+import os
 import pickle
+import resource
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from helpers.checkpoints import SETTINGS, save_checkpoint
+from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
+from helpers.commands import failed_command
 
 from lits_seg.common.errors import InputError
 from lits_seg.training.checkpoints import load_module, read_checkpoint, require_same_model
@@ -106,3 +112,112 @@ def test_weights_that_do_not_fit_their_settings(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.ckpt", model={**SETTINGS["model"], "innermost_width": 16})
     with pytest.raises(InputError, match="weights that fit"):
         load_module(tmp_path / "a.ckpt")
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+def test_weights_that_are_not_finite_end_every_command(command: str, tmp_path: Path, lits: Path) -> None:
+    module = save_checkpoint(tmp_path / "a.ckpt")
+    state = module.state_dict()
+    state["network.logits.weight"][0, 0] = torch.nan
+    torch.save({"state_dict": state, "hyper_parameters": dict(module.hparams)}, tmp_path / "a.ckpt")
+    volumes = f"input={lits}" if command == "predict" else f"references={lits}"
+    told = failed_command(command, "ckpt=a.ckpt", volumes, "output=out", cwd=tmp_path)
+    assert "a.ckpt: expected finite weights; found NaN or infinity in network.logits.weight" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (with_model(encoder_widths=[60_000] * 4, innermost_width=60_000), "weights that fit the settings"),
+        ({**SETTINGS, "preprocess": {**SETTINGS["preprocess"], "size": 60_000}}, "images of at most 4096 pixels"),
+        (
+            {
+                **SETTINGS,
+                "model": {"_target_": "torch.nn.Transformer", "out_channels": 2, "num_encoder_layers": 60_000},
+            },
+            "settings of a network",
+        ),
+        (with_model(upsample=5), "settings of a network"),
+        (with_model(out_channels="2"), "settings of a network"),
+        ({**SETTINGS, "model": {"_target_": "torch.nn.Identity", "out_channels": 2}}, "a network with 2 maps"),
+        ({**SETTINGS, "seed": "0"}, "a seed"),
+        ({**SETTINGS, "loss": None}, r"settings of a Module \(loss\)"),
+    ],
+)
+def test_settings_take_no_memory_before_they_fit_the_weights(settings: dict, told: str, tmp_path: Path) -> None:
+    module = save_checkpoint(tmp_path / "a.ckpt")
+    torch.save({"state_dict": module.state_dict(), "hyper_parameters": settings}, tmp_path / "a.ckpt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=rf"a\.ckpt: expected .*{told}"):
+        load_module(tmp_path / "a.ckpt")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("change", ["reshape", "expand", "sparse", "long", "text", "missing", "extra"])
+def test_weights_of_another_kind_are_named(change: str, tmp_path: Path) -> None:
+    module = save_checkpoint(tmp_path / "a.ckpt")
+    state = dict(module.state_dict())
+    name = "network.logits.weight"
+    state[name] = {
+        "reshape": state[name].flatten(),
+        "expand": torch.zeros(1).expand(10**12),
+        "sparse": state[name].to_sparse(),
+        "long": state[name].long(),
+        "text": "text",
+    }.get(change, state[name])
+    if change == "missing":
+        del state[name]
+    if change == "extra":
+        state["network.extra"] = torch.zeros(1)
+    torch.save({"state_dict": state, "hyper_parameters": dict(module.hparams)}, tmp_path / "a.ckpt")
+    with pytest.raises(InputError, match=r"a\.ckpt: expected (weights that fit|a checkpoint of lits_seg)"):
+        load_module(tmp_path / "a.ckpt")
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("call", ["builtins\nbytearray", "torch\nFloatTensor", "torch.storage\nUntypedStorage"])
+def test_a_pickle_takes_no_memory_by_a_number(call: str, tmp_path: Path) -> None:
+    # A pickle of 50 bytes that calls the class with 2,000,000,000.
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "w") as file:
+        file.writestr("a/data.pkl", b"\x80\x02c" + call.encode() + b"\nJ\x00\x94\x35\x77\x85R.")
+    with pytest.raises(InputError, match="another file, which names"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
+@pytest.mark.hostile
+def test_a_checkpoint_is_never_larger_than_its_file(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.ckpt")
+    with zipfile.ZipFile(tmp_path / "a.ckpt") as one, zipfile.ZipFile(tmp_path / "b.ckpt", "w", 8) as other:
+        for name in one.namelist():
+            other.writestr(name, one.read(name))
+        other.writestr("a/data/99", bytes(10**7))
+    with pytest.raises(InputError, match=r"b\.ckpt: expected .* without compression; found 10\.\d MB when unpacked"):
+        read_checkpoint(tmp_path / "b.ckpt")
+
+
+@pytest.mark.hostile
+def test_a_pipe_is_not_waited_for(tmp_path: Path, lits: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for command in ("ckpt=pipe", "model=pipe"):
+        told = failed_command("predict", command, f"input={lits}", "output=out", cwd=tmp_path)
+        assert "pipe: expected" in told
+        assert "found a device or pipe" in told
+
+
+@pytest.mark.hostile
+def test_a_damaged_checkpoint_raises_no_other_error(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.ckpt")
+    whole = (tmp_path / "a.ckpt").read_bytes()
+    rng = np.random.default_rng(0)
+    for attempt in range(40):
+        content = bytearray(whole[: rng.integers(len(whole))] if attempt % 2 else whole)
+        if attempt % 2 == 0:  # damage the table at the end, too
+            for place in rng.integers(0 if attempt % 4 else len(whole) - 6000, len(whole), 8):
+                content[place] = rng.integers(256)
+        (tmp_path / "a.ckpt").write_bytes(content)
+        with suppress(InputError):  # damage to a number in the weights may not be noticed
+            load_module(tmp_path / "a.ckpt")

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.commands import SMOKE, run_process
+from helpers.commands import SMOKE, run_command, run_process
+from helpers.interrupted import interrupted_run
 from helpers.wandb_files import config_of, history_of, read_wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
@@ -78,3 +79,13 @@ def test_tensorboard_compares_facts_and_test_scores(watched: Path) -> None:
     assert {"test/dice", "test/jaccard", "test/dice_global"} <= names
     for name in ("dice", "jaccard"):
         assert events.Scalars(f"test/{name}")[-1].value == pytest.approx(result["scores"][name], abs=1e-6)
+
+
+@pytest.mark.hostile
+def test_a_run_that_resumes_is_one_wandb_run(tmp_path: Path) -> None:
+    arguments = ("logger=wandb", "name=cut", "trainer.max_epochs=2")
+    interrupted_run(tmp_path, *arguments, epochs=1)
+    run_command("train", *SMOKE, *arguments, "ckpt_path=last", cwd=tmp_path)
+    folders = sorted((tmp_path / "runs" / "cut").glob("wandb/offline-run-*"))
+    assert len(folders) == 2
+    assert len({folder.name.rsplit("-", 1)[-1] for folder in folders}) == 1

@@ -32,7 +32,7 @@ class Copying(pl.LightningModule):
 def volumes(lits: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceDataModule:
     store = tmp_path_factory.mktemp("store")
     settings = {"preprocess": Preprocess(size=32), "augment": None, "batch_size": 4, "workers": 0}
-    return SliceDataModule(lits, store, test_root=lits, eval_batch_size=3, **settings)
+    return SliceDataModule(lits, store, test_root=lits, allow_overlap=True, eval_batch_size=3, **settings)
 
 
 def scored(callback: PatientScores, volumes: SliceDataModule) -> PatientScores:
@@ -66,3 +66,18 @@ def test_every_patient_has_a_picture_and_the_masks_are_gone(volumes: SliceDataMo
     with Image.open(tmp_path / "overlays" / names[0]) as picture:
         assert picture.size == (3 * case.shape[2], case.shape[1])  # image, truth, prediction
     assert {path.name for path in tmp_path.iterdir()} == {"overlays", "overlays.png", "test_cases.csv"}
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(("batches", "whole"), [(0, 0), (1, 0), (4, 1), (7, 1), (8, 2)])
+def test_a_patient_that_was_not_seen_whole_has_no_score(
+    batches: int, whole: int, volumes: SliceDataModule, tmp_path: Path
+) -> None:
+    callback = PatientScores(tmp_path)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], limit_test_batches=batches, **quiet)
+    trainer.test(Copying(), volumes, verbose=False)
+    expected = [case.name for case in volumes.split["test"][:whole]] if batches else []
+    assert [case.case for case in callback.cases] == expected
+    assert (tmp_path / "test_cases.csv").exists() == bool(whole)
+    assert not (tmp_path / ".test_masks").exists()

@@ -1,6 +1,7 @@
 """A CT in two parts of a split is refused, in whatever form it comes."""
 
 import contextlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from helpers.checkpoints import save_checkpoint, with_model
+from helpers.commands import failed_command, run_command
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.datamodule import SliceDataModule
@@ -117,3 +120,32 @@ def test_damaged_hashes_in_a_record_are_named(voxels: object, root: Path) -> Non
     recorded = {"train": ["0", "1"], "val": ["2"], "test": ["3"], "voxels": voxels}
     with pytest.raises(InputError, match=r"split\.json.*hashes of voxels"):
         make(root, recorded=recorded)
+
+
+def test_a_checkpoint_is_not_scored_on_its_training_patients_under_other_names(
+    root: Path, lits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "net.ckpt", settings=with_model(out_channels=3))
+    recorded = split_record(make(root).split)
+    (tmp_path / "run" / "split.json").write_text(json.dumps(recorded))
+    (tmp_path / "other").mkdir()
+    train, val, test = (recorded[part][0] for part in ("train", "val", "test"))
+    for number, name in enumerate((train, val, test)):
+        copy_patient(lits, name, f"10{number}", tmp_path / "other")
+    arguments = ("ckpt=run/checkpoints/net.ckpt", "accelerator=cpu", "workers=0", "references=other")
+    told = failed_command("evaluate", *arguments, cwd=tmp_path)
+    assert told == (
+        "error: other: expected CTs on which this network was neither trained nor selected (data.allow_overlap=true "
+        f"accepts them); found the same CT twice: 100 (tested now) and {train} (train), "
+        f"101 (tested now) and {val} (val)"
+    )
+    assert not list((tmp_path / "evaluation").glob("*.*"))
+    run_command("evaluate", *arguments, "data.allow_overlap=true", cwd=tmp_path)
+    assert f"the same CT twice: 100 (tested now) and {train} (train)" in caplog.text
+    for number in (0, 1):
+        for kind in ("volume", "segmentation"):
+            (tmp_path / "other" / f"{kind}-10{number}.nii").unlink()
+    caplog.clear()
+    run_command("evaluate", *arguments, cwd=tmp_path)
+    assert "same CT" not in caplog.text

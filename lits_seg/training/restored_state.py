@@ -1,0 +1,81 @@
+"""Restore the state of a training with the settings of the command, in the folder of the run."""
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from lits_seg.training.resume import in_run, require_unseen_patients
+
+log = logging.getLogger(__name__)
+
+
+class RestoredState(Callback):
+    """Restore weights, moments of the optimizer and counters from a checkpoint, but no setting and no path.
+
+    - The optimizer's settings are those of the command. The scheduler is built by the command's settings, and stepped
+      to the step of the checkpoint.
+    - The best checkpoint of a run is looked for in the folder of the run, which may have been moved. The best
+      checkpoint of another run does not count.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Require test patients that the checkpoint's run has not trained on."""
+        if trainer.ckpt_path and trainer.datamodule.recorded is None:
+            require_unseen_patients(Path(str(trainer.ckpt_path)), trainer.datamodule)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Replace settings and paths in the checkpoint, before Lightning restores the training's state."""
+        fitting = trainer.state.fn == "fit"
+        if fitting:
+            optimizer = instantiate(pl_module.hparams["optimizer"], params=pl_module.network.parameters())
+            checkpoint["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
+            checkpoint["lr_schedulers"] = []  # see on_train_start
+        states = checkpoint["callbacks"]
+        for callback in trainer.callbacks:
+            state = states.get(callback.state_key)
+            if state and isinstance(callback, EarlyStopping):
+                state["patience"] = callback.patience
+            if state and isinstance(callback, ModelCheckpoint):
+                placed = _in_folder(state, callback.dirpath, Path(str(trainer.ckpt_path))) if fitting else {}
+                states[callback.state_key] = {**callback.state_dict(), **placed}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Step the scheduler to the step of the checkpoint."""
+        if not trainer.global_step:
+            return
+        for config in trainer.lr_scheduler_configs:
+            config.scheduler = pl_module.scheduler(trainer.optimizers[0])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # PyTorch: steps of a scheduler before the optimizer's
+                for _ in range(trainer.global_step):
+                    config.scheduler.step()
+
+
+def _in_folder(state: Mapping[str, Any], folder: str, checkpoint: Path) -> dict[str, Any]:
+    """Return the state of a ``ModelCheckpoint`` with its paths in a folder; empty if the state is of another run."""
+
+    def moved(path: str) -> str:
+        return os.path.join(folder, Path(path).name) if path else path
+
+    best = state.get("best_model_path")
+    if not best or not in_run(Path(folder).parent, checkpoint):
+        return {}
+    if not Path(moved(best)).is_file():
+        log.warning("%s is missing: the next validation makes a new best checkpoint", moved(best))
+        return {}
+    paths: dict[str, Any] = {key: moved(path) for key, path in state.items() if key.endswith("_model_path")}
+    return {
+        **state,
+        **paths,
+        "best_k_models": {moved(k): v for k, v in state["best_k_models"].items()},
+        "dirpath": folder,
+    }
