@@ -230,12 +230,15 @@ class LesionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and, if there is a config for one, the scheduler."""
-        trained = [*self.network.parameters(), *self.auxiliary.parameters()]
-        optimizer = instantiate(self.hparams.optimizer, params=trained)
+        optimizer = instantiate(self.hparams.optimizer, params=self.trained_parameters())
         scheduler = self.scheduler(optimizer)
         if scheduler is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Return the weights of the network and of the modules that callbacks added."""
+        return [*self.network.parameters(), *self.auxiliary.parameters()]
 
     def scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
         """Return a scheduler at its first step; None: a constant learning rate.
@@ -250,6 +253,8 @@ class LesionModule(pl.LightningModule):
             raise InputError("scheduler", "a run with an end in steps, or scheduler=cosine or poly", "none")
         settings = {key: steps if value == "auto" else value for key, value in self.hparams.scheduler.items()}
         scheduler = instantiate(settings, optimizer=optimizer)
+        if isinstance(scheduler, Decay):
+            scheduler.progress = self.progress()
         total = getattr(scheduler, "total_steps", steps)
         if total < steps:
             raise InputError("scheduler.total_steps", f"auto, or at least the {steps} steps of the run", total)

@@ -36,7 +36,7 @@ class RestoredState(Callback):
         """Replace settings and paths in the checkpoint, before Lightning restores the training's state."""
         fitting = trainer.state.fn == "fit"
         if fitting:
-            optimizer = instantiate(pl_module.hparams["optimizer"], params=pl_module.network.parameters())
+            optimizer = instantiate(pl_module.hparams["optimizer"], params=pl_module.trained_parameters())
             checkpoint["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
             checkpoint["lr_schedulers"] = []  # see on_train_start
         states = checkpoint["callbacks"]

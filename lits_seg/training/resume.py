@@ -88,7 +88,7 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
     if record is None:
         return None
     before = read_config(source)["data"]
-    keys = ("root", "test_root", "folds", "fold", "val_share", "split_seed")
+    keys = ("root", "test_root", "folds", "fold", "val_share", "split_seed", "split", "sources")
     return record if all(before.get(key) == data.get(key) for key in keys) else None
 
 
