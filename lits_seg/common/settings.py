@@ -200,7 +200,8 @@ def in_words(annotation: Any, found: Any = None) -> str:
         lengths = [_length(limit) for limit in parts[1:] if isinstance(limit, (Len, MinLen))]
         return ", ".join(said or [in_words(parts[0], found), *limits, *lengths])
     if origin is Literal:
-        return " or ".join(str(as_typed(part)) for part in parts)
+        names = [str(as_typed(part)) for part in parts]
+        return " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(dict.fromkeys(in_words(part, found) for part in parts))
     if isinstance(origin or annotation, type) and issubclass(origin or annotation, Mapping):
