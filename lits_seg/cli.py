@@ -172,7 +172,8 @@ def _wrong_setting(error: BaseException) -> str | None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         if str(error.missing_cfg_file).startswith(_PLUGINS):
             return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
-        return f"{group}: expected one of {nearest(choice, error.options)}; found {choice}" if error.options else None
+        if error.options:
+            return f"{group}: expected one of {nearest(choice, error.options)}; found {error.missing_cfg_file}"
     if isinstance(error, (TypeError, ValueError)) and _raised_within("hydra", error):
         return f"the command line: expected key=value; found an error of Hydra ({error})"
     return None

@@ -22,8 +22,8 @@ DOORS = {"module": ("-m", "lits_seg"), "script": ("-c", SCRIPT)}
 
 QUOTES = "(a text like this needs inner quotes: '…=\"…\"')"
 NEW = (
-    "new: expected one of ckpt, model, input, output, probability, page, batch_size, tta, device, precision, threads, "
-    "liver, rules; found an unknown key"
+    "new: expected one of ckpt, model, input, output, probability, page, seg, batch_size, tta, device, precision, "
+    "threads, liver, rules; found an unknown key"
 )
 
 
@@ -125,7 +125,7 @@ def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
         ("predict", "threads=0", "threads: expected a whole number, at least 1, or null; found 0"),
         ("predict", "batch_size=1.5", "batch_size: expected a whole number, at least 1; found 1.5"),
         ("predict", "batch_size=null", "batch_size: expected a whole number, at least 1; found null"),
-        ("predict", "output=[a,b]", f"output: expected one file or folder {QUOTES}; found ['a', 'b']"),
+        ("predict", "output=[a,b]", f"output: expected one file or folder; found ['a', 'b'] {QUOTES}"),
         ("predict", "rules.largest_lesion=1", "rules.largest_lesion: expected true or false; found 1"),
         ("evaluate", "grid=any", "grid: expected affine or voxels; found any"),
         ("evaluate", "workers=-1", "workers: expected a whole number, at least 0; found -1"),
@@ -135,7 +135,7 @@ def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
         ("export", "slices=few", "slices: expected a whole number, at least 1; found few"),
         ("dashboard", "sweep=[a,b]", "sweep: expected one name on the W&B server, or null; found ['a', 'b']"),
         ("predict", "batch_size=true", "batch_size: expected a whole number, at least 1; found true"),
-        ("predict", "device=gpu", "device: expected auto or cpu or cuda; found gpu"),
+        ("predict", "device=gpu", "device: expected one of auto, cpu, cuda; found gpu"),
         ("predict", "output=", "output: expected one file or folder; found an empty text"),
         ("predict", "+new=1", NEW),
         ("prepare", "data.preprocess.equalize=abc", "data.preprocess.equalize: expected true or false; found abc"),
@@ -152,8 +152,8 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("model=dsc_unt",), r"model: expected one of basic_unet, .* \(did you mean dsc_unet\?\); found dsc_unt"),
-        (("optimizer=null",), "optimizer: expected one of adam, adamw; found null"),
+        (("model=dsc_unt",), r"model: expected one of basic_unet, .* \(did you mean dsc_unet\?\); found model/dsc_unt"),
+        (("optimizer=null",), "optimizer: expected one of adam, adamw; found optimizer/null"),
         (("~optimizer",), "optimizer: expected a choice .*; found null"),
         (
             ("optimizr.lr=1",),
@@ -167,9 +167,10 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
         (("model.decoder_widths={a:1}",), "model.decoder_widths={a:1}: expected a value of the kind .*"),
         (("=1",), "the command line: expected key=value; found an error of Hydra .*"),
         (("trainer.devices=0",), "trainer: expected settings with which pytorch_lightning.Trainer works; found .*"),
-        (("+trainer.max_time=abc",), "trainer: expected settings with which .*abc.*"),
+        (("+trainer.max_time=abc",), "trainer.max_time: expected null, since .*; found abc"),
+        (("+callbacks.timer.duration=abc",), "callbacks.timer: expected settings with which .*abc.*"),
         (("trainer.max_epochs=-1",), "trainer.max_epochs: expected at least 1; .*"),
-        (("data.fold=4",), "data.fold: expected less than data.folds=4; found 4"),
+        (("data.fold=4",), r"data.fold: expected one of 0 to 3 \(data.folds=4\); found 4"),
         (("data.preprocess.window=[200,-100]",), r"data.preprocess.window: expected \[lower, upper\] in HU; found .*"),
         (("augment=scanner", "augment.gamma=[2,1]"), r"augment.gamma: expected \[lowest, highest\]; found \[2, 1\]"),
         (("~callbacks.timer",), "callbacks: expected Timer, .*; found no Timer"),

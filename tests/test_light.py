@@ -102,7 +102,7 @@ def test_masks_are_scored(folder: Path) -> None:
     ("command", "arguments", "package"),
     [
         ("train", ["data=smoke"], "pytorch_lightning"),
-        ("report", ["runs=runs"], "matplotlib"),
+        ("report", ["runs=runs"], "torch"),
         ("evaluate", ["ckpt=best.ckpt"], "pytorch_lightning"),
     ],
 )

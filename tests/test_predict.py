@@ -189,7 +189,7 @@ def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
         ("ckpt=[]", "ckpt: expected a checkpoint, or several different ones; found none"),
         ("ckpt=[net.ckpt,net.ckpt]", "several different ones; found net.ckpt, net.ckpt"),
         ("input=[a.nii,b.nii]", "input: expected one file or folder; found"),
-        ("input=a b(1)", "input=a b(1): expected key=value, a value with spaces, = or brackets in inner quotes"),
+        ("input=a b(1)", "a b(1): expected a CT"),
         ("ckpt=cts", "cts: expected a checkpoint; found a folder"),
         ("pages=true", "pages: expected one of ckpt, model, input, output"),
         ("tta=some", "tta: expected one of none, flips, rotations, all"),

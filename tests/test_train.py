@@ -194,7 +194,10 @@ def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
         (["runs=data/smoke/phantom.json"], ["data/smoke/phantom.json"]),
     ],
 )
-def test_wrong_settings_get_one_clear_error(arguments: list[str], told: list[str], smoke_folder: Path) -> None:
+def test_wrong_settings_get_one_clear_error(
+    arguments: list[str], told: list[str], finished: Path, smoke_folder: Path
+) -> None:
+    assert finished.exists()  # after a training, there is a phantom
     shown = failed_command("train", *SMOKE, *arguments, cwd=smoke_folder)
     assert shown.startswith("error: ")
     for word in told:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import as_typed, expectation, fits, in_words, nearest
+from lits_seg.common.settings import as_typed, fits, in_words, misfit, nearest
 
 TARGET = "_target_"
 # Keys of Hydra that are no arguments.
@@ -78,7 +78,7 @@ def _require(key: str, value: Any, annotation: Any) -> None:
     if kind is None:
         raise InputError(key, f"a mapping with {TARGET}, which names a class", as_typed(value))
     if not fits(kind, value):
-        raise InputError(key, expectation(kind, value), as_typed(value))
+        raise misfit(key, kind, value)
 
 
 # The types of values in YAML.

@@ -82,7 +82,7 @@ def read_settings(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
         found: Any = plain
         for name in key.split("."):
             found = found.get(name)
-        raise InputError(key, expectation(kinds[key], found), as_typed(found)) from None
+        raise misfit(key, kinds[key], found) from None
 
 
 def _require_known(prefix: str, plain: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
@@ -165,18 +165,19 @@ def arguments(function: Callable, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{name}": one.annotation for name, one in inspect.signature(function).parameters.items()}
 
 
-def expectation(annotation: Any, found: Any) -> str:
-    """Describe an annotation for an error message, with a hint if a text was read as another type.
+def misfit(key: str, annotation: Any, found: Any) -> InputError:
+    """Return the error about a value, with a hint if a text was read as another type.
 
     Args:
-        annotation: the annotation of a setting.
+        key: the key of the setting.
+        annotation: the annotation of the setting.
         found: the value that does not fit.
     """
-    words = in_words(annotation, found)
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated)
     text = annotation is str or (union and str in typing.get_args(annotation))
     hinted = text and isinstance(found, (bool, int, float, list, dict))
-    return f"{words} (a text like this needs inner quotes: '…=\"…\"')" if hinted else words
+    hint = " (a text like this needs inner quotes: '…=\"…\"')" if hinted else ""
+    return InputError(key, in_words(annotation, found), f"{as_typed(found)}{hint}")
 
 
 def in_words(annotation: Any, found: Any = None) -> str:
@@ -200,7 +201,8 @@ def in_words(annotation: Any, found: Any = None) -> str:
         lengths = [_length(limit) for limit in parts[1:] if isinstance(limit, (Len, MinLen))]
         return ", ".join(said or [in_words(parts[0], found), *limits, *lengths])
     if origin is Literal:
-        return " or ".join(str(as_typed(part)) for part in parts)
+        names = [str(as_typed(part)) for part in parts]
+        return " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(dict.fromkeys(in_words(part, found) for part in parts))
     if isinstance(origin or annotation, type) and issubclass(origin or annotation, Mapping):

@@ -121,7 +121,7 @@ class SliceDataModule(pl.LightningDataModule):
             if not isinstance(value, int) or value < lowest:
                 raise InputError(f"data.{name}", f"a whole number, at least {lowest}", value)
         if not fold < folds:
-            raise InputError("data.fold", f"less than data.folds={folds}", fold)
+            raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
         if device_resident and isinstance(augment, Compose):
             found = "augmentation one by one"
             raise InputError("data.device_resident", "augmentation by batches, or no augmentation", found)

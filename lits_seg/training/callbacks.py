@@ -4,9 +4,11 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib.pyplot as plt
 import pytorch_lightning as pl
+from annotated_types import Gt, Le
 from pytorch_lightning.callbacks import Callback, ProgressBar, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -70,17 +72,12 @@ class Curves(Callback):
         plt.close(figure)
 
 
-def timer(minutes: float | None = None) -> Timer:
+def timer(minutes: Annotated[float, Gt(0), Le(1_000_000)] | None = None) -> Timer:
     """Return a callback that measures the training time and, if a budget is given, ends the training after it.
 
     Args:
         minutes: budget in minutes of training, over all parts of a resumed run; None: no budget.
-
-    Raises:
-        InputError: if the budget is not above 0.
     """
-    if minutes is not None and not minutes > 0:
-        raise InputError("minutes", "above 0, or null", minutes)
     return Timer(None if minutes is None else {"minutes": minutes})
 
 

@@ -172,7 +172,8 @@ def _sketch(path: str | Path, settings: dict[str, Any], tensors: int) -> LesionM
             _at_most(10 * tensors + 100),
         ):
             module = LesionModule(**settings).eval()
-            size = module.preprocess.size
+            # Deep networks cannot halve a small image often enough, and on this device no size takes memory.
+            size = max(256, module.preprocess.size)
             logits = tuple(module(torch.empty(1, module.context, size, size)).shape)
     except Exception as error:  # any constructor with any arguments may raise anything
         cause = error.__cause__ if error.__cause__ is not None else error

@@ -111,6 +111,9 @@ LIMITS: dict[str, Any] = {
     "trainer.fast_dev_run": bool | Annotated[int, Ge(0), Le(1000)],
     "trainer.max_epochs": Annotated[int, Ge(-1), Le(1_000_000)] | None,
     "trainer.max_steps": Annotated[int, Ge(-1), Le(1_000_000_000)],
+    "trainer.max_time": Annotated[
+        None, "null, since a callback limits the time (+callbacks.timer.duration=00:12:00:00)"
+    ],
     "trainer.check_val_every_n_epoch": Count | None,
     "trainer.num_sanity_val_steps": Annotated[int, Ge(-1), Le(1_000_000)] | None,
     "trainer.precision": PRECISION,
@@ -304,9 +307,8 @@ def _require_trainer(plain: Mapping[str, Any]) -> None:
         raise InputError("callbacks.best.monitor", "a score of lesions, since model.out_channels=2", "one of the liver")
     if trainer.fast_dev_run:
         return
-    if plain["minutes"] is not None:
-        return
-    endless = trainer.max_epochs == -1 and trainer.max_steps == -1 and config.get("max_time") is None
+    timed = any(node.get("minutes") is not None for node in plain["callbacks"].values())
+    endless = trainer.max_epochs == -1 and trainer.max_steps == -1 and not timed
     if trainer.max_epochs == 0 or trainer.max_steps == 0 or endless:
         found = f"max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}"
         raise InputError("trainer.max_epochs", "at least 1; or -1 with trainer.max_steps, at least 1", found)

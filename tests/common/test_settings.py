@@ -43,7 +43,7 @@ def test_a_configuration_becomes_a_dataclass() -> None:
         ({"place": None}, "place: expected one file or folder; found null"),
         (
             {"place": True},
-            "place: expected one file or folder (a text like this needs inner quotes: '…=\"…\"'); found true",
+            "place: expected one file or folder; found true (a text like this needs inner quotes: '…=\"…\"')",
         ),
         ({"rules": {"share": 1}}, "rules.share: expected a number, at least 0, less than 1; found 1"),
         ({"rules": {"kind": "c"}}, "rules.kind: expected a or b; found c"),

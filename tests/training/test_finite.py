@@ -105,7 +105,7 @@ def spoil_weight(module: LesionModule, batch: dict[str, torch.Tensor]) -> None:
         ((Spoil(4, spoil_weight),), {}, r"since step 4"),
         ((), {"lr": 1e30}, r"since step 2"),
         ((), {"lr": 1e38}, r"optimizer\.lr: expected a learning rate that gives finite weights"),
-        ((), {"odd": 3}, r"step 3: expected labels 0, 1 and 2"),
+        ((), {"odd": 4}, r"step 3: expected labels 0, 1 and 2"),
         ((), {"odd": 255}, r"step 3: expected labels 0, 1 and 2"),
         ((), {"odd_truth": 7}, r"p7, slice 2: expected labels 0, 1 and 2"),
     ],
