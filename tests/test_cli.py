@@ -153,7 +153,7 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
     ("arguments", "told"),
     [
         (("model=dsc_unt",), r"model: expected one of basic_unet, .* \(did you mean dsc_unet\?\); found model/dsc_unt"),
-        (("optimizer=null",), "optimizer: expected one of adam, adamw; found optimizer/null"),
+        (("optimizer=null",), "optimizer: expected one of adam, adamw, rmsprop, sgd; found optimizer/null"),
         (("~optimizer",), "optimizer: expected a choice .*; found null"),
         (
             ("optimizr.lr=1",),
@@ -168,7 +168,8 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
         (("=1",), "the command line: expected key=value; found an error of Hydra .*"),
         (("trainer.devices=0",), "trainer: expected settings with which pytorch_lightning.Trainer works; found .*"),
         (("+trainer.max_time=abc",), "trainer.max_time: expected null, since .*; found abc"),
-        (("+callbacks.timer.duration=abc",), "callbacks.timer: expected settings with which .*abc.*"),
+        (("minutes=abc",), "minutes: expected a number, greater than 0, or null; found abc"),
+        (("minutes=0",), "minutes: expected a number, greater than 0, or null; found 0"),
         (("trainer.max_epochs=-1",), "trainer.max_epochs: expected at least 1; .*"),
         (("data.fold=4",), r"data.fold: expected one of 0 to 3 \(data.folds=4\); found 4"),
         (("data.preprocess.window=[200,-100]",), r"data.preprocess.window: expected \[lower, upper\] in HU; found .*"),

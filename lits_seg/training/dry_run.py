@@ -111,9 +111,7 @@ LIMITS: dict[str, Any] = {
     "trainer.fast_dev_run": bool | Annotated[int, Ge(0), Le(1000)],
     "trainer.max_epochs": Annotated[int, Ge(-1), Le(1_000_000)] | None,
     "trainer.max_steps": Annotated[int, Ge(-1), Le(1_000_000_000)],
-    "trainer.max_time": Annotated[
-        None, "null, since a callback limits the time (+callbacks.timer.duration=00:12:00:00)"
-    ],
+    "trainer.max_time": Annotated[None, "null, since another setting limits the time (minutes=720)"],
     "trainer.check_val_every_n_epoch": Count | None,
     "trainer.num_sanity_val_steps": Annotated[int, Ge(-1), Le(1_000_000)] | None,
     "trainer.precision": PRECISION,
