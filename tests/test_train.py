@@ -89,6 +89,29 @@ def test_score_of_the_saved_checkpoint_equals_the_logged_one(finished: Path, smo
     assert float(logged[0]["test/dice"]) == pytest.approx(result["scores"]["dice"], abs=1e-6)
 
 
+def test_an_average_of_supervised_weights_is_resumed_and_tested_as_it_is_saved(smoke_folder: Path) -> None:
+    plain = ("experiment=smoke", "model=strided_unet")
+    recipe = (*plain, "callbacks=[default,ema,deep_supervision]")
+    run_command("train", *recipe, "name=averaged", "trainer.max_epochs=1", cwd=smoke_folder)
+    last = "ckpt_path=runs/averaged/checkpoints/last.ckpt"
+    run_command("train", *recipe, "name=resumed", "trainer.max_epochs=2", last, cwd=smoke_folder)
+    best = "ckpt=runs/resumed/checkpoints/best.ckpt"
+    run_command("evaluate", best, "output=average", "accelerator=cpu", cwd=smoke_folder)
+    again = json.loads((smoke_folder / "average" / "evaluation.json").read_text())
+    result = json.loads((smoke_folder / "runs" / "resumed" / "result.json").read_text())
+    assert again["scores"] == result["scores"]
+    plain = (*plain, "name=plain", "trainer.max_epochs=2")
+    error = failed_command("train", *plain, last, cwd=smoke_folder)
+    assert "with the layers of this training's callbacks: none" in error
+    assert "auxiliary.decoder_2.weight" in error
+    run_command("train", *plain, cwd=smoke_folder)
+    error = failed_command(
+        "train", *recipe, "name=more", "ckpt_path=runs/plain/checkpoints/last.ckpt", cwd=smoke_folder
+    )
+    assert "auxiliary.decoder_2.weight" in error
+    assert "found none" in error
+
+
 def test_finished_run_is_not_done_again(finished: Path, smoke_folder: Path) -> None:
     before = (finished / "result.json").stat().st_mtime_ns
     arguments = (*SMOKE, "name=finished", "baseline=true")

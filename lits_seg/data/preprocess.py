@@ -56,6 +56,9 @@ class Preprocess:
             raise InputError("data.preprocess.bins", "a whole number from 2 to 256", self.bins)
         if not isinstance(self.size, int) or self.size < 16:
             raise InputError("data.preprocess.size", "a whole number of pixels, at least 16", self.size)
+        for name in ("equalize", "equalize_first"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"data.preprocess.{name}", "true or false", getattr(self, name))
 
     def images(self, slices: np.ndarray) -> np.ndarray:
         """Return HU slices ``(S, H, W)`` as images ``(S, size, size)``, uint8."""

@@ -96,16 +96,17 @@ class EpochLines(ProgressBar):
     """Print one line per epoch, since a progress bar would garble log files and pipes."""
 
     validated = False
+    line = ""
 
     def disable(self) -> None:
-        """Do nothing: ``on_train_epoch_end`` itself prints only on the first rank."""
+        """Do nothing: lines are noted on the first rank only."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember that this epoch has validation scores."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print step and loss and, if this epoch was validated, the validation scores."""
+        """Note step and loss and, if this epoch was validated, the validation scores."""
         names = ["train/loss_step", "val/loss", "val/dice"] if self.validated else ["train/loss_step"]
         self.validated = False
         if not trainer.is_global_zero:
@@ -113,7 +114,20 @@ class EpochLines(ProgressBar):
         logged = trainer.callback_metrics
         values = "  ".join(f"{name} {float(logged[name]):.4f}" for name in names if name in logged)
         epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else "?"
-        print(f"epoch {trainer.current_epoch + 1}/{epochs}  step {trainer.global_step}  {values}", flush=True)
+        self.line = f"epoch {trainer.current_epoch + 1}/{epochs}  step {trainer.global_step}  {values}"
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line of the epoch before, whose checkpoint is written by now: a kill cannot lose the epoch."""
+        self._print()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line of the last epoch."""
+        self._print()
+
+    def _print(self) -> None:
+        if self.line:
+            print(self.line, flush=True)
+        self.line = ""
 
 
 def progress() -> ProgressBar:

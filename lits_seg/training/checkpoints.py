@@ -21,7 +21,7 @@ from lits_seg.models.cost import count_parameters
 from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import NetworkFacts
 from lits_seg.training.allowed_classes import require_allowed
-from lits_seg.training.module import CLASSES, LesionModule
+from lits_seg.training.module import AUXILIARY, CLASSES, LesionModule
 
 SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
 LARGEST_PICKLE = 2**22  # bytes; the settings and the table of tensors have 100 kB
@@ -57,7 +57,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if (
         not isinstance(settings, dict)
         or settings.keys() != SETTINGS
-        or not isinstance(checkpoint.get("state_dict"), dict)
+        or not isinstance(state := checkpoint.get("state_dict"), dict)
+        or not all(isinstance(name, str) for name in state)
     ):
         raise InputError(path, EXPECTED, "a checkpoint of another program or version")
     checkpoint["hyper_parameters"] = require_allowed(settings, path)
@@ -74,7 +75,7 @@ def load_module(path: str | Path) -> LesionModule:
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"]
     # Modules for training only, such as those of DeepSupervision, are no part of the network.
-    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("auxiliary.")}
+    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(AUXILIARY)}
     _require_fit(path, _sketch(path, settings, len(state)), state)
     module = LesionModule(**settings)
     try:
@@ -151,6 +152,8 @@ def _require_tensors_only(path: Path, names: list[str]) -> None:
         if len(pickles) != 1 or file.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
             raise InputError(path, EXPECTED, "a ZIP file of another program")
         content = file.read(pickles[0])
+        if damaged := file.testzip():  # torch.load does not compare the checksums of mapped tensors
+            raise InputError(path, EXPECTED, f"a damaged file (the checksum of {damaged})")
     for code, argument, _ in pickletools.genops(content):
         if code.name in ("GLOBAL", "STACK_GLOBAL", "INST") and not GLOBALS.fullmatch(str(argument)):
             raise InputError(path, EXPECTED, f"another file, which names {argument}")

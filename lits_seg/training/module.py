@@ -22,6 +22,7 @@ from lits_seg.training.schedules import Decay
 
 # Called with images (B, context, H, W), logits (B, K, H, W) and target classes (B, H, W).
 AuxiliaryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+AUXILIARY = "auxiliary."  # start of the names of weights of modules that callbacks add
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
 
@@ -107,6 +108,19 @@ class LesionModule(pl.LightningModule):
 
     def _target(self, label: Tensor) -> Tensor:
         return label // 2 if self.classes == 2 else label
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Require the layers that callbacks have added to this training, before Lightning restores the weights.
+
+        Raises:
+            InputError: if the checkpoint has others; names them.
+        """
+        added = {name: tuple(value.shape) for name, value in self.state_dict().items() if name.startswith(AUXILIARY)}
+        stored = checkpoint["state_dict"]
+        found = {name: tuple(stored[name].shape) for name in stored if name.startswith(AUXILIARY)}
+        if added != found:
+            expected = f"a checkpoint with the layers of this training's callbacks: {_names(added)} (or init_from=…)"
+            raise InputError("ckpt_path", expected, _names(found))
 
     def on_fit_start(self) -> None:
         """Set the loss's class weights from the training set's label counts; on a CPU, keep freed memory."""
@@ -273,3 +287,7 @@ class LesionModule(pl.LightningModule):
         limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
         by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
         return min(1.0, max([by_steps, *by_time]))
+
+
+def _names(layers: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in layers.items()) or "none"

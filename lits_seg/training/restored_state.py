@@ -39,6 +39,9 @@ class RestoredState(Callback):
             optimizer = instantiate(pl_module.hparams["optimizer"], params=pl_module.trained_parameters())
             checkpoint["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
             checkpoint["lr_schedulers"] = []  # see on_train_start
+        elif "current_model_state" in checkpoint:
+            # An average of the weights is what was validated and is saved. Lightning would test the last weights.
+            checkpoint["current_model_state"] = checkpoint["state_dict"]
         states = checkpoint["callbacks"]
         for callback in trainer.callbacks:
             state = states.get(callback.state_key)

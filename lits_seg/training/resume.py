@@ -1,7 +1,7 @@
 """Find the checkpoint and the patients that a training resumes with, and require that the checkpoint fits."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.splits import require_record
 from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split
 from lits_seg.training.checkpoints import read_checkpoint, require_same_model
-from lits_seg.training.module import LesionModule
+from lits_seg.training.module import AUXILIARY, LesionModule
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +127,15 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         raise InputError(path, expected, f"no {', '.join(missing)}")
     stored = checkpoint["hyper_parameters"]
     differing = differences(stored, {key: module.hparams[key] for key in stored})
-    needed = _moments(module)
+    # Callbacks add their modules only when the training starts, see LesionModule.on_load_checkpoint.
+    added = {
+        name: value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(AUXILIARY) and isinstance(value, torch.Tensor)
+    }
+    needed = _moments(module, list(added.values()))
     try:
-        module.load_state_dict(checkpoint["state_dict"])
+        module.load_state_dict({k: v for k, v in checkpoint["state_dict"].items() if k not in added})
         moments = {i: _shapes(state) for i, state in checkpoint["optimizer_states"][0]["state"].items()}
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]
         counts = (checkpoint["global_step"], checkpoint["epoch"], progress["optimizer"]["step"]["total"]["completed"])
@@ -153,9 +159,14 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         log.info("%s: the training continues with other settings: %s", path, "; ".join(differing))
 
 
-def _moments(module: LesionModule) -> dict[int, dict[str, Any]]:
-    """Return the shapes of the moments that the module's optimizer keeps for each weight, found by a step of zeros."""
-    weights = [nn.Parameter(torch.zeros_like(weight)) for weight in module.network.parameters()]
+def _moments(module: LesionModule, added: Sequence[torch.Tensor]) -> dict[int, dict[str, Any]]:
+    """Return the shapes of the moments that the module's optimizer keeps for each weight, found by a step of zeros.
+
+    Args:
+        module: the module.
+        added: further weights that the optimizer trains, which callbacks have added.
+    """
+    weights = [nn.Parameter(torch.zeros_like(weight)) for weight in (*module.network.parameters(), *added)]
     for weight in weights:
         weight.grad = torch.zeros_like(weight)
     optimizer = instantiate(module.hparams["optimizer"], params=weights)
