@@ -40,7 +40,14 @@ from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import PatientScores
 from lits_seg.training.precision import chosen_precision
-from lits_seg.training.resume import find_checkpoint, in_run, recorded_patients, require_training_state
+from lits_seg.training.resume import (
+    RESUMABLE,
+    find_checkpoint,
+    in_run,
+    recorded_patients,
+    require_training_state,
+    while_restoring,
+)
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +85,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     """
     hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    resume = None
     try:
         resume = find_checkpoint(cfg.ckpt_path, folder, _plain(cfg.model))
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
@@ -105,6 +113,10 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         return _test(cfg, folder, trainer, module, datamodule, facts)
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # without this, the exception would end the process with status 0
+    except Exception as error:
+        if resume is None or not while_restoring(error):
+            raise
+        raise InputError(resume, RESUMABLE, f"a damaged file ({type(error).__name__}: {error})") from error
     finally:
         _finish_wandb()
 

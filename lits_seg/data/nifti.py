@@ -137,8 +137,9 @@ def _read_header(path: Path, file: IO[bytes]) -> nib.Nifti1Header:
             other = PAIR if header["magic"].item().startswith(b"ni") else other
             if header["magic"].item().startswith(b"n+"):
                 kind.header_class(block[:size])  # raises an error if a value cannot be corrected
-                if not 0 <= header.get_data_offset() <= HIGHEST_OFFSET:
-                    raise InputError(path, f"voxels that start before byte {HIGHEST_OFFSET}", header["vox_offset"])
+                if not size < header.get_data_offset() <= HIGHEST_OFFSET:  # 0 would read the header as voxels
+                    expected = f"voxels that start after the header, before byte {HIGHEST_OFFSET} (vox_offset)"
+                    raise InputError(path, expected, header["vox_offset"])
                 return header
     found = f"{other}; convert it to .nii.gz" if other else "other content, or a damaged header"
     raise InputError(path, "a readable NIfTI volume", found if block else "an empty file")

@@ -1,6 +1,7 @@
 """Find the checkpoint and the patients that a training resumes with, and require that the checkpoint fits."""
 
 import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # Parts of a checkpoint that Lightning restores; checkpoints with weights only lack most of them.
 STATE = ("state_dict", "optimizer_states", "callbacks", "loops", "pytorch-lightning_version")
+RESUMABLE = "a checkpoint that a training can resume from"
 
 
 def find_checkpoint(ckpt_path: str | None, folder: Path, model: dict[str, Any]) -> Path | None:
@@ -121,10 +123,9 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         InputError: if a part of the state is missing, damaged, or does not fit the network or the optimizer.
     """
     checkpoint = read_checkpoint(path)
-    expected = "a checkpoint that a training can resume from"
     missing = [key for key in STATE if not checkpoint.get(key)]
     if missing:
-        raise InputError(path, expected, f"no {', '.join(missing)}")
+        raise InputError(path, RESUMABLE, f"no {', '.join(missing)}")
     stored = checkpoint["hyper_parameters"]
     differing = differences(stored, {key: module.hparams[key] for key in stored})
     # Callbacks add their modules only when the training starts, see LesionModule.on_load_checkpoint.
@@ -149,14 +150,22 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         )
         sound &= not same_kind or all(moments[i] == needed[i] for i in moments)
     except Exception as error:  # a damaged file may raise anything
-        raise InputError(path, expected, f"a damaged file ({type(error).__name__})") from error
+        raise InputError(path, RESUMABLE, f"a damaged file ({type(error).__name__})") from error
     if not sound:
-        raise InputError(path, expected, "a damaged file (counters, or moments of other weights)")
+        raise InputError(path, RESUMABLE, "a damaged file (counters, or moments of other weights)")
     if not same_kind:
         found = f"moments of another optimizer ({'; '.join(differing)})"
         raise InputError(path, "moments that this optimizer can continue with", found)
     if differing:
         log.info("%s: the training continues with other settings: %s", path, "; ".join(differing))
+
+
+def while_restoring(error: Exception) -> bool:
+    """Return whether an error was raised while Lightning restored the state in a checkpoint."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(
+        Path(frame.filename).stem == "checkpoint_connector" and "restore" in frame.name for frame in frames
+    ) and not isinstance(error, (InputError, OSError))
 
 
 def _moments(module: LesionModule, added: Sequence[torch.Tensor]) -> dict[int, dict[str, Any]]:

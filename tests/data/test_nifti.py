@@ -228,6 +228,16 @@ def test_no_more_is_unpacked_than_the_header_states(packed: Path, tmp_path: Path
 
 
 @pytest.mark.hostile
+def test_a_header_is_not_read_as_voxels(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii"
+    nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.int16), AFFINES["LPS"]), path)
+    content = bytearray(path.read_bytes())
+    content[108:112] = bytes(4)  # vox_offset
+    path.write_bytes(content)
+    assert "vox_offset" in refused(path)
+
+
+@pytest.mark.hostile
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_a_small_file_that_claims_terabytes_takes_no_memory(suffix: str, tmp_path: Path) -> None:
     header = nib.Nifti1Header()

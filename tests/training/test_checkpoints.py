@@ -221,3 +221,14 @@ def test_a_damaged_checkpoint_raises_no_other_error(tmp_path: Path) -> None:
         (tmp_path / "a.ckpt").write_bytes(content)
         with suppress(InputError):  # damage to a number in the weights may not be noticed
             load_module(tmp_path / "a.ckpt")
+
+
+@pytest.mark.hostile
+def test_a_byte_that_changed_on_the_disk_is_found(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.ckpt")
+    tensor = next(iter(torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"].values()))
+    content = bytearray((tmp_path / "a.ckpt").read_bytes())
+    content[content.index(tensor.numpy().tobytes())] ^= 1
+    (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match="the checksum of"):
+        load_module(tmp_path / "a.ckpt")

@@ -175,6 +175,7 @@ def other(key: str, value: object) -> Callable[[Path], None]:
                 ("optimizer_states", [{"state": {0: {"step": 1}}, "param_groups": []}]),
                 ("loops", {"fit_loop": []}),
                 ("callbacks", {"Timer": 3}),
+                ("callbacks", {"Timer": {"time_elapsed": "long"}}),
                 ("global_step", "many"),
                 ("pytorch-lightning_version", None),
                 ("state_dict", {"network.x": torch.zeros(1)}),
