@@ -89,6 +89,7 @@ def test_score_of_the_saved_checkpoint_equals_the_logged_one(finished: Path, smo
     assert float(logged[0]["test/dice"]) == pytest.approx(result["scores"]["dice"], abs=1e-6)
 
 
+@pytest.mark.hostile
 def test_an_average_of_supervised_weights_is_resumed_and_tested_as_it_is_saved(smoke_folder: Path) -> None:
     plain = ("experiment=smoke", "model=strided_unet")
     recipe = (*plain, "callbacks=[default,ema,deep_supervision]")
