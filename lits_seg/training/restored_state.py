@@ -59,7 +59,8 @@ class RestoredState(Callback):
             config.scheduler = pl_module.scheduler(trainer.optimizers[0])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # PyTorch: steps of a scheduler before the optimizer's
-                for _ in range(trainer.global_step):
+                # A damaged checkpoint may state any step.
+                for _ in range(min(trainer.global_step, int(min(trainer.estimated_stepping_batches, 10**7)))):
                     config.scheduler.step()
 
 

@@ -71,6 +71,10 @@ def tilt(i: int, dataset: Any) -> None:
         (set_on(4, PixelSpacing=[1, 1]), "one pixel spacing"),
         (set_on(4, ImageOrientationPatient=[0, 1, 0, 1, 0, 0]), "one orientation"),
         (set_on(4, ImagePositionPatient=[10, 20, -41]), "slices at different positions"),
+        (
+            set_on(2, ImagePositionPatient=[13, 20, -44]),
+            "slices on a straight line (ImagePositionPatient); found 3 mm beside the line",
+        ),
         (set_on(4, ImagePositionPatient=[10, 20, 400]), "slices 3 mm apart, none missing; found 6 mm between"),
         (set_on(4, NumberOfFrames=3), "one slice per file; found 3 frames"),
         (tilt, "a gantry tilt of 5.71 degrees"),
