@@ -73,7 +73,7 @@ def tilt(i: int, dataset: Any) -> None:
         (set_on(4, ImagePositionPatient=[10, 20, -41]), "slices at different positions"),
         (
             set_on(2, ImagePositionPatient=[13, 20, -44]),
-            "slices on a straight line (ImagePositionPatient); found 3 mm beside the line",
+            "slices on a straight line (ImagePositionPatient); found 3 mm off the line",
         ),
         (set_on(4, ImagePositionPatient=[10, 20, 400]), "slices 3 mm apart, none missing; found 6 mm between"),
         (set_on(4, NumberOfFrames=3), "one slice per file; found 3 frames"),
