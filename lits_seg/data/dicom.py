@@ -154,9 +154,7 @@ def _stack(folder: Path, headers: dict[Path, SliceHeader]) -> tuple[list[Path], 
         from_first = positions[path] - positions[paths[0]]
         aside = float(np.linalg.norm(from_first - direction * (from_first @ normal) / (direction @ normal)))
         if aside > min(first.spacing) / 2:
-            raise InputError(
-                path, "slices on a straight line (ImagePositionPatient)", f"{aside:.3g} mm off the line"
-            )
+            raise InputError(path, "slices on a straight line (ImagePositionPatient)", f"{aside:.3g} mm off the line")
     affine = np.eye(4)
     affine[:3, 0] = along_row * column_spacing
     affine[:3, 1] = along_column * row_spacing
