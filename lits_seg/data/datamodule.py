@@ -248,9 +248,7 @@ class SliceDataModule(pl.LightningDataModule):
         if not len(slices):
             raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
         patients = slices.patients if self.balance_patients else None
-        names = ["", *self.sources]
-        shares = [1 - sum(source.share for source in self.sources.values())]
-        shares += [source.share for source in self.sources.values()]
+        names, further = ["", *self.sources], [source.share for source in self.sources.values()]
         sampler = SeededSampler(
             slices.has_lesion,
             self.slices_per_epoch,
@@ -259,7 +257,7 @@ class SliceDataModule(pl.LightningDataModule):
             *self._rank(),
             patients,
             [names.index(case.source) for case, _ in slices.places],
-            shares,
+            [1 - sum(further), *further],
         )
         return DataLoader(
             slices,

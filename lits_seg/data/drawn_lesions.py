@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.draws import Draws, random_pixel
+from lits_seg.data.sampling import LIVER_OR_LESION
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,17 @@ class DrawnLesions:
 
         Args:
             images: ``(B, C, H, W)``, float32 in [0, 1]; neighbouring slices receive the same lesion, smaller.
-            labels: ``(B, H, W)``: 0 background, 1 liver, 2 lesion, 3 liver that may have lesions.
+            labels: ``(B, H, W)``: 0 background, 1 liver, 2 lesion, or ``LIVER_OR_LESION``.
             generator: source of the random numbers, on the images' device.
 
         Returns:
             Images and labels of the same types and shapes, with the drawn lesions labelled 2.
         """
-        liver = (labels == 1) | (labels == 3)  # also livers whose own lesions are not labelled
+        liver = (labels == 1) | (labels == LIVER_OR_LESION)
         draw = Draws(len(images), generator)
         chosen = draw.chance(self.probability) & liver.flatten(1).any(1)
         number = draw.between(1, self.most + 1).floor()
-        images, labels = images.clone(), labels.clone()
-        plain = images.clone()
+        plain, images, labels = images, images.clone(), labels.clone()
         for turn in range(self.most):
             some = (chosen & (turn < number)).nonzero()[:, 0]  # most samples receive fewer lesions than the most
             if not len(some):

@@ -52,24 +52,14 @@ class Source:
             found = f"lesions of {', '.join(labelled)}"
             raise InputError(self.root, f"labels without lesions (data.sources.{name}.lesions=absent)", found)
         known = self.lesions != "unknown"
-        return [replace(case, name=full_name(name, case.name), source=name, lesions_known=known) for case in cases]
-
-
-def full_name(source: str, patient: str) -> str:
-    """Return the name of a patient of a data set, unique among all data sets.
-
-    Args:
-        source: name of the data set; empty for ``data.root``.
-        patient: name of the patient in its data set.
-    """
-    return f"{source}-{patient}" if source else patient
+        return [replace(case, name=f"{name}-{case.name}", source=name, lesions_known=known) for case in cases]
 
 
 def own_names(names: Sequence[str], source: str, sources: Mapping[str, Source]) -> list[str]:
     """Return the patients of one data set by their names in that data set.
 
     Args:
-        names: names as ``full_name`` returns them.
+        names: names as ``Source.cases`` returns them, and of patients of ``data.root``.
         source: name of the data set; empty for ``data.root``.
         sources: all further data sets.
     """
