@@ -169,7 +169,7 @@ def read_by_slices(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("ct.mgz", gzip.compress(b"\0\0\0\1" + bytes(400)), "a FreeSurfer volume; convert it to .nii.gz"),
+        ("ct.mgz", gzip.compress(b"\0\0\0\1" + bytes(400), mtime=0), "a FreeSurfer volume; convert it to .nii.gz"),
         ("ct.MGH", b"\0\0\0\1" + bytes(400), "a FreeSurfer volume"),
         ("ct.nrrd", b"NRRD0004\n", "an NRRD file"),
         ("ct.mha", b"ObjectType = Image", "a MetaImage"),
