@@ -83,7 +83,7 @@ class SliceDataModule(pl.LightningDataModule):
         test_root: Place | Path | None = None,
         folds: Annotated[int, Ge(2), Le(1000)] = 4,
         fold: Annotated[int, Ge(0), Lt(1000)] = 0,
-        val_share: Share = 0.15,
+        val_share: Share | None = 0.15,
         split_seed: Seed = 0,
         split: Place = "folds",
         slices: Literal["all", "liver", "lesion"] = "all",
