@@ -290,11 +290,12 @@ class SliceDataModule(pl.LightningDataModule):
             images, labels = batch["image"], batch["label"]
         if images.dtype == torch.uint8:
             images = images.float() / 255
+        maps = [batch["maps"].float()] if "maps" in batch else []
         if "seed" in batch and isinstance(self.augment, RotateZoomBend):
             generator = Generator(images.device).manual_seed(batch["seed"])
             progress = self.trainer.lightning_module.progress() if self.augment.stages else 0.0
-            images, labels = self.augment.at(progress)(images, labels, generator)
-        return {**batch, "image": images, "label": labels.long()}
+            images, labels, *maps = self.augment.at(progress)(images, labels, generator, *maps)
+        return {**batch, "image": images, "label": labels.long(), **({"maps": maps[0]} if maps else {})}
 
     def _evaluation(self, part: str) -> DataLoader:
         slices = EvaluationSlices(self.split[part], self.context)

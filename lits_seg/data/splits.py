@@ -16,9 +16,7 @@ PARTS = ("train", "val", "test")
 RECORD = "split.json, the split of this run"
 
 
-def split_patients(
-    cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float | None, seed: int
-) -> Split:
+def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float | None, seed: int) -> Split:
     """Select the patients for training, validation and test.
 
     Every patient is in exactly one fold. Patients with and without lesions are distributed separately, so that all

@@ -65,7 +65,9 @@ class PatientScores(Callback):
             raise InputError("trainer.overfit_batches", expected, trainer.overfit_batches)
         monitors = [saver.monitor for saver in trainer.checkpoint_callbacks if saver.monitor is not None]
         if monitors and not trainer.datamodule.split["val"]:
-            expected = f"patients for validation ({monitors[0]} chooses the checkpoint), or callbacks=[default,last_weights]"
+            expected = (
+                f"patients for validation ({monitors[0]} chooses the checkpoint), or callbacks=[default,last_weights]"
+            )
             raise InputError("data.val_share or data.split", expected, "none")
         if trainer.fast_dev_run or trainer.world_size > 1:  # several ranks learn what they have seen at the end only
             return
