@@ -21,7 +21,7 @@ from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.named_splits import named_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.sources import Source, own_names, require_shares
+from lits_seg.data.sources import Source, own_names, require_livers, require_shares, require_slices
 from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
 from lits_seg.data.store import store_cases
 from lits_seg.data.stored_case import StoredCase
@@ -247,6 +247,9 @@ class SliceDataModule(pl.LightningDataModule):
         slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
         if not len(slices):
             raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
+        require_slices(self.sources, {case.source for case, _ in slices.places}, self.slices)
+        if getattr(self.augment, "lesions", None):
+            require_livers(self.split["train"], self.root)
         patients = slices.patients if self.balance_patients else None
         names, further = ["", *self.sources], [source.share for source in self.sources.values()]
         sampler = SeededSampler(
