@@ -96,7 +96,7 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
         path: the checkpoint, of any network.
 
     Returns:
-        A text that names the layers that fit and the layers that do not.
+        A text that names the layers that fit, or those that do not.
 
     Raises:
         InputError: if ``read_checkpoint`` rejects the file, or if no layer with weights fits.
@@ -116,7 +116,10 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
     module.load_state_dict(fitting, strict=False)
     fit, new = (_layers([name for name in weights if (name in fitting) == known]) for known in (True, False))
     text = f"{path}: {len(fitting)} of {len(weights)} weights are the network's start"
-    return f"{text}: {fit}; new: {new}" if new else text
+    if not new:
+        return text
+    # The shorter list says it all.
+    return f"{text}; new: {new}" if len(new) <= len(fit) else f"{text}: {fit}; all others are new"
 
 
 def _layers(names: Iterable[str]) -> str:
