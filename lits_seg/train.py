@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 @entry("train", texts=TEXTS)
 def main(cfg: DictConfig) -> float | None:
-    """Train, test and print the scores. Return the validation Dice of the best checkpoint for sweepers."""
+    """Train, test and print the scores. Return the validation Dice of the best checkpoint, if any, for sweepers."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(cfg)
     folder = Path(cfg.output_dir)
@@ -132,14 +132,17 @@ def _test(
     if trainer.fast_dev_run:
         trainer.test(module, datamodule, verbose=False)
         return None
-    checkpoint = next(saver for saver in trainer.checkpoint_callbacks if saver.monitor is not None)
+    # Without a monitor, there is no best checkpoint: the last weights are tested.
+    checkpoint = min(trainer.checkpoint_callbacks, key=lambda saver: saver.monitor is None)
     timer, scored = _callback(trainer, Timer), _callback(trainer, PatientScores)
     # Read before the test, which restores the timer and the paths of the best checkpoint.
     steps, seconds = trainer.global_step, timer.time_elapsed("train")
     best, score = Path(checkpoint.best_model_path), checkpoint.best_model_score
     if not checkpoint.best_model_path:  # max_steps was reached before the first validation
-        trainer.validate(module, datamodule, verbose=False)
-        best, score = folder / BEST, trainer.callback_metrics[checkpoint.monitor]
+        best = folder / BEST
+        if checkpoint.monitor is not None:
+            trainer.validate(module, datamodule, verbose=False)
+            score = trainer.callback_metrics[checkpoint.monitor]
         trainer.save_checkpoint(best)
     trainer.test(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
@@ -149,7 +152,7 @@ def _test(
         synthetic=datamodule.synthetic,
         steps=steps,
         train_seconds=seconds,
-        val_dice=float(score),
+        val_dice=None if score is None else float(score),
         best_checkpoint=str(best.resolve().relative_to(folder.resolve())),
         scores=mean_scores([case.voxels.lesion for case in scored.cases]),
         device=_device(trainer),

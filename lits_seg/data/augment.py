@@ -72,16 +72,18 @@ class RotateZoomBend:
         sides = [side for start, side in self.stages if progress >= start]
         return replace(self, crop=sides[-1]) if sides else self
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, generator: Generator, *maps: Tensor) -> tuple[Tensor, ...]:
         """Transform a batch.
 
         Args:
             images: ``(B, C, H, W)``, float32 in [0, 1].
             labels: ``(B, H, W)``, of any type.
             generator: source of the random numbers, on the images' device.
+            maps: further maps ``(B, N, H, W)`` of the slices, such as probabilities, which move as the images do, but
+                keep their values. They become NaN, unknown, where synthetic lesions are drawn.
 
         Returns:
-            Images and labels of the same types and shapes; with ``crop``, H = W = ``crop``.
+            Images, labels and maps of the same types and shapes; with ``crop``, H = W = ``crop``.
 
         Raises:
             InputError: if ``crop`` is larger than the images.
@@ -89,11 +91,18 @@ class RotateZoomBend:
         if self.crop and self.crop > min(labels.shape[1:]):
             raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[1:])} px", self.crop)
         grid = self._grid(labels, Draws(len(images), generator))
-        moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        moved, *given = (
+            functional.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            for values in (images, *maps)
+        )
         # grid_sample requires floats; small whole numbers stay exact in single precision.
         nearest = functional.grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)
         found = nearest[:, 0].to(labels.dtype)
-        return self.lesions(moved, found, generator) if self.lesions else (moved, found)
+        if not self.lesions:
+            return moved, found, *given
+        moved, drawn = self.lesions(moved, found, generator)
+        changed = (drawn != found)[:, None]
+        return moved, drawn, *(values.masked_fill(changed, torch.nan) for values in given)
 
     def _grid(self, labels: Tensor, draw: Draws) -> Tensor:
         """Draw the source position of each pixel, ``(B, h, w, 2)`` as (x, y); the slice's edges are at -1 and 1."""
@@ -161,20 +170,21 @@ class ScannerVariety(RotateZoomBend):
         _require_order("augment.gamma", self.gamma)
         _require_order("augment.blur", self.blur)
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, generator: Generator, *maps: Tensor) -> tuple[Tensor, ...]:
         """Transform a batch as ``RotateZoomBend`` does, then change its grey values, which may leave [0, 1] slightly.
 
         Args:
             images: ``(B, C, H, W)``, float32 in [0, 1].
             labels: ``(B, H, W)``, of any type.
             generator: source of the random numbers, on the images' device.
+            maps: see ``RotateZoomBend``.
         """
-        images, labels = super().__call__(images, labels, generator)
+        images, labels, *moved = super().__call__(images, labels, generator, *maps)
         draw = Draws(len(images), generator)
         for change in (self._contrast, self._offset, self._smooth, self._noise):
             chosen = draw.chance(self.intensity_probability)[:, None, None, None]
             images = torch.where(chosen, change(images, draw), images)
-        return images, labels
+        return images, labels, *moved
 
     def _contrast(self, images: Tensor, draw: Draws) -> Tensor:
         lowest = images.amin((1, 2, 3), keepdim=True)

@@ -21,7 +21,7 @@ from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.named_splits import named_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.sources import Source, own_names, require_shares
+from lits_seg.data.sources import Source, own_names, require_livers, require_shares, require_slices
 from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
 from lits_seg.data.store import store_cases
 from lits_seg.data.stored_case import StoredCase
@@ -83,7 +83,7 @@ class SliceDataModule(pl.LightningDataModule):
         test_root: Place | Path | None = None,
         folds: Annotated[int, Ge(2), Le(1000)] = 4,
         fold: Annotated[int, Ge(0), Lt(1000)] = 0,
-        val_share: Share = 0.15,
+        val_share: Share | None = 0.15,
         split_seed: Seed = 0,
         split: Place = "folds",
         slices: Literal["all", "liver", "lesion"] = "all",
@@ -247,6 +247,9 @@ class SliceDataModule(pl.LightningDataModule):
         slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
         if not len(slices):
             raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
+        require_slices(self.sources, {case.source for case, _ in slices.places}, self.slices)
+        if getattr(self.augment, "lesions", None):
+            require_livers(self.split["train"], self.root)
         patients = slices.patients if self.balance_patients else None
         names, further = ["", *self.sources], [source.share for source in self.sources.values()]
         sampler = SeededSampler(
@@ -290,11 +293,12 @@ class SliceDataModule(pl.LightningDataModule):
             images, labels = batch["image"], batch["label"]
         if images.dtype == torch.uint8:
             images = images.float() / 255
+        maps = [batch["maps"].float()] if "maps" in batch else []
         if "seed" in batch and isinstance(self.augment, RotateZoomBend):
             generator = Generator(images.device).manual_seed(batch["seed"])
             progress = self.trainer.lightning_module.progress() if self.augment.stages else 0.0
-            images, labels = self.augment.at(progress)(images, labels, generator)
-        return {**batch, "image": images, "label": labels.long()}
+            images, labels, *maps = self.augment.at(progress)(images, labels, generator, *maps)
+        return {**batch, "image": images, "label": labels.long(), **({"maps": maps[0]} if maps else {})}
 
     def _evaluation(self, part: str) -> DataLoader:
         slices = EvaluationSlices(self.split[part], self.context)

@@ -143,7 +143,7 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
         raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
     found: dict[str, Path] = {}
     for ct in sorted(_cts(path)) if os.path.isdir(path) else [path]:
-        name = _mask_name(path, ct)
+        name = mask_name(path, ct)
         if name in found and "_" in name and os.path.isdir(ct):
             name = _with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
         if name in found and not same_file(found[name], ct):
@@ -159,8 +159,13 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
     return found
 
 
-def _mask_name(root: Path, ct: Path) -> str:
-    """Return the name of the mask of a CT below a folder."""
+def mask_name(root: Path, ct: Path) -> str:
+    """Return the name of the mask that ``predict`` writes of a CT.
+
+    Args:
+        root: folder with CTs.
+        ct: the CT, below ``root``.
+    """
     name = ct.name if os.path.isdir(ct) else stem(ct)
     lits = _LITS.fullmatch(name)
     if lits and lits["kind"] == "volume":

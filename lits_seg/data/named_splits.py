@@ -12,12 +12,12 @@ from lits_seg.data.stored_case import StoredCase
 NAMED = {"ircadb": tuple(str(number) for number in range(28, 48))}
 
 
-def named_split(split: str, cases: Sequence[StoredCase], val_share: float, seed: int) -> Split:
+def named_split(split: str, cases: Sequence[StoredCase], val_share: float | None, seed: int) -> Split:
     """Select the patients for training, validation and test by their names.
 
     Args:
         split: a name in ``NAMED``, whose patients are tested; or a JSON file with lists of names for ``train``, ``val``
-            and ``test``. Patients that the file does not name are not used.
+            and ``test``, of which ``val`` may be empty. Patients that the file does not name are not used.
         cases: the patients.
         val_share: see ``split_patients``; not used with a file.
         seed: seed of the choice of validation patients; not used with a file.
@@ -37,6 +37,8 @@ def named_split(split: str, cases: Sequence[StoredCase], val_share: float, seed:
         raise InputError("data.split", f"folds, {', '.join(NAMED)}, or a JSON file", split)
     names = read_json(Path(split), "a split")
     require_record(names, one_set=True)
+    if not names["train"] or not names["test"]:
+        raise InputError(split, "at least one patient each for train and test", "none")
     missing = [name for part in PARTS for name in names[part] if name not in by_name]
     if missing:
         raise InputError(split, "names of patients in data.root", f"others: {', '.join(missing)}")

@@ -143,24 +143,28 @@ class TrainingSlices(Dataset):
         self.patients = [number for number, *_ in kept]
         self.flat = [start + i for *_, start, i in kept]
         self.has_lesion = [case.lesion_pixels[i] > 0 for case, i in self.places]
+        self.maps = max((len(case.maps) for case in cases), default=0)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Tensor | int]:
         index, seed = drawn
-        if self.resident:
-            return {"place": self.flat[index], "seed": seed}
         case, i = self.places[index]
+        more: dict[str, Tensor | int] = {"seed": seed}
+        if self.maps:
+            more["maps"] = _maps(case, i, self.maps)
+        if self.resident:
+            return {"place": self.flat[index], **more}
         image, label = _image(case, i, self.context), torch.from_numpy(_training_label(case, i))
         if self.augment is None:
-            return {"image": image, "label": label, "seed": seed}
+            return {"image": image, "label": label, **more}
         self.augment.set_random_state(seed=seed)
         sample = self.augment({"image": image.float() / 255, "label": label[None].float()})
         return {
             "image": torch.as_tensor(sample["image"]).as_subclass(Tensor),
             "label": torch.as_tensor(sample["label"]).as_subclass(Tensor)[0].byte(),
-            "seed": seed,
+            **more,
         }
 
 
@@ -235,6 +239,13 @@ def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def _image(case: StoredCase, i: int, context: int) -> Tensor:
     around = np.clip(np.arange(context) + i - context // 2, 0, len(case) - 1)
     return torch.from_numpy(case.images[around])
+
+
+def _maps(case: StoredCase, i: int, count: int) -> Tensor:
+    """Read the probability maps of a slice; NaN, unknown, if the case has none."""
+    if case.maps:
+        return torch.from_numpy(case.probability(i))
+    return torch.full((count, *case.labels.shape[1:]), torch.nan, dtype=torch.float16)
 
 
 def _training_label(case: StoredCase, i: int | slice) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Further data sets that a network learns from, each with its share and with what its labels contain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -85,3 +85,34 @@ def require_shares(sources: Mapping[str, Source], root: Path) -> None:
     twice = {str(folder) for folder in folders if folders.count(folder) > 1}
     if twice:
         raise InputError("data.sources", "each folder once", ", ".join(sorted(twice)))
+
+
+def require_slices(sources: Mapping[str, Source], drawn: Container[str], slices: str) -> None:
+    """Require that every data set has slices to train on, as its share says.
+
+    Args:
+        sources: the further data sets by name.
+        drawn: names of the data sets that have slices; empty for ``data.root``.
+        slices: which slices train, see ``SliceDataModule``.
+
+    Raises:
+        InputError: if a data set has no slices; names the data sets.
+    """
+    lacking = [name or "data.root" for name in ("", *sources) if name not in drawn]
+    if lacking:
+        expected = f"training slices of every data set, for its share (data.slices={slices})"
+        raise InputError("data.sources", expected, f"none of {', '.join(lacking)}")
+
+
+def require_livers(cases: Sequence[StoredCase], root: Path) -> None:
+    """Require labelled livers, into which synthetic lesions can be drawn.
+
+    Args:
+        cases: the training patients.
+        root: folder that the error names.
+
+    Raises:
+        InputError: if nobody has a pixel of liver.
+    """
+    if not any(sum(case.liver_pixels) > sum(case.lesion_pixels) for case in cases):
+        raise InputError(root, "labels of livers (augment.lesions draws lesions into livers)", "no pixel of liver")

@@ -16,7 +16,7 @@ PARTS = ("train", "val", "test")
 RECORD = "split.json, the split of this run"
 
 
-def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float, seed: int) -> Split:
+def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float | None, seed: int) -> Split:
     """Select the patients for training, validation and test.
 
     Every patient is in exactly one fold. Patients with and without lesions are distributed separately, so that all
@@ -28,7 +28,7 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
         fold: index of the test fold.
         val_share: share of the other patients, at least one patient, for validation. With 0, the test patients are
             also used for validation, as in the paper ("the best results on the validation set"). Their scores are
-            then optimistic, since they select the checkpoint.
+            then optimistic, since they select the checkpoint. None: no validation; all other patients train.
         seed: seed of the shuffle.
 
     Returns:
@@ -42,7 +42,7 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
     if not 0 <= fold < folds:
         raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
     # Three patients in two folds would leave one patient to train and none to validate.
-    needed = folds if val_share == 0 else max(folds + 1, 4)
+    needed = max(folds + 1, 4) if val_share else folds
     if len(cases) < needed:
         raise InputError("data.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
     dealt = in_random_order(cases, seed)
@@ -63,7 +63,7 @@ def in_random_order(cases: Sequence[StoredCase], seed: int) -> list[StoredCase]:
     return with_lesion + without
 
 
-def with_validation(rest: Sequence[StoredCase], test: Sequence[StoredCase], val_share: float) -> Split:
+def with_validation(rest: Sequence[StoredCase], test: Sequence[StoredCase], val_share: float | None) -> Split:
     """Select validation patients among those that are not tested.
 
     Args:
@@ -74,8 +74,10 @@ def with_validation(rest: Sequence[StoredCase], test: Sequence[StoredCase], val_
     Raises:
         InputError: if ``val_share`` is out of range.
     """
+    if val_share is None:
+        return {"train": list(rest), "val": [], "test": list(test)}
     if not 0 <= val_share < 1:
-        raise InputError("data.val_share", "0 or more, less than 1", val_share)
+        raise InputError("data.val_share", "0 or more, less than 1, or null", val_share)
     if val_share == 0:
         return {"train": list(rest), "val": list(test), "test": list(test)}
     count = min(max(1, round(val_share * len(rest))), len(rest) - 1)

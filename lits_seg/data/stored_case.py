@@ -38,6 +38,7 @@ class StoredCase:
         fingerprint: hashes of the original voxels.
         source: name of the case's data set, see ``sources``; not in the store.
         lesions_known: whether all lesions are labelled; not in the store.
+        maps: files of probability maps, see ``probability_maps``; not in the case's folder.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class StoredCase:
     fingerprint: Fingerprint
     source: str = ""
     lesions_known: bool = True
+    maps: tuple[Path, ...] = ()
 
     @classmethod
     def open(cls, folder: Path) -> "StoredCase":
@@ -94,6 +96,14 @@ class StoredCase:
         planes = np.unpackbits(self._truth[:, index], axis=-1, count=self.shape[2])
         return planes[0] + planes[1]
 
+    @cached_property
+    def _maps(self) -> list[np.ndarray]:
+        return [np.load(path, mmap_mode="r") for path in self.maps]
+
+    def probability(self, index: int) -> np.ndarray:
+        """Read the probability maps of one slice, ``(maps, size, size)`` float16 in [0, 1]."""
+        return np.stack([values[index] for values in self._maps]).astype(np.float16) / np.float16(255)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -124,7 +134,7 @@ def save_case(case: StoredCase, arrays: dict[str, np.ndarray]) -> StoredCase:
         for name, array in arrays.items():
             np.save(whole / f"{name}.npy", array)
         description = {**asdict(case), "fingerprint": str(case.fingerprint)}
-        for name in ("folder", "source", "lesions_known"):
+        for name in ("folder", "source", "lesions_known", "maps"):
             del description[name]
         description["arrays"] = {name: _facts(whole / f"{name}.npy") for name in arrays}
         description = {"sha256": _sha256(json.dumps(description).encode()), **description}

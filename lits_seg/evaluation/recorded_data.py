@@ -68,7 +68,7 @@ class RecordedData:
     test_root: Folder | None = None
     folds: int = 4
     fold: int = 0
-    val_share: float = 0.15
+    val_share: float | None = 0.15
     on_error: Literal["stop", "skip"] = "stop"
     generate: Phantom | None = None
     sources: dict[str, RecordedSource] | None = None

@@ -154,7 +154,7 @@ class RunResult(RunFacts, NetworkResult):
     Args:
         steps: number of optimizer steps.
         train_seconds: time in training loops in s, including the time before a resume.
-        val_dice: Dice per case of the best checkpoint on the validation patients.
+        val_dice: Dice per case of the best checkpoint on the validation patients; None: the last weights were kept.
         best_checkpoint: path of the best checkpoint, relative to the run's folder.
         device: device of the training.
         latency: time for one slice.
@@ -164,7 +164,7 @@ class RunResult(RunFacts, NetworkResult):
 
     steps: Number
     train_seconds: float
-    val_dice: float
+    val_dice: float | None
     best_checkpoint: str
     device: str
     latency: Latency

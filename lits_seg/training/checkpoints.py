@@ -6,7 +6,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,22 +96,35 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
         path: the checkpoint, of any network.
 
     Returns:
-        A text that names the layers that do not fit.
+        A text that names the layers that fit, or those that do not.
 
     Raises:
-        InputError: if ``read_checkpoint`` rejects the file, or if no layer fits.
+        InputError: if ``read_checkpoint`` rejects the file, or if no layer with weights fits.
     """
-    stored = read_checkpoint(path)["state_dict"]
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint["state_dict"]
     weights = {f"network.{name}": value for name, value in module.network.state_dict().items()}
     fitting = {
         name: stored[name] for name, value in weights.items() if getattr(stored.get(name), "shape", 0) == value.shape
     }
-    if not fitting:
-        raise InputError(path, "a checkpoint with layers of this network", "no layer of the same name and shape")
+    if not any(value.dim() > 1 for value in fitting.values()):  # norms of any two networks may fit by chance
+        network, other = (
+            str(one["_target_"]) for one in (module.hparams["model"], checkpoint["hyper_parameters"]["model"])
+        )
+        found = f"{other}, without a convolution of the same name and shape"
+        raise InputError(path, f"a checkpoint with layers of this network ({network})", found)
     module.load_state_dict(fitting, strict=False)
-    others = [name.removeprefix("network.") for name in weights if name not in fitting]
+    fit, new = (_layers([name for name in weights if (name in fitting) == known]) for known in (True, False))
     text = f"{path}: {len(fitting)} of {len(weights)} weights are the network's start"
-    return f"{text}; new: {', '.join(others)}" if others else text
+    if not new:
+        return text
+    # The shorter list says it all.
+    return f"{text}; new: {new}" if len(new) <= len(fit) else f"{text}: {fit}; all others are new"
+
+
+def _layers(names: Iterable[str]) -> str:
+    """Return the layers of some weights, each once."""
+    return ", ".join(dict.fromkeys(name.removeprefix("network.").rpartition(".")[0] for name in names))
 
 
 def network_facts(module: LesionModule) -> NetworkFacts:

@@ -1,6 +1,6 @@
 """Supervise inner layers of a network, as nnU-Net does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -9,14 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.training.module import AuxiliaryLoss, LesionModule
+
+RANK = torch.tensor([0, 1, 3, 2])  # of background, liver, lesion and LIVER_OR_LESION; also the way back
 
 
 class DeepSupervision(Callback):
     """A callback that adds a 1x1 convolution to inner layers and their loss to the training loss.
 
-    The target of a layer is the maximum of the labels below each of its pixels: the lesion wins over the liver, so that
-    small lesions remain. The convolutions are in no export: they are trained in ``LesionModule.auxiliary``.
+    The target of a layer is the highest label below each of its pixels: the lesion wins over the liver, so that small
+    lesions remain. Livers whose lesions are unknown win over the liver, and the loss ignores them. The convolutions are
+    in no export: they are trained in ``LesionModule.auxiliary``.
 
     Args:
         weights: weight of the loss of each layer, innermost last: 0.5 for the layer before the output, 0.25 for the
@@ -60,12 +64,13 @@ class DeepSupervision(Callback):
         return hook
 
     def _loss(self, module: LesionModule, weights: dict[str, float]) -> AuxiliaryLoss:
-        def loss(images: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-            total = logits.new_zeros(())
+        def loss(batch: Mapping[str, Tensor], logits: Tensor) -> Tensor:
+            total, rank = logits.new_zeros(()), RANK.to(logits.device)
+            ranked = rank[batch["label"].clamp(0, LIVER_OR_LESION)][:, None].float()
             for name, weight in weights.items():
                 inner = module.auxiliary[name.replace(".", "_")](self._features.pop(name)).float()
-                smaller = functional.adaptive_max_pool2d(target[:, None].float(), inner.shape[-2:])[:, 0].long()
-                total = total + weight * module.loss(inner, smaller)
+                smaller = rank[functional.adaptive_max_pool2d(ranked, inner.shape[-2:])[:, 0].long()]
+                total = total + weight * module.known_loss(inner, smaller)
             return total
 
         return loss

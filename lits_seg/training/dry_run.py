@@ -117,7 +117,7 @@ LIMITS: dict[str, Any] = {
     "trainer.precision": PRECISION,
     "trainer.log_every_n_steps": CountOrZero,
     "trainer.use_distributed_sampler": Literal[False],
-    "callbacks.best.monitor": Literal[("val/loss", *(f"val/{name}" for name in MONITORED))],
+    "callbacks.best.monitor": Literal[("val/loss", *(f"val/{name}" for name in MONITORED))] | None,
     "callbacks.best.mode": Literal["min", "max"],
     "callbacks.best.filename": Place,
     "callbacks.last.filename": Literal["last"],
@@ -296,11 +296,9 @@ def _require_trainer(plain: Mapping[str, Any]) -> None:
     if config.get("precision") == "auto":  # chosen by the training, see training.precision
         config["precision"] = "32-true"
     trainer: pl.Trainer = _made("trainer", config, callbacks=callbacks, logger=loggers, default_root_dir=folder)
-    monitored = any(saver.monitor is not None for saver in trainer.checkpoint_callbacks)
-    kinds = {Timer: True, PatientScores: True, ModelCheckpoint: monitored}
-    missing = [kind.__name__ for kind, used in kinds.items() if not used or not _has(callbacks, kind)]
+    missing = [kind.__name__ for kind in (Timer, PatientScores, ModelCheckpoint) if not _has(callbacks, kind)]
     if missing:
-        raise InputError("callbacks", "Timer, PatientScores, and a ModelCheckpoint with a monitor", f"no {missing[0]}")
+        raise InputError("callbacks", "Timer, PatientScores, and a ModelCheckpoint", f"no {missing[0]}")
     if any("/liver/" in str(saver.monitor) for saver in trainer.checkpoint_callbacks) and classes == 2:
         raise InputError("callbacks.best.monitor", "a score of lesions, since model.out_channels=2", "one of the liver")
     if trainer.fast_dev_run:

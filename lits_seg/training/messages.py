@@ -10,6 +10,7 @@ CHATTY = ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerato
 ADVICE = (
     "The number of training batches .* is smaller than the logging interval",
     "The '.*_dataloader' does not have many workers",
+    "Total length of `DataLoader` across ranks is zero",
     "Checkpoint directory .* exists and is not empty",
 )
 

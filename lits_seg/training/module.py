@@ -20,8 +20,8 @@ from lits_seg.training.loss_terms import without_unknown
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.schedules import Decay
 
-# Called with images (B, context, H, W), logits (B, K, H, W) and target classes (B, H, W).
-AuxiliaryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+# Called with the batch after augmentation, as ``SliceDataModule`` returns it, and logits (B, K, H, W).
+AuxiliaryLoss = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 AUXILIARY = "auxiliary."  # start of the names of weights of modules that callbacks add
 CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
@@ -137,18 +137,26 @@ class LesionModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
-        logits = self(batch["image"])
-        # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
-        known, target = without_unknown(logits.float(), batch["label"].clamp(0, LIVER_OR_LESION))
-        target = self._target(target)
-        loss = self.loss(known, target)
+        logits = self(batch["image"]).float()
+        loss = self.known_loss(logits, batch["label"])
         for auxiliary in self.auxiliary_losses:
-            loss = loss + auxiliary(batch["image"], known, target)
+            loss = loss + auxiliary(batch, logits)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
         seen = batch["label"].where(batch["label"] < LIVER_OR_LESION, 1)
         self.train_overlap.update(self.to_lits(logits.detach().argmax(dim=1)), seen, everyone)
         return loss
+
+    def known_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of the pixels whose labels are known.
+
+        Args:
+            logits: ``(B, K, H, W)``.
+            label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
+        """
+        # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
+        known, target = without_unknown(logits, label.clamp(0, LIVER_OR_LESION))
+        return self.loss(known, self._target(target))
 
     def on_train_epoch_end(self) -> None:
         """Log the Dice of all augmented training slices of the epoch together."""

@@ -58,14 +58,20 @@ class PatientScores(Callback):
         """Require, before the training, that validation and test will see at least one patient whole.
 
         Raises:
-            InputError: if a setting of the trainer cuts all patients.
+            InputError: if a setting of the trainer cuts all patients, or if nobody can choose the best checkpoint.
         """
         if trainer.overfit_batches:
             expected = "0 (data.slices_per_epoch and trainer.limit_train_batches make epochs shorter)"
             raise InputError("trainer.overfit_batches", expected, trainer.overfit_batches)
+        monitors = [saver.monitor for saver in trainer.checkpoint_callbacks if saver.monitor is not None]
+        if monitors and not trainer.datamodule.split["val"]:
+            expected = (
+                f"patients for validation ({monitors[0]} chooses the checkpoint), or callbacks=[default,last_weights]"
+            )
+            raise InputError("data.val_share or data.split", expected, "none")
         if trainer.fast_dev_run or trainer.world_size > 1:  # several ranks learn what they have seen at the end only
             return
-        for part in ("val", "test"):
+        for part in ("val", "test") if trainer.datamodule.split["val"] else ("test",):
             limit = getattr(trainer, f"limit_{part}_batches")
             loader = getattr(trainer.datamodule, f"{part}_dataloader")()
             batches = list(loader.batch_sampler)

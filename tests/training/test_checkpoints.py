@@ -12,7 +12,8 @@ from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import failed_command
 
 from lits_seg.common.errors import InputError
-from lits_seg.training.checkpoints import load_module, read_checkpoint, require_same_model
+from lits_seg.training.checkpoints import fill_weights, load_module, read_checkpoint, require_same_model
+from lits_seg.training.module import LesionModule
 
 
 def test_loaded_network_is_the_saved_one(tmp_path: Path) -> None:
@@ -29,6 +30,42 @@ def test_other_architecture_is_named(tmp_path: Path) -> None:
     require_same_model(tmp_path / "a.ckpt", SETTINGS["model"])
     with pytest.raises(InputError, match=r"a\.ckpt: expected .*innermost_width=16.*found innermost_width=8"):
         require_same_model(tmp_path / "a.ckpt", {**SETTINGS["model"], "innermost_width": 16})
+
+
+def test_fine_tuning_starts_from_the_layers_that_fit_and_names_the_others(tmp_path: Path) -> None:
+    before = save_checkpoint(tmp_path / "a.ckpt", seed=1).network.state_dict()
+    torch.manual_seed(2)
+    module = LesionModule(**with_model(out_channels=3))
+    told = fill_weights(module, tmp_path / "a.ckpt")
+    after = module.network.state_dict()
+    new = [name for name, values in after.items() if values.shape != before[name].shape]
+    assert new
+    assert all(torch.equal(values, before[name]) for name, values in after.items() if name not in new)
+    fitting, _, others = told.partition("; new: ")
+    assert fitting.endswith(f"a.ckpt: {len(after) - len(new)} of {len(after)} weights are the network's start")
+    assert others.split(", ") == list(dict.fromkeys(name.rpartition(".")[0] for name in new))
+    wider = LesionModule(**with_model(encoder_widths=[4, 4, 8, 16], innermost_width=16, decoder_widths=[16, 16, 8, 8]))
+    told = fill_weights(wider, tmp_path / "a.ckpt")
+    wanted = {name: values.shape for name, values in wider.network.state_dict().items()}
+    layers = dict.fromkeys(
+        name.rpartition(".")[0] for name in wanted if name in before and before[name].shape == wanted[name]
+    )
+    assert told.endswith(f"network's start: {', '.join(layers)}; all others are new")
+    same = fill_weights(LesionModule(**SETTINGS), tmp_path / "a.ckpt")
+    assert same.endswith(f"{len(after)} of {len(after)} weights are the network's start")
+
+
+def test_fine_tuning_from_another_network_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.ckpt")
+    basic = {"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 2, "features": [4, 4, 4, 4, 4, 4]}
+    module = LesionModule(**{**SETTINGS, "model": {**basic, "in_channels": 1, "out_channels": 2}})
+    before = {name: values.clone() for name, values in module.state_dict().items()}
+    expected = (
+        r"a.ckpt: expected a checkpoint with layers of this network \(monai.*BasicUNet\); found lits_seg.*DSCUNet"
+    )
+    with pytest.raises(InputError, match=expected):
+        fill_weights(module, tmp_path / "a.ckpt")
+    assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
 
 
 class Payload:

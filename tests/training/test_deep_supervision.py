@@ -9,6 +9,7 @@ from helpers.checkpoints import SETTINGS, with_model
 
 from experiments.shared.checkpoints import write_checkpoint
 from lits_seg.common.errors import InputError
+from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.deep_supervision import DeepSupervision
 from lits_seg.training.module import LesionModule
@@ -33,7 +34,7 @@ def supervised(settings: dict, **arguments: object) -> LesionModule:
 @pytest.mark.parametrize("settings", [{**SETTINGS, "model": STRIDED}, with_model(out_channels=3)])
 def test_inner_layers_of_any_decoder_are_trained_and_leave_no_trace(settings: dict, tmp_path: Path) -> None:
     module = supervised(settings, weights=[0.5])
-    loss = module.auxiliary_losses[0](IMAGES, module(IMAGES), LABELS)
+    loss = module.auxiliary_losses[0]({"image": IMAGES, "label": LABELS}, module(IMAGES))
     loss.backward()
     (head,) = module.auxiliary.values()
     assert head.weight.grad.abs().sum() > 0
@@ -52,9 +53,22 @@ def test_a_lesion_of_one_pixel_remains_in_the_smaller_target() -> None:
     torch.nn.init.zeros_(head.weight)
     seen = []
     module.loss.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
-    module.auxiliary_losses[0](IMAGES, module(IMAGES), LABELS)
+    module.auxiliary_losses[0]({"image": IMAGES, "label": LABELS}, module(IMAGES))
     assert seen[0].shape[-1] < 32
     assert (seen[0] == 2).flatten(1).sum(1).tolist() == [1, 1]
+
+
+def test_inner_layers_learn_nothing_from_livers_whose_lesions_are_unknown() -> None:
+    module = supervised({**SETTINGS, "model": STRIDED}, weights=[1.0])
+    seen = []
+    module.loss.register_forward_pre_hook(lambda _, arguments: seen.append(arguments))
+    labels = torch.where(LABELS == 2, LABELS, LIVER_OR_LESION)
+    labels[:, 16:] = 0
+    module.auxiliary_losses[0]({"image": IMAGES, "label": labels}, module(IMAGES))
+    (logits, target), side = seen[0], seen[0][1].shape[-1]
+    certain = (logits[:, 0] == 100) & (logits[:, 1:] == 0).all(1)
+    assert torch.equal(certain, ((torch.arange(side) < side // 2)[:, None] & (target != 2)).expand_as(certain))
+    assert (target == 2).flatten(1).sum(1).tolist() == [1, 1]  # a drawn lesion
 
 
 @pytest.mark.parametrize("layers", [["decoder.9"], []])
