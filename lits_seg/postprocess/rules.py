@@ -28,7 +28,7 @@ class Rules:
             include one. None: the labels decide.
         smooth_mm: before ``threshold``, average the probability over the slices above and below, with a Gaussian of
             this standard deviation in mm: noise differs between slices, a lesion continues.
-        liver_mm: remove lesions that are farther from the liver, in mm; None: keep them.
+        lesions_within_liver_mm: remove lesions that are farther from the liver, in mm; None: keep them.
         min_lesion_ml: remove lesions with a smaller volume, in mL.
         min_probability: remove lesions whose highest probability is lower.
         largest_lesion: keep only the largest lesion.
@@ -41,7 +41,7 @@ class Rules:
     fill_liver: bool = False
     threshold: Annotated[float, Gt(0), Lt(1)] | None = None
     smooth_mm: Annotated[float, Ge(0), Le(20)] = 0.0
-    liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
+    lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
     min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] = 0.0
     min_probability: Annotated[float, Ge(0), Le(1)] = 0.0
     largest_lesion: bool = False
@@ -62,6 +62,15 @@ class Rules:
     def plain(self) -> dict[str, bool | float]:
         """Return the rules that differ from the defaults."""
         return {rule.name: value for rule in fields(self) if (value := getattr(self, rule.name)) != rule.default}
+
+    def having(self, name: str, value: float) -> "Rules":
+        """Return these rules with another value of one of them.
+
+        Args:
+            name: the rule.
+            value: its value.
+        """
+        return replace(self, **{name: value})  # type: ignore[arg-type]  # only numbers are passed
 
     def __call__(
         self,
@@ -88,8 +97,8 @@ class Rules:
             _fill(labels)
         if self.threshold is not None:
             self._apply_threshold(labels, probability, self.threshold, spacing[2], has_liver)
-        if self.liver_mm is not None and has_liver:
-            _remove_far(labels, spacing, self.liver_mm)
+        if self.lesions_within_liver_mm is not None and has_liver:
+            _remove_far(labels, spacing, self.lesions_within_liver_mm)
         for part, mask, size, _, box in _pieces(labels, 2) if self.min_lesion_ml or self.min_probability else ():
             if size * voxel_ml < self.min_lesion_ml or (
                 self.min_probability and probability[box][mask].max() < self.min_probability * FULL
@@ -132,7 +141,7 @@ class Changes:
         fill_liver: see ``Rules``.
         threshold: see ``Rules``.
         smooth_mm: see ``Rules``.
-        liver_mm: see ``Rules``.
+        lesions_within_liver_mm: see ``Rules``.
         min_lesion_ml: see ``Rules``.
         min_probability: see ``Rules``.
         largest_lesion: see ``Rules``.
@@ -143,7 +152,7 @@ class Changes:
     fill_liver: bool | None = None
     threshold: Annotated[float, Gt(0), Lt(1)] | None = None
     smooth_mm: Annotated[float, Ge(0), Le(20)] | None = None
-    liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
+    lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
     min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] | None = None
     min_probability: Annotated[float, Ge(0), Le(1)] | None = None
     largest_lesion: bool | None = None
@@ -157,7 +166,7 @@ class Changes:
 _RANGES = {
     "threshold": (1 / FULL, 1 - 1 / FULL),
     "smooth_mm": (0, 20),
-    "liver_mm": (0, 1000),
+    "lesions_within_liver_mm": (0, 1000),
     "min_lesion_ml": (0, 10_000),
     "min_probability": (0, 1),
 }

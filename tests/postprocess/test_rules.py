@@ -29,10 +29,10 @@ def after(rules: Rules, row: str, voxel_ml: float = 1.0, probability: list[float
         (Rules(min_lesion_ml=3), "1210221", "1110111"),
         (Rules(largest_lesion=True), "1210221", "1110221"),
         (Rules(largest_lesion=True), "0200220", "0000220"),
-        (Rules(liver_mm=0), "1120200", "1120000"),
-        (Rules(liver_mm=2), "1102200", "1102200"),
-        (Rules(liver_mm=1.9), "1102200", "1100000"),
-        (Rules(liver_mm=2), "0002200", "0000000"),
+        (Rules(lesions_within_liver_mm=0), "1120200", "1120000"),
+        (Rules(lesions_within_liver_mm=2), "1102200", "1102200"),
+        (Rules(lesions_within_liver_mm=1.9), "1102200", "1100000"),
+        (Rules(lesions_within_liver_mm=2), "0002200", "0000000"),
         # First the liver, then the small ones, then all but the largest.
         (Rules(largest_liver=True, min_lesion_ml=2, largest_lesion=True), "1222122121022220", "1222111111000000"),
     ],
@@ -83,7 +83,9 @@ def test_a_probability_is_averaged_over_neighbouring_slices() -> None:
 def test_networks_without_liver_find_lesions_anywhere() -> None:
     labels = np.array([[[0, 2, 0]]], np.uint8)
     probability = np.array([[[200, 100, 10]]], np.uint8)
-    Rules(threshold=0.5, largest_liver=True, fill_liver=True, liver_mm=0)(labels, probability, CUBES, 1.0, False)
+    Rules(threshold=0.5, largest_liver=True, fill_liver=True, lesions_within_liver_mm=0)(
+        labels, probability, CUBES, 1.0, False
+    )
     assert labels.tolist() == [[[2, 0, 0]]]
 
 
@@ -95,7 +97,7 @@ SETS = st.builds(
     fill_liver=st.booleans(),
     threshold=st.floats(0.1, 0.9),
     smooth_mm=st.floats(0, 10),
-    liver_mm=st.none() | st.floats(0, 5),
+    lesions_within_liver_mm=st.none() | st.floats(0, 5),
     min_lesion_ml=st.floats(0, 5),
     min_probability=st.floats(0, 1),
     largest_lesion=st.booleans(),
