@@ -20,7 +20,7 @@ from lits_seg.common.records import as_plain
 from lits_seg.common.settings import BatchSize, Place, Workers
 from lits_seg.common.tables import json_text
 from lits_seg.data.stored_case import StoredCase
-from lits_seg.evaluation.calibration import calibrate, path_beside, summary, with_calibration
+from lits_seg.evaluation.calibration import calibrate, path_next_to, summary, with_calibration
 from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
 from lits_seg.evaluation.reliability import draw
 from lits_seg.runs.provenance import provenance
@@ -50,9 +50,9 @@ class Settings:
 
 @entry("commands/calibrate", Settings)
 def main(cfg: Settings) -> None:
-    """Write the calibrated checkpoint, a report and a reliability diagram beside the checkpoint."""
+    """Write the calibrated checkpoint, a report and a reliability diagram next to the checkpoint."""
     hide_chatter()
-    target, report, picture = (path_beside(cfg.ckpt, ending) for ending in (".ckpt", ".json", ".png"))
+    target, report, picture = (path_next_to(cfg.ckpt, ending) for ending in (".ckpt", ".json", ".png"))
     kinds = {target: CHECKPOINT, report: json_file("calibration", "temperature", "trials"), picture: PICTURE}
     require_not_inputs(kinds, [Path(cfg.ckpt)])
     require_free(kinds)

@@ -30,7 +30,7 @@ BATCH = 8  # slices
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted, and on what.
+    """The fitted rules and temperature, and the patients.
 
     Args:
         patients: names of the patients.
@@ -172,8 +172,8 @@ def summary(calibration: Calibration) -> str:
     )
 
 
-def path_beside(ckpt: str | Path, ending: str) -> Path:
-    """Return the path of a file of a calibration, beside its checkpoint.
+def path_next_to(ckpt: str | Path, ending: str) -> Path:
+    """Return the path of a file of a calibration, next to its checkpoint.
 
     Args:
         ckpt: the checkpoint.
