@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": ("lits_seg.evaluate", "score masks or a checkpoint against reference masks"),
     "predict": ("lits_seg.predict", "write a liver and lesion mask for each CT"),
     "prepare": ("lits_seg.prepare", "check CT volumes and write the slice store for training"),
+    "calibrate": ("lits_seg.calibrate", "fit a checkpoint's rules and probabilities on its validation patients"),
     "report": ("lits_seg.report", "compare finished runs in tables and on a page"),
     "export": ("lits_seg.export", "write a checkpoint as files that run without PyTorch"),
     "dashboard": ("lits_seg.dashboard", "compare runs on a Weights & Biases server"),

@@ -25,6 +25,7 @@ from lits_seg.evaluation.score_tables import (
     write_comparison,
     write_scores,
 )
+from lits_seg.postprocess import Changes
 from lits_seg.runs.folder import CONFIG
 from lits_seg.runs.provenance import provenance
 
@@ -53,6 +54,7 @@ class Settings:
     precision: str
     batch_size: BatchSize
     workers: Workers
+    rules: Changes
 
 
 @entry("commands/evaluate", Settings)
@@ -73,7 +75,7 @@ def main(cfg: Settings) -> None:
         # Imported only here, because Lightning starts slowly and scoring masks does not need Lightning.
         from lits_seg.evaluation.checkpoint_scores import evaluate_checkpoint
 
-        text = evaluate_checkpoint(OmegaConf.create(asdict(cfg)))
+        text = evaluate_checkpoint(OmegaConf.create(asdict(cfg)), cfg.rules)
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"
         raise InputError("evaluate", "predictions=, or a= and b=, or ckpt=", found)

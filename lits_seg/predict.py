@@ -18,8 +18,8 @@ from lits_seg.data.layouts import find_cts, find_masks
 from lits_seg.inference.ct_report import made_by, one_line
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.inference.pipeline import Prediction, outputs
-from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter
+from lits_seg.postprocess import Changes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     precision: Literal["32", "bf16"]
     threads: Threads | None
     liver: Place | None
-    rules: Rules
+    rules: Changes
 
 
 @entry("commands/predict", Settings)
@@ -54,8 +54,9 @@ def main(cfg: Settings) -> None:
     targets = (target for name, path in cts.items() for target in outputs(name, path, output, **products))
     require_not_inputs([output, *targets], [*cts.values(), *livers.values(), *models])
     segmenter = _segmenter(cfg)
-    facts = made_by(segmenter, cfg.rules, cfg.liver)
-    predict = Prediction(segmenter, cfg.rules, facts, cfg.batch_size, **products)
+    rules = cfg.rules.of(segmenter.rules)
+    facts = made_by(segmenter, rules, cfg.liver)
+    predict = Prediction(segmenter, rules, facts, cfg.batch_size, **products)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     done = 0

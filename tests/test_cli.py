@@ -126,7 +126,7 @@ def test_paths_that_look_like_numbers(name: str, tmp_path: Path) -> None:
         ("predict", "batch_size=1.5", "batch_size: expected a whole number, at least 1; found 1.5"),
         ("predict", "batch_size=null", "batch_size: expected a whole number, at least 1; found null"),
         ("predict", "output=[a,b]", f"output: expected one file or folder; found ['a', 'b'] {QUOTES}"),
-        ("predict", "rules.largest_lesion=1", "rules.largest_lesion: expected true or false; found 1"),
+        ("predict", "rules.largest_lesion=1", "rules.largest_lesion: expected true or false, or null; found 1"),
         ("evaluate", "grid=any", "grid: expected affine or voxels; found any"),
         ("evaluate", "workers=-1", "workers: expected a whole number, at least 0; found -1"),
         ("prepare", "prepare.on_error=ask", "prepare.on_error: expected stop or skip; found ask"),

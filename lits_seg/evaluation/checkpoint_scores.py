@@ -15,6 +15,7 @@ from lits_seg.evaluation.recorded_data import read_split, recorded_volumes, run_
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
+from lits_seg.postprocess import Changes
 from lits_seg.runs.folder import CONFIG, PICTURES
 from lits_seg.runs.provenance import provenance
 from lits_seg.runs.result import NetworkResult, mean_scores, table
@@ -25,10 +26,16 @@ from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
 
 
-def evaluate_checkpoint(cfg: DictConfig) -> str:
-    """Score a checkpoint on whole volumes, draw overlays, and return the text to print."""
+def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
+    """Score a checkpoint on whole volumes, draw overlays, and return the text to print.
+
+    Args:
+        cfg: configuration of ``evaluate``.
+        rules: changes of the checkpoint's rules.
+    """
     hide_chatter()
     segmenter = load_module(cfg.ckpt)
+    segmenter.rules = rules.of(segmenter.rules)
     datamodule = checkpoint_volumes(cfg, segmenter)
     output = Path(cfg.output)
     scored = PatientScores(output)
@@ -50,7 +57,7 @@ def evaluate_checkpoint(cfg: DictConfig) -> str:
             output.rmdir()
         raise
     result = _result(segmenter, datamodule, scored.cases)
-    facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result)}
+    facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result), "rules": segmenter.rules.plain()}
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), facts)
     return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
 

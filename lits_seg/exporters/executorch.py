@@ -34,7 +34,7 @@ def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata)
     """
     # Some kernels require the default memory format. The format does not change the results.
     network = deepcopy(module.network).to(memory_format=torch.contiguous_format)
-    contract = Contract(network, module.preprocess, module.classes).eval()
+    contract = Contract(network, module.preprocess, module.classes, module.temperature).eval()
     hu = torch.zeros(1, module.context, *_plane(metadata))
     program = to_edge_transform_and_lower(
         torch.export.export(contract, (hu,)),

@@ -61,11 +61,15 @@ class Restore(nn.Module):
 
     The results equal those of ``LesionModule.labels``. The graph resizes and compares differences to the background's
     logit. This saves a channel and the ``argmax``, which would take as long as the network in some runtimes.
+
+    Args:
+        classes: K.
+        temperature: divisor of the logits that calibrates the probability.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, temperature: float = 1.0) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.temperature = classes, temperature
 
     def forward(self, logits: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels uint8 and probability float32.
@@ -76,7 +80,10 @@ class Restore(nn.Module):
         """
         height, width = like.shape[-2:]
         weights = bilinear(logits.shape[-1], torch.sym_max(height, width), logits.device)
-        above = weights[:height] @ ((logits[:, 1:] - logits[:, :1]) @ weights[:width].T)
+        above = logits[:, 1:] - logits[:, :1]
+        if self.temperature != 1:
+            above = above / self.temperature
+        above = weights[:height] @ (above @ weights[:width].T)
         lesion = above[:, -1]
         if self.classes == 2:
             return (lesion > 0).to(torch.uint8) * 2, lesion.sigmoid()
@@ -100,10 +107,10 @@ class Logits(nn.Module):
 class Contract(nn.Module):
     """The complete graph, from HU to labels, probability and logits."""
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int) -> None:
+    def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int, temperature: float = 1.0) -> None:
         super().__init__()
         self.prepare, self.logits = Prepare(preprocess), Logits(network)
-        self.restore = Restore(classes)
+        self.restore = Restore(classes, temperature)
 
     def forward(self, hu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Segment slices.

@@ -33,5 +33,6 @@ def describe_export(ckpt: str | Path, module: LesionModule, format: str, precisi
         labels=LABELS,
         window_hu=list(module.preprocess.window),
         preprocess=asdict(module.preprocess),
+        rules=module.rules,
         **vars(network_facts(module)),
     )

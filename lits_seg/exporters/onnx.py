@@ -52,7 +52,9 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
     export_network(split_decoder(module.network), context, preprocess.size, parts.logits)
     restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu}
     outputs = [LABELS, PROBABILITY]
-    export_onnx(Restore(module.classes), restore, outputs, parts.restore, {LOGITS: {0: BATCH}, LIKE: slices})
+    export_onnx(
+        Restore(module.classes, module.temperature), restore, outputs, parts.restore, {LOGITS: {0: BATCH}, LIKE: slices}
+    )
     return parts
 
 

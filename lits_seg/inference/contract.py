@@ -4,13 +4,14 @@ The writers (``exporters``) and the readers (``inference.exported``) of the file
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from annotated_types import Ge, Len
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain, from_plain
+from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import Provenance
 from lits_seg.runs.result import NetworkFacts
 
@@ -45,6 +46,7 @@ class ExportMetadata(Provenance, NetworkFacts):
         labels: meaning of each label in the mask.
         window_hu: lower and upper end of the HU window.
         preprocess: the arguments of ``Preprocess``.
+        rules: rules for the labels of a whole CT, which the graph does not apply.
         plane: height and width in pixels, if the graph takes slices of one size only (ExecuTorch).
 
     Raises:
@@ -59,6 +61,7 @@ class ExportMetadata(Provenance, NetworkFacts):
     labels: dict[int, str]
     window_hu: Annotated[list[float], Len(2, 2)]
     preprocess: dict[str, bool | int | float | list[float]]
+    rules: Rules = field(default_factory=Rules)
     plane: Annotated[list[Annotated[int, Ge(1)]], Len(2, 2)] | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class ExportMetadata(Provenance, NetworkFacts):
     def to_json(self) -> str:
         """Return the metadata as JSON; ``plane`` is omitted if the size is not fixed."""
         plain = as_plain(self)
+        plain["rules"] = self.rules.plain()
         if self.plane is None:
             del plain["plane"]
         return json.dumps(plain, indent=2)

@@ -11,9 +11,9 @@ from lits_seg.common.records import as_plain
 from lits_seg.data.checks import grid_warnings, hu_warnings
 from lits_seg.data.ct import Ct
 from lits_seg.data.layouts import is_phantom
-from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.metrics.lesions import measure
+from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import PERMITTED_USE, provenance
 
 DEFINITIONS = (

@@ -37,7 +37,7 @@ class Ensemble(Segmenter):
 
     Raises:
         InputError: if a setting is invalid, if a checkpoint was not written by lits_seg, or if the checkpoints differ
-            in classes, context or pre-processing.
+            in classes, context, pre-processing or rules.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Ensemble(Segmenter):
             keep_freed_memory()
         self.members = [load_module(path).to(self.device) for path in checkpoints]
         self.first = self.members[0]
-        self.classes, self.context = self.first.classes, self.first.context
+        self.classes, self.context, self.rules = self.first.classes, self.first.context, self.first.rules
         for path, member in zip(checkpoints, self.members, strict=True):
-            for name in ("classes", "context", "preprocess"):
+            for name in ("classes", "context", "preprocess", "rules"):
                 expected, found = getattr(self.first, name), getattr(member, name)
                 if expected != found:
                     raise InputError(path, f"the same {name} as {checkpoints[0]} ({expected})", found)
@@ -118,7 +118,7 @@ class Ensemble(Segmenter):
 
     @staticmethod
     def _view(member: LesionModule, batch: Tensor, turns: int, mirrored: bool) -> Tensor:
-        """Return logits ``(B, K, size, size)`` of the mirrored and rotated images, in the original orientation."""
+        """Return calibrated logits ``(B, K, size, size)`` of the mirrored and rotated images, rotated back."""
         seen = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
-        logits = torch.rot90(member(seen), -turns, (-2, -1))
+        logits = torch.rot90(member(seen), -turns, (-2, -1)) / member.temperature
         return logits.flip(-1) if mirrored else logits

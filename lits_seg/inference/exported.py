@@ -35,7 +35,7 @@ class ExportedSegmenter(Segmenter):
 
     def __init__(self, path: Path, metadata: ExportMetadata, runtime: str) -> None:
         self.path, self.metadata, self.runtime = path, metadata, runtime
-        self.classes, self.context = metadata.classes, metadata.context
+        self.classes, self.context, self.rules = metadata.classes, metadata.context, metadata.rules
 
     @abstractmethod
     def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

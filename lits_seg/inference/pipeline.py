@@ -19,9 +19,9 @@ from lits_seg.data.layouts import PROBABILITY
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.inference.ct_report import CtReport, MadeBy, ct_report
 from lits_seg.inference.outputs import write_dicom_seg, write_nifti
-from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.inference.viewer import GENERATOR, Pictures, page
+from lits_seg.postprocess import Rules
 
 REPORT = json_file("report", "lits_seg", "lesion_count", "mask")
 PAGE = text_file("viewer page", GENERATOR, "<title>lits_seg</title>")  # the title of version 0.1.0
@@ -100,8 +100,8 @@ class Prediction:
             given = None if liver is None else _liver(liver, ct)
             pictures, hu = self._segment(name, ct, mask, probability, given)
             labels = mask.slices()
-            self.rules(labels, ct.voxel_ml)
             known = liver is not None or self.segmenter.classes == 3
+            self.rules(labels, probability.slices(), ct.spacing, ct.voxel_ml, known)
             report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
             if liver is not None and given is not None:
                 report.warnings.extend(doubt_warnings(liver, given))
@@ -131,7 +131,7 @@ class Prediction:
                 if inside is not None:
                     found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)
                 mask.slices()[block] = found
-                if self.probability:
+                if self.probability or self.rules.need_probability:
                     probability.slices()[block] = lesion
                 lowest, highest = min(lowest, float(hu.min())), max(highest, float(hu.max()))
                 if self.page:

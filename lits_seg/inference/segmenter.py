@@ -9,6 +9,7 @@ import numpy as np
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import Ct
+from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.runs.result import NetworkFacts
 
@@ -66,10 +67,12 @@ class Segmenter(ABC):
     Attributes:
         classes: 2 (lesion or not) or 3 (background, liver, lesion).
         context: number of input slices for the labels of one slice, centred on that slice.
+        rules: the network's own rules, for the labels of a whole CT.
     """
 
     classes: int
     context: int
+    rules: Rules
 
     @abstractmethod
     def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

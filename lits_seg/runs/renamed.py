@@ -10,7 +10,7 @@ RENAMED = {
     "lits_seg.callbacks.": "lits_seg.training.callbacks.",
     "lits_seg.patients.": "lits_seg.training.patient_scores.",
     "lits_seg.sweep.": "lits_seg.sweeps.jobs.",
-    "lits_seg.postprocess.": "lits_seg.inference.rules.",
+    "lits_seg.postprocess.Rules": "lits_seg.postprocess.rules.Rules",
     "lits_seg.data.phantom.": "lits_seg.phantom.write.",
     "lits_seg.data.augment.rotate_zoom_bend": "lits_seg.data.augment_monai.rotate_zoom_bend",
     "lits_seg.data.augment.scanner_variety": "lits_seg.data.augment_monai.scanner_variety",

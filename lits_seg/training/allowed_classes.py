@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import from_plain
 from lits_seg.data.preprocess import Preprocess
+from lits_seg.postprocess import Rules
 from lits_seg.runs.renamed import with_new_names
 
 KINDS = {
@@ -45,7 +47,7 @@ def require_allowed(settings: dict[str, Any], where: object) -> dict[str, Any]:
     """Require plain settings of a ``LesionModule`` that name allowed classes only.
 
     Args:
-        settings: content of the file, with ``seed`` and the keys of ``KINDS``.
+        settings: content of the file, with ``seed``, ``rules``, ``temperature`` and the keys of ``KINDS``.
         where: the file, which errors name.
 
     Returns:
@@ -73,6 +75,9 @@ def require_allowed(settings: dict[str, Any], where: object) -> dict[str, Any]:
             raise InputError(where, "names of settings", repr(key)[:80])
         if not (leaf is None or isinstance(leaf, (bool, int, float)) or _is_name(leaf)):
             raise InputError(where, f"a name or a number ({key})", repr(leaf)[:80])
+    from_plain(Rules, settings["rules"] or {}, where)
+    if type(settings["temperature"]) not in (int, float):
+        raise InputError(where, "a temperature, a number", repr(settings["temperature"])[:80])
     for part in BUILT:
         for key, leaf in _leaves(settings[part], where):
             if isinstance(leaf, int) and abs(leaf) > LARGEST:

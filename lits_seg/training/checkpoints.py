@@ -24,6 +24,7 @@ from lits_seg.training.allowed_classes import require_allowed
 from lits_seg.training.module import AUXILIARY, CLASSES, LesionModule
 
 SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
+SINCE_0_2 = {"rules": None, "temperature": 1.0}  # settings that checkpoints of older versions lack
 LARGEST_PICKLE = 2**22  # bytes; the settings and the table of tensors have 100 kB
 # ``weights_only`` allows more, such as bytearray and FloatTensor, which take as much memory as a number says.
 GLOBALS = re.compile(
@@ -56,12 +57,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if (
         not isinstance(settings, dict)
-        or settings.keys() != SETTINGS
+        or {**SINCE_0_2, **settings}.keys() != SETTINGS
         or not isinstance(state := checkpoint.get("state_dict"), dict)
         or not all(isinstance(name, str) for name in state)
     ):
         raise InputError(path, EXPECTED, "a checkpoint of another program or version")
-    checkpoint["hyper_parameters"] = require_allowed(settings, path)
+    checkpoint["hyper_parameters"] = require_allowed({**SINCE_0_2, **settings}, path)
     return checkpoint
 
 

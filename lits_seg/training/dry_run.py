@@ -45,6 +45,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.metrics.overlap import SCORES
 from lits_seg.models.upsample import UPSAMPLERS
+from lits_seg.postprocess import Rules
 from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
@@ -75,6 +76,7 @@ class Settings:
     output_dir: Place
     store: Place
     decoder: Decoder
+    rules: Rules
 
 
 # Settings of train that are texts stay as typed.

@@ -16,6 +16,7 @@ from lits_seg import metrics
 from lits_seg.common.errors import InputError
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
+from lits_seg.postprocess import Rules
 from lits_seg.training.loss_terms import without_unknown
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.schedules import Decay
@@ -41,13 +42,15 @@ class LesionModule(pl.LightningModule):
             by the number of steps of the run. None: a constant learning rate.
         preprocess: config of the pre-processing from HU to images, which the network depends on.
         seed: seed of dropout.
+        rules: arguments of ``Rules``, which turn the labels of a whole CT into its mask.
+        temperature: divisor of the logits that calibrates the probabilities; it changes no label.
 
     Attributes:
         auxiliary: modules that callbacks add for the training only, such as those of ``DeepSupervision``.
         auxiliary_losses: losses that callbacks add to the training loss.
 
     Raises:
-        InputError: if the number of classes is neither 2 nor 3.
+        InputError: if the number of classes is neither 2 nor 3, or if the temperature is not positive.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class LesionModule(pl.LightningModule):
         scheduler: Mapping[str, Any] | None,
         preprocess: Mapping[str, Any],
         seed: int = 0,
+        rules: Mapping[str, Any] | None = None,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         # Only for the checkpoint: in loggers, these names would overwrite the run's facts, which train.py logs.
@@ -73,6 +78,10 @@ class LesionModule(pl.LightningModule):
             # The weights of the classes have their shape from the start, as averages of all weights need.
             self.loss.set_counts([1] * self.classes)
         self.structures = CLASSES[self.classes]
+        self.rules = Rules(**(rules or {}))
+        if not 0 < temperature < math.inf:
+            raise InputError("module.temperature", "a number greater than 0", temperature)
+        self.temperature = temperature
         self.overlap = VolumeOverlap(0, self.structures)
         self.seen = SeenSlices(0)
         self.whole: list[bool] = []  # whether the last validation or test has seen all slices of each patient
@@ -92,7 +101,8 @@ class LesionModule(pl.LightningModule):
         an implementation of its own (``exporters.graph.Restore``), since ``argmax`` is slow in some runtimes.
 
         Args:
-            logits: ``(B, K, size, size)``. Log-probabilities differ by a constant per pixel and give the same result.
+            logits: ``(B, K, size, size)``, divided by the temperature. Log-probabilities differ by a constant per pixel
+                and give the same result.
             height: rows of the slices, in pixels.
             width: columns of the slices, in pixels.
 
@@ -175,34 +185,44 @@ class LesionModule(pl.LightningModule):
         """Count the voxels of a batch."""
         self._evaluate(batch, "val")
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Count the voxels of a batch; return the predicted LiTS labels ``(B, H, W)`` for the callbacks."""
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Count the voxels of a batch; return LiTS labels and the lesion's probability for the callbacks."""
         return self._evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation volumes."""
-        self._log_scores("val")
+        """Log the scores of the validation volumes, before any rules."""
+        self._require_sound("val")
+        # The counts are already summed over ranks, so sync_dist averages equal values.
+        lesion, *liver = self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(dim=1)
+        if not len(lesion):
+            return
+        for name, value in metrics.summarise(lesion).items():
+            self.log(f"val/{name}", value, sync_dist=True, prog_bar=name == "dice")
+        for counts in liver:
+            for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
+                self.log(f"val/liver/{name}", value, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        """Log the scores of the test volumes."""
-        self._log_scores("test")
+        """Require slices without errors; ``PatientScores`` scores the test volumes."""
+        self._require_sound("test")
 
     def _start(self, part: str) -> None:
         patients = len(self.trainer.datamodule.split[part])
         self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
         self.seen = SeenSlices(patients).to(self.device)
 
-    def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
+    def _evaluate(self, batch: dict[str, Tensor], part: str) -> tuple[Tensor, Tensor]:
         logits = self(batch["image"]).float()
         if part == "val":
             loss = self.loss(logits, self._target(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
             self._require_finite(logits, batch)
-        predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
-        self.overlap.update(predicted, batch["truth"], batch["case"])
+        predicted, probability = self.labels(logits / self.temperature, *batch["truth"].shape[-2:])
+        if part == "val":
+            self.overlap.update(predicted, batch["truth"], batch["case"])
         self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
-        return predicted
+        return predicted, probability
 
     def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
         finite = logits.isfinite().flatten(1).all(dim=1)
@@ -212,7 +232,8 @@ class LesionModule(pl.LightningModule):
             found = f"NaN or infinity in slice {int(batch['slice'][index])} of {patient} (slice 0 is the lowest)"
             raise InputError("the network", "finite logits", found)
 
-    def _log_scores(self, part: str) -> None:
+    def _require_sound(self, part: str) -> None:
+        """Require finite logits, LiTS labels, and a patient that was seen whole; note who was."""
         cases = self.trainer.datamodule.split[part]
         seen, infinite, odd = self.seen.compute().tolist()
         for first, expected, found in (
@@ -233,13 +254,6 @@ class LesionModule(pl.LightningModule):
             expected = "all slices of at least one patient, as only whole patients have scores"
             found = f"{sum(seen)} of {sum(map(len, cases))} slices"
             raise InputError(f"trainer.limit_{part}_batches", expected, found)
-        # The counts are already summed over ranks, so sync_dist averages equal values.
-        lesion, *liver = self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(dim=1)
-        for name, value in metrics.summarise(lesion).items():
-            self.log(f"{part}/{name}", value, sync_dist=True, prog_bar=name == "dice")
-        for counts in liver:
-            for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
-                self.log(f"{part}/liver/{name}", value, sync_dist=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the weights; a step that is too large for any float is an error of the user's."""

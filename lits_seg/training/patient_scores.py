@@ -18,7 +18,9 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
+from lits_seg.data.layouts import PROBABILITY
 from lits_seg.data.stored_case import StoredCase
+from lits_seg.metrics import liver_predicted, summarise
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores, flat_case
 from lits_seg.runs.folder import CASES, OVERLAYS, PICTURES
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class PatientScores(Callback):
-    """Score whole test volumes with every LiTS metric, even if several ranks predicted their slices.
+    """Apply the module's rules to whole test volumes and score them, even if several ranks predicted their slices.
 
     The callback writes three results into ``folder``:
 
@@ -36,7 +38,8 @@ class PatientScores(Callback):
     - ``overlays/CASE.png`` with image, reference and prediction of the slice with the most lesion;
     - ``overlays.png`` with a selection of patients from best to worst (the paper's Fig. 3).
 
-    The table and the selection are also logged to W&B. A patient with unseen slices has no score.
+    Every logger receives the mean scores; W&B also the table and the selection. A patient with unseen slices has no
+    score.
 
     Args:
         folder: the run's folder; all ranks must be able to write there.
@@ -84,33 +87,47 @@ class PatientScores(Callback):
                 raise InputError(f"trainer.limit_{part}_batches", expected, found)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Create the mask files that all ranks write their slices into."""
+        """Create the files of masks and probabilities that all ranks write their slices into."""
         if trainer.is_global_zero:
             shutil.rmtree(self._masks, ignore_errors=True)
             self._masks.mkdir(parents=True)
             for number, case in enumerate(trainer.datamodule.split["test"]):
-                np.lib.format.open_memmap(self._masks / f"{number}.npy", "w+", np.uint8, case.shape)
+                for name in (f"{number}.npy", f"{number}_{PROBABILITY}.npy"):
+                    np.lib.format.open_memmap(self._masks / name, "w+", np.uint8, case.shape)
         trainer.strategy.barrier()
-        self._mask = lru_cache(maxsize=2)(lambda number: np.load(self._masks / f"{number}.npy", mmap_mode="r+"))
+        self._map = lru_cache(maxsize=4)(lambda name: np.load(self._masks / f"{name}.npy", mmap_mode="r+"))
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write a batch of predicted slices, all of the same patient, into the patient's mask; 0: not predicted."""
-        self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy() + 1
+        labels, probability = outputs
+        number, slices = int(batch["case"][0]), batch["slice"].cpu().numpy()
+        self._map(str(number))[slices] = labels.cpu().numpy() + 1
+        self._map(f"{number}_{PROBABILITY}")[slices] = (probability * 255).round().byte().cpu().numpy()
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score and draw on the first rank, after all ranks have written their slices."""
-        self._mask.cache_clear()
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Score and draw on the first rank, after all ranks have written their slices; log the means on all ranks."""
+        self._map.cache_clear()
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             try:
-                self._write(trainer.datamodule.split["test"], trainer)
+                self._write(trainer.datamodule.split["test"], trainer, pl_module)
             finally:
                 shutil.rmtree(self._masks, ignore_errors=True)
-        trainer.strategy.barrier()
+        voxels = [case.voxels for case in self.cases]
+        voxels = trainer.strategy.broadcast(voxels)
+        if not voxels:
+            return
+        lesion = [counts.lesion for counts in voxels]
+        means = summarise(lesion)
+        if pl_module.classes == 3:
+            liver = [counts.liver for counts in voxels]
+            means |= {f"liver/{name}": mean for name, mean in summarise(liver, liver_predicted(lesion, liver)).items()}
+        # The values are equal on all ranks.
+        pl_module.log_dict({f"test/{name}": mean for name, mean in means.items()}, sync_dist=True)
 
-    def _write(self, cases: list[StoredCase], trainer: pl.Trainer) -> None:
+    def _write(self, cases: list[StoredCase], trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.cases = []
         shown = []
         for number, case in enumerate(cases):
@@ -118,6 +135,8 @@ class PatientScores(Callback):
             if not mask[:, 0, 0].all():
                 continue
             predicted = mask - 1
+            probability = np.load(self._masks / f"{number}_{PROBABILITY}.npy", mmap_mode="r")
+            module.rules(predicted, probability, case.spacing, case.voxel_ml, module.classes == 3)
             (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
             scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml)

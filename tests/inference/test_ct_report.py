@@ -10,8 +10,8 @@ from helpers.volumes import AFFINES, anatomy
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
 from lits_seg.inference.ct_report import CtReport, MadeBy, PredictionSettings, ct_report, one_line
-from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import ExportedFile, ModelFacts
+from lits_seg.postprocess import Rules
 
 VOXEL_ML = 1.5 * 1.5 * 3 / 1000
 

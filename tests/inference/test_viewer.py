@@ -16,9 +16,9 @@ from PIL import Image
 from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import to_slices
 from lits_seg.inference.ct_report import MadeBy, PredictionSettings, ct_report
-from lits_seg.inference.rules import Rules
 from lits_seg.inference.segmenter import ModelFacts
 from lits_seg.inference.viewer import HU, LEVELS, Pictures, grey_levels, page
+from lits_seg.postprocess import Rules
 
 ATTACK = "</script><script>alert(1)</script>"
 SETTINGS = PredictionSettings("none", "32", "cpu", Rules(), None)

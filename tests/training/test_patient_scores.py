@@ -13,6 +13,7 @@ from PIL import Image
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.metrics.case import score_case
+from lits_seg.postprocess import Rules
 from lits_seg.training.patient_scores import PatientScores
 
 
@@ -24,8 +25,15 @@ def prediction(truth: torch.Tensor, case: int) -> torch.Tensor:
 class Copying(pl.LightningModule):
     """Predicts from the labels, without a network."""
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        return prediction(batch["truth"], int(batch["case"][0]))
+    classes = 3
+
+    def __init__(self, rules: Rules = Rules()) -> None:  # noqa: B008  # immutable
+        super().__init__()
+        self.rules = rules
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = prediction(batch["truth"], int(batch["case"][0]))
+        return labels, (labels == 2) * 0.8
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +64,15 @@ def test_scores_are_of_whole_patients_on_their_own_grid(volumes: SliceDataModule
     with (tmp_path / "test_cases.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lesion_dice"]) for row in rows] == [case.lesion.dice for case in found]
+
+
+def test_the_rules_of_the_module_are_applied(volumes: SliceDataModule, tmp_path: Path) -> None:
+    callback = PatientScores(tmp_path)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], **quiet)
+    trainer.test(Copying(Rules(min_probability=0.9)), volumes, verbose=False)
+    assert all(case.voxels.lesion[1] == 0 for case in callback.cases)
+    assert float(trainer.callback_metrics["test/dice_global"]) == 0
 
 
 def test_every_patient_has_a_picture_and_the_masks_are_gone(volumes: SliceDataModule, tmp_path: Path) -> None:

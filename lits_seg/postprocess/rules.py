@@ -1,0 +1,236 @@
+"""Turn a predicted mask and the lesion's probability into the final mask."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Annotated
+
+import cc3d
+import numpy as np
+import scipy
+from annotated_types import Ge, Gt, Le, Lt
+
+from lits_seg.common.errors import InputError
+from lits_seg.metrics.lesions import components, label_box
+
+FULL = 255  # a probability of 1 in a map
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules for the labels of a whole CT, applied in the order of the arguments.
+
+    A lesion is a connected component. A removed lesion becomes liver if it touches liver, else background.
+
+    Args:
+        largest_liver: keep only the largest connected component of the liver, with its lesions.
+        fill_liver: background that the liver encloses becomes liver.
+        threshold: a voxel is lesion if the lesion's probability is greater; only within the liver, if the labels
+            include one. None: the labels decide.
+        smooth_mm: before ``threshold``, average the probability over the slices above and below, with a Gaussian of
+            this standard deviation in mm: noise differs between slices, a lesion continues.
+        lesions_within_liver_mm: remove lesions that are farther from the liver, in mm; None: keep them.
+        min_lesion_ml: remove lesions with a smaller volume, in mL.
+        min_probability: remove lesions whose highest probability is lower.
+        largest_lesion: keep only the largest lesion.
+
+    Raises:
+        InputError: if a number is out of its range, or if ``smooth_mm`` is given without ``threshold``.
+    """
+
+    largest_liver: bool = False
+    fill_liver: bool = False
+    threshold: Annotated[float, Gt(0), Lt(1)] | None = None
+    smooth_mm: Annotated[float, Ge(0), Le(20)] = 0.0
+    lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
+    min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] = 0.0
+    min_probability: Annotated[float, Ge(0), Le(1)] = 0.0
+    largest_lesion: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"rules.{name}", f"a number from {low:g} to {high:g}", value)
+        if self.smooth_mm and self.threshold is None:
+            raise InputError("rules.smooth_mm", "rules.threshold as well, such as 0.5", "none")
+
+    @property
+    def need_probability(self) -> bool:
+        """Whether a rule reads the lesion's probability."""
+        return self.threshold is not None or self.min_probability > 0
+
+    def plain(self) -> dict[str, bool | float]:
+        """Return the rules that differ from the defaults."""
+        return {rule.name: value for rule in fields(self) if (value := getattr(self, rule.name)) != rule.default}
+
+    def having(self, name: str, value: float) -> "Rules":
+        """Return these rules with another value of one of them.
+
+        Args:
+            name: the rule.
+            value: its value.
+        """
+        return replace(self, **{name: value})  # type: ignore[arg-type]  # only numbers are passed
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        probability: np.ndarray,
+        spacing: tuple[float, float, float],
+        voxel_ml: float,
+        has_liver: bool = True,
+    ) -> None:
+        """Change a mask in place.
+
+        Args:
+            labels: LiTS labels ``(S, H, W)``.
+            probability: the lesion's probability scaled to 0…255, ``(S, H, W)``; read only if ``need_probability``.
+            spacing: voxel size along W, H and S in mm.
+            voxel_ml: volume of a voxel in mL.
+            has_liver: whether the labels include the liver; if not, rules about the liver do nothing.
+        """
+        if self.largest_liver and has_liver:
+            for part, mask, size, largest, _ in _pieces(labels, 1):
+                if size < largest:
+                    part[mask] = 0
+        if self.fill_liver and has_liver:
+            _fill(labels)
+        if self.threshold is not None:
+            self._apply_threshold(labels, probability, self.threshold, spacing[2], has_liver)
+        if self.lesions_within_liver_mm is not None and has_liver:
+            _remove_far(labels, spacing, self.lesions_within_liver_mm)
+        for part, mask, size, _, box in _pieces(labels, 2) if self.min_lesion_ml or self.min_probability else ():
+            if size * voxel_ml < self.min_lesion_ml or (
+                self.min_probability and probability[box][mask].max() < self.min_probability * FULL
+            ):
+                _drop(part, mask)
+        if self.largest_lesion:
+            for part, mask, size, largest, _ in _pieces(labels, 2):
+                if size < largest:
+                    _drop(part, mask)
+
+    def _apply_threshold(
+        self, labels: np.ndarray, probability: np.ndarray, threshold: float, slice_mm: float, has_liver: bool
+    ) -> None:
+        """Label as lesion what is above the threshold, and the rest of the lesions as liver, or background."""
+        limit, rest = threshold * FULL, int(has_liver)
+        labels[labels == 2] = rest
+        box = label_box(labels, 1) if has_liver else (slice(None),) * 3
+        if box is None:
+            return
+        part, map_ = labels[box], probability[box]
+        # An average is never above the highest value, so that most columns through the slices need none.
+        likely = np.any(map_ > limit, axis=0)
+        deviation = self.smooth_mm / slice_mm
+        for row in np.flatnonzero(likely.any(axis=1)):
+            columns = map_[:, row, likely[row]].astype(np.float32)
+            if deviation > 1 / 8:  # less reaches no other slice
+                columns = scipy.ndimage.gaussian_filter1d(columns, deviation, axis=0, mode="nearest")
+            lesion = columns > limit
+            before = part[:, row, likely[row]]
+            part[:, row, likely[row]] = np.where(lesion & (before >= rest), 2, before)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Rules that differ from a network's own; None: as the network has the rule, see ``Rules``.
+
+    Args:
+        own: start from the network's own rules; False: start from no rules.
+        largest_liver: see ``Rules``.
+        fill_liver: see ``Rules``.
+        threshold: see ``Rules``.
+        smooth_mm: see ``Rules``.
+        lesions_within_liver_mm: see ``Rules``.
+        min_lesion_ml: see ``Rules``.
+        min_probability: see ``Rules``.
+        largest_lesion: see ``Rules``.
+    """
+
+    own: bool = True
+    largest_liver: bool | None = None
+    fill_liver: bool | None = None
+    threshold: Annotated[float, Gt(0), Lt(1)] | None = None
+    smooth_mm: Annotated[float, Ge(0), Le(20)] | None = None
+    lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
+    min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] | None = None
+    min_probability: Annotated[float, Ge(0), Le(1)] | None = None
+    largest_lesion: bool | None = None
+
+    def of(self, network: Rules) -> Rules:
+        """Return the rules of a network with these changes."""
+        given = {rule.name: value for rule in fields(Rules) if (value := getattr(self, rule.name)) is not None}
+        return replace(network if self.own else Rules(), **given)
+
+
+_RANGES = {
+    "threshold": (1 / FULL, 1 - 1 / FULL),
+    "smooth_mm": (0, 20),
+    "lesions_within_liver_mm": (0, 1000),
+    "min_lesion_ml": (0, 10_000),
+    "min_probability": (0, 1),
+}
+
+
+def _pieces(labels: np.ndarray, lowest: int) -> Iterator[tuple[np.ndarray, np.ndarray, int, int, tuple[slice, ...]]]:
+    """Find the connected components of labels >= ``lowest``.
+
+    Args:
+        labels: LiTS labels ``(S, H, W)``.
+        lowest: 1 for liver with lesions, 2 for lesions.
+
+    Yields:
+        For each component: a view of the labels around it, its mask in this view, its size in voxels, the size of
+        the largest component, and the place of the view in ``labels``.
+    """
+    box = label_box(labels, lowest)
+    if box is None:
+        return
+    wide = _wider(box)
+    numbered, _ = components(labels[wide] >= lowest)
+    facts = cc3d.statistics(numbered)
+    sizes = facts["voxel_counts"]
+    for number, place in enumerate(facts["bounding_boxes"][1:], start=1):
+        near = _wider(place)
+        around = tuple(
+            slice(outer.start + side.start, min(outer.start + side.stop, outer.stop))
+            for outer, side in zip(wide, near, strict=True)
+        )
+        yield labels[around], numbered[near] == number, int(sizes[number]), int(sizes[1:].max()), around
+
+
+def _wider(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Return a box, enlarged by its adjacent voxels."""
+    return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+
+
+def _drop(part: np.ndarray, lesion: np.ndarray) -> None:
+    touches_liver = (scipy.ndimage.binary_dilation(lesion) & (part == 1)).any()
+    part[lesion] = 1 if touches_liver else 0
+
+
+def _fill(labels: np.ndarray) -> None:
+    box = label_box(labels, 1)
+    if box is None:
+        return
+    part = labels[box]
+    # The border makes one component of all background that the liver does not enclose.
+    background, _ = components(np.pad(part == 0, 1, constant_values=True))
+    inside = background[1:-1, 1:-1, 1:-1]
+    part[(inside != 0) & (inside != background[0, 0, 0])] = 1
+
+
+def _remove_far(labels: np.ndarray, spacing: tuple[float, float, float], limit: float) -> None:
+    """Remove the lesions that are farther from the liver than the limit in mm, between voxel centres."""
+    steps = spacing[2], spacing[1], spacing[0]
+    margin = [int(limit / step) + 1 for step in steps]
+    for part, mask, _, _, place in _pieces(labels, 2):
+        if (scipy.ndimage.binary_dilation(mask) & (part == 1)).any():
+            continue
+        near = tuple(slice(max(0, side.start - m), side.stop + m) for side, m in zip(place, margin, strict=True))
+        liver = labels[near] == 1
+        if liver.any():
+            inner = tuple(slice(p.start - n.start, p.stop - n.start) for p, n in zip(place, near, strict=True))
+            if scipy.ndimage.distance_transform_edt(~liver, steps)[inner][mask].min() <= limit:
+                continue
+        part[mask] = 0

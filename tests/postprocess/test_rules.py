@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lits_seg.common.errors import InputError
+from lits_seg.postprocess.rules import FULL, Rules
+
+CUBES = (1.0, 1.0, 1.0)
+
+
+def after(rules: Rules, row: str, voxel_ml: float = 1.0, probability: list[float] | None = None) -> str:
+    labels = np.array([[[int(c) for c in row]]], np.uint8)
+    given = np.zeros(len(row)) if probability is None else np.array(probability)
+    rules(labels, (given.reshape(1, 1, -1) * FULL).astype(np.uint8), CUBES, voxel_ml)
+    return "".join(str(label) for label in labels[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("rules", "before", "expected"),
+    [
+        (Rules(), "1120012", "1120012"),
+        (Rules(largest_liver=True), "1120012", "1120000"),
+        (Rules(largest_liver=True), "0220112", "0000112"),
+        (Rules(largest_liver=True), "0000000", "0000000"),
+        (Rules(min_lesion_ml=2), "1210221", "1110221"),
+        (Rules(min_lesion_ml=2), "0200220", "0000220"),
+        (Rules(min_lesion_ml=3), "1210221", "1110111"),
+        (Rules(largest_lesion=True), "1210221", "1110221"),
+        (Rules(largest_lesion=True), "0200220", "0000220"),
+        (Rules(lesions_within_liver_mm=0), "1120200", "1120000"),
+        (Rules(lesions_within_liver_mm=2), "1102200", "1102200"),
+        (Rules(lesions_within_liver_mm=1.9), "1102200", "1100000"),
+        (Rules(lesions_within_liver_mm=2), "0002200", "0000000"),
+        # First the liver, then the small ones, then all but the largest.
+        (Rules(largest_liver=True, min_lesion_ml=2, largest_lesion=True), "1222122121022220", "1222111111000000"),
+    ],
+)
+def test_by_hand(rules: Rules, before: str, expected: str) -> None:
+    assert after(rules, before) == expected
+
+
+def test_volumes_are_in_ml() -> None:
+    assert after(Rules(min_lesion_ml=0.1), "1221", voxel_ml=0.05) == "1221"
+    assert after(Rules(min_lesion_ml=0.1), "1221", voxel_ml=0.049) == "1111"
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (Rules(threshold=0.5), "112001220"),
+        (Rules(threshold=0.3), "122001220"),
+        (Rules(threshold=0.7), "111001120"),
+        (Rules(min_probability=0.8), "111001220"),
+        (Rules(threshold=0.7, min_probability=0.95), "111001110"),
+    ],
+)
+def test_probabilities_decide_within_the_liver(rules: Rules, expected: str) -> None:
+    probability = [0.1, 0.4, 0.6, 0.9, 0.0, 0.2, 0.6, 0.9, 0.9]
+    assert after(rules, "112001220", probability=probability) == expected
+
+
+def test_holes_of_the_liver_are_filled_in_three_dimensions() -> None:
+    labels = np.ones((5, 5, 5), np.uint8)
+    labels[2, 2, 2] = 0  # enclosed
+    labels[:3, 1, 1] = 0  # open at the end
+    Rules(fill_liver=True)(labels, labels, CUBES, 1.0)
+    assert labels[2, 2, 2] == 1
+    assert not labels[:3, 1, 1].any()
+
+
+def test_a_probability_is_averaged_over_neighbouring_slices() -> None:
+    labels = np.ones((9, 1, 2), np.uint8)
+    probability = np.zeros((9, 1, 2), np.uint8)
+    probability[4, 0, 0] = FULL  # noise of a single slice
+    probability[2:7, 0, 1] = FULL  # a lesion
+    Rules(threshold=0.5, smooth_mm=3)(labels, probability, (1.0, 1.0, 3.0), 1.0)
+    assert (labels[:, 0, 0] == 1).all()
+    assert (labels[:, 0, 1] == 2).tolist() == [2 <= number <= 6 for number in range(9)]
+
+
+def test_networks_without_liver_find_lesions_anywhere() -> None:
+    labels = np.array([[[0, 2, 0]]], np.uint8)
+    probability = np.array([[[200, 100, 10]]], np.uint8)
+    Rules(threshold=0.5, largest_liver=True, fill_liver=True, lesions_within_liver_mm=0)(
+        labels, probability, CUBES, 1.0, False
+    )
+    assert labels.tolist() == [[[2, 0, 0]]]
+
+
+MASKS = arrays(np.uint8, (4, 5, 6), elements=st.integers(0, 2))
+MAPS = arrays(np.uint8, (4, 5, 6), elements=st.integers(0, FULL))
+SETS = st.builds(
+    Rules,
+    largest_liver=st.booleans(),
+    fill_liver=st.booleans(),
+    threshold=st.floats(0.1, 0.9),
+    smooth_mm=st.floats(0, 10),
+    lesions_within_liver_mm=st.none() | st.floats(0, 5),
+    min_lesion_ml=st.floats(0, 5),
+    min_probability=st.floats(0, 1),
+    largest_lesion=st.booleans(),
+)
+
+
+@given(MASKS, MAPS, SETS)
+def test_no_rule_makes_new_liver_outside_the_liver(labels: np.ndarray, probability: np.ndarray, rules: Rules) -> None:
+    before = labels.copy()
+    rules(labels, probability, CUBES, 1.0)
+    assert set(np.unique(labels)) <= {0, 1, 2}
+    if not rules.fill_liver:
+        assert not labels[before == 0].any()
+    if not rules.smooth_mm:
+        assert (probability[labels == 2] > rules.threshold * FULL).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"min_lesion_ml": -1}, r"rules\.min_lesion_ml: expected a number from 0 to 10000; found -1"),
+        ({"min_lesion_ml": float("nan")}, r"rules\.min_lesion_ml: expected"),
+        ({"min_lesion_ml": float("inf")}, r"rules\.min_lesion_ml: expected"),
+        ({"threshold": 1}, r"rules\.threshold: expected"),
+        ({"min_probability": 1.1}, r"rules\.min_probability: expected"),
+        ({"smooth_mm": 3}, r"rules\.smooth_mm: expected rules\.threshold as well"),
+    ],
+)
+def test_bad_rules_are_named(values: dict[str, float], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Rules(**values)
