@@ -17,6 +17,7 @@ from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.burden import swapped
 from lits_seg.data.copies import require_apart, require_no_leak, require_unseen
+from lits_seg.data.crop import cut_cases
 from lits_seg.data.layouts import find_cases, is_phantom
 from lits_seg.data.named_splits import named_split
 from lits_seg.data.preprocess import Preprocess
@@ -36,8 +37,9 @@ class SliceDataModule(pl.LightningDataModule):
 
     The network receives batches with ``image`` ``(B, context, size, size)`` float32 in [0, 1] and ``label``
     ``(B, size, size)``, 0/1/2. Each batch for validation or test has slices of a single patient. It adds ``truth``
-    ``(B, H, W)`` uint8, the labels at the volume's own resolution, and ``case`` and ``slice``, both ``(B,)``. The
-    loaders return 8-bit images, which are converted to float and augmented on the device.
+    ``(B, H, W)`` uint8, the labels at the volume's own resolution, their ``pixel_mm`` ``(B, 2)`` along H and W, and
+    ``case`` and ``slice``, both ``(B,)``. The loaders return 8-bit images, which are converted to float and augmented
+    on the device.
 
     Args:
         root: folder with volumes, in LiTS or MSD layout.
@@ -212,7 +214,7 @@ class SliceDataModule(pl.LightningDataModule):
         stored, errors = self.stored(root, parts, source)
         if not stored:
             raise InputError(root, "a usable case", f"{len(errors)} unusable")
-        for warning in swapped([case.check.burden for case in stored]):
+        for warning in [*swapped([case.check.burden for case in stored]), *cut_cases(stored)]:
             log.warning("%s: %s", root, warning)
         return stored
 

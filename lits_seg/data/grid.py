@@ -47,6 +47,12 @@ class Grid:
         return x, y, z
 
     @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Return the size of the slices' pixels in mm along their axes H and W."""
+        x, y, _ = self.spacing
+        return y, x
+
+    @property
     def voxel_ml(self) -> float:
         """Return the volume of a voxel in mL."""
         return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000

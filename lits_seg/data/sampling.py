@@ -221,6 +221,7 @@ class EvaluationSlices(Dataset):
             "image": _image(case, i, self.context),
             "label": torch.from_numpy(case.labels[i].copy()),
             "truth": torch.from_numpy(case.truth(i)),
+            "pixel_mm": torch.tensor(case.pixel_mm),
             "case": number,
             "slice": i,
         }

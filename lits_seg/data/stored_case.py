@@ -94,6 +94,11 @@ class StoredCase:
         planes = np.unpackbits(self._truth[:, index], axis=-1, count=self.shape[2])
         return planes[0] + planes[1]
 
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Return the size of the original slices' pixels in mm along H and W."""
+        return self.spacing[1], self.spacing[0]
+
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -16,6 +16,7 @@ from lits_seg.runs.result import NetworkFacts
 
 # Names of the graph's input and outputs, the same in every format.
 HU = "hu"  # (B, context, H, W) float32
+PIXEL = "pixel_mm"  # (B, 2) float32, pixel size along H and W; only if pre-processing resamples to a spacing
 LABELS = "labels"  # (B, H, W) uint8
 PROBABILITY = "probability"  # (B, H, W) float32
 LOGITS = "logits"  # (B, K, size, size) float32
@@ -72,6 +73,11 @@ class ExportMetadata(Provenance, NetworkFacts):
         if self.plane is None:
             del plain["plane"]
         return json.dumps(plain, indent=2)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the graph's inputs."""
+        return (HU, PIXEL) if "spacing" in self.preprocess else (HU,)
 
 
 def read_metadata(text: object, path: object) -> ExportMetadata:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
+from lits_seg.data.preprocess import PixelSize
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
 from lits_seg.training.loss_terms import without_unknown
@@ -85,7 +86,9 @@ class LesionModule(pl.LightningModule):
         """Map images ``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
-    def labels(self, logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def labels(
+        self, logits: Tensor, height: int, width: int, pixel_mm: PixelSize | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return LiTS labels and the lesion's probability at the slices' own resolution.
 
         Validation, test, prediction and the check of exported files all call this method. Only the exported graph has
@@ -95,11 +98,12 @@ class LesionModule(pl.LightningModule):
             logits: ``(B, K, size, size)``. Log-probabilities differ by a constant per pixel and give the same result.
             height: rows of the slices, in pixels.
             width: columns of the slices, in pixels.
+            pixel_mm: size of the slices' pixels in mm, see ``Preprocess.restore``.
 
         Returns:
             Labels uint8 and probability in [0, 1], both ``(B, height, width)``.
         """
-        restored = self.preprocess.restore(logits, height, width)
+        restored = self.preprocess.restore(logits, height, width, pixel_mm)
         return self.to_lits(restored.argmax(dim=1)).byte(), restored.softmax(dim=1)[:, -1]
 
     def to_lits(self, classes: Tensor) -> Tensor:
@@ -191,7 +195,8 @@ class LesionModule(pl.LightningModule):
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
             self._require_finite(logits, batch)
-        predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
+        height, width = batch["truth"].shape[-2:]
+        predicted, _ = self.labels(logits, height, width, batch["pixel_mm"])
         self.overlap.update(predicted, batch["truth"], batch["case"])
         self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
         return predicted
