@@ -102,7 +102,7 @@ def grid_warnings(path: Path, grid: Grid) -> list[str]:
 
 
 def doubt_warnings(path: Path, grid: Grid) -> list[str]:
-    """Return a warning for each reason why the orientation or position in a header may be wrong.
+    """Return a warning for each reason why orientation, position or unit in a header may be wrong.
 
     Args:
         path: the CT or mask, which warnings name.

@@ -33,7 +33,7 @@ class Grid:
     Args:
         affine: from voxel indices to mm (RAS+), ``(4, 4)``.
         shape: shape of the voxel array, in the order of the file.
-        doubts: reasons why the affine may be wrong, such as another affine in the same header.
+        doubts: reasons why the affine or the voxels' unit may be wrong, such as another affine in the same header.
     """
 
     affine: np.ndarray

@@ -10,7 +10,6 @@ is written under a temporary name and renamed when it is complete.
                                             case.json   shape, spacing, pixel counts, check, fingerprint …
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import write_text
+from lits_seg.common.files import short_hash, write_text
 from lits_seg.data.checks import CaseCheck, check_case
 from lits_seg.data.crop import Crop
 from lits_seg.data.fingerprints import fingerprint
@@ -66,7 +65,7 @@ def store_cases(
             already written are kept.
     """
     settings = json.dumps({"version": STORE_VERSION, **preprocess.plain()}, sort_keys=True)
-    root = Path(store) / _hash(settings)
+    root = Path(store) / short_hash(settings.encode())
     found = {case: _open(case, root) for case in cases}
     missing = {case: folder for case, folder in found.items() if isinstance(folder, Path)}
     if not _is(root / DESCRIPTION, settings) or missing:
@@ -89,7 +88,7 @@ def _open(case: Case, root: Path) -> StoredCase | Path | InputError:
         sources = _sources(case)
     except OSError as error:
         return InputError(error.filename, "a readable file", error.strerror)
-    folder = root / f"{os.fsdecode(os.fsencode(case.name)[:NAME])}-{_hash(sources)}"
+    folder = root / f"{os.fsdecode(os.fsencode(case.name)[:NAME])}-{short_hash(sources.encode())}"
     try:
         return StoredCase.open(folder)
     except InputError as error:
@@ -191,7 +190,3 @@ def _files(case: Case) -> list[Path]:
 def _sources(case: Case) -> str:
     stats = [(str(path.resolve()), path.stat()) for path in _files(case)]
     return json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -119,7 +119,7 @@ def to_hu(path: str | Path, slices: np.ndarray, first: int = 0) -> np.ndarray:
 def _read(path: Path, watch: Watch | None = None) -> Volume:
     doubts: tuple[str, ...] = ()
     if os.path.isdir(path):
-        array, affine = read_series(path)
+        array, affine, doubts = read_series(path)
     else:
         # Values that do not fit into float32 become infinite, and are reported.
         with open_nifti(path) as image, np.errstate(over="ignore", invalid="ignore"):

@@ -4,6 +4,7 @@ The writers (``exporters``) and the readers (``inference.exported``) of the file
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -66,6 +67,9 @@ class ExportMetadata(Provenance, NetworkFacts):
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(name, f"one of {', '.join(map(str, allowed))}", getattr(self, name))
+        spacing, size = self.preprocess.get("spacing", 1.0), self.preprocess.get("size", 1)
+        if not (type(spacing) is float and 0 < spacing < math.inf and type(size) is int and size > 0):
+            raise InputError("preprocess", "spacing in mm, and size in pixels", f"{spacing} and {size}")
 
     def to_json(self) -> str:
         """Return the metadata as JSON; ``plane`` is omitted if the size is not fixed."""
