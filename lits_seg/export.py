@@ -114,8 +114,8 @@ def _export(
         The row of the checkpoint, followed by a row for each file.
     """
     parts = export_parts(module, scratch)
-    calibration = network_images(module, slices_of(volumes.train, cfg.calibration, module.context))
-    checked = slices_of(volumes.test, cfg.slices, module.context)
+    calibration = network_images(module, *slices_of(volumes.train, cfg.calibration, module.context))
+    checked, pixel_mm = slices_of(volumes.test, cfg.slices, module.context)
     segmenters: dict[str, Segmenter] = {CHECKPOINT: Ensemble([cfg.ckpt], device="cpu")}
     rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
     for format, precision in wanted:
@@ -125,12 +125,12 @@ def _export(
             metadata = replace(metadata, plane=list(checked.shape[2:]))
         write_file(module, parts, calibration, path, metadata)
         exported = open_file(path, cfg.threads)
-        found = parity(module, exported, checked)
+        found = parity(module, exported, checked, pixel_mm)
         found.require(path.name, precision)
         print(f"{path.name}: written, {found.labels:.4%} of the labels match PyTorch's", flush=True)
         segmenters[path.name] = exported
         rows.append(Row(format, precision, path.name, path.stat().st_size, found))
-    taken = milliseconds(segmenters, checked)
+    taken = milliseconds(segmenters, checked, tuple(pixel_mm[0]))
     rows = [replace(row, ms=taken[row.file]) for row in rows]
     patients = volumes.test[: cfg.patients]
     print(f"computing the lesion Dice of {len(rows)} models on {len(patients)} patients …", flush=True)

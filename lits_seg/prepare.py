@@ -112,8 +112,8 @@ def main(cfg: Settings) -> None:
     datamodule: SliceDataModule = instantiate(cfg.data)
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
-    stored, errors = datamodule.stored(datamodule.root)
-    tested, test_errors = datamodule.stored(datamodule.test_root) if datamodule.test_root else ([], [])
+    stored, errors = datamodule.data_sets.stored(datamodule.root)
+    tested, test_errors = datamodule.data_sets.stored(datamodule.test_root) if datamodule.test_root else ([], [])
     ours, others = patients(stored, ""), patients(tested, str(datamodule.test_root))
     report = DataReport(
         str(datamodule.root),

@@ -34,7 +34,6 @@ from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training.checkpoints import fill_weights, network_facts
-from lits_seg.training.dry_run import TEXTS
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
@@ -48,6 +47,7 @@ from lits_seg.training.resume import (
     require_training_state,
     while_restoring,
 )
+from lits_seg.training.signatures import TEXTS
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     try:
         resume = find_checkpoint(cfg.ckpt_path, folder, _plain(cfg.model))
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
-        datamodule: SliceDataModule = instantiate(cfg.data, recorded=recorded)
+        datamodule: SliceDataModule = instantiate(cfg.data, recorded=as_plain(recorded))
         module: LesionModule = instantiate(cfg.module)
         if cfg.init_from is not None and resume is None:
             log.info(fill_weights(module, cfg.init_from))

@@ -87,7 +87,7 @@ def test_neighbouring_slices(tmp_path: Path, lits: Path) -> None:
     save_checkpoint(tmp_path / "net.ckpt", settings=with_model(in_channels=3))
     (tmp_path / "lits").symlink_to(lits)
     export(tmp_path, "slices=4", "patients=0")
-    hu = slices_of(find_cases(lits)[:1], 3, 3)
+    hu, _ = slices_of(find_cases(lits)[:1], 3, 3)
     assert hu.shape[:2] == (3, 3)
     flat, around = hu.reshape(9, *hu.shape[2:]), np.arange(9).reshape(3, 3)
     expected = Ensemble([tmp_path / "net.ckpt"], device="cpu")(flat, around)[0]

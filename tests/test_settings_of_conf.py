@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import read_settings
-from lits_seg.training.dry_run import require_dry_run, require_signatures, resolved
+from lits_seg.training.dry_run import require_dry_run
+from lits_seg.training.signatures import require_signatures, resolved
 
 # Groups whose accepted values are tried: their objects are made and called.
 MADE = ("model", "loss", "optimizer", "scheduler", "trainer", "callbacks", "augment")

@@ -122,7 +122,7 @@ def _exports(folder: Path, ct: Path) -> dict[str, str]:
     """Export ``dsc_unet``; return the argument of ``lits_seg.predict`` by engine and precision."""
     checkpoint = folder / "dsc_unet.ckpt"
     segmenter = load_module(checkpoint)
-    images = network_images(segmenter, slices_of([Case("0", ct, ct)], 16, segmenter.context))
+    images = network_images(segmenter, *slices_of([Case("0", ct, ct)], 16, segmenter.context))
     parts, found = export_parts(segmenter, folder), {}
     for format, precision in EXPORTED:
         path = folder / f"{precision}{ENDINGS[format]}"

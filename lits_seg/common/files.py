@@ -22,6 +22,11 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def short_hash(content: bytes) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, so that an interruption leaves no partial file.
 

@@ -31,6 +31,7 @@ class CaseCheck:
         lesion_outside: share of lesion voxels in connected components without an adjacent liver voxel.
         warnings: messages, each starting with the path of the file.
         liver_enclosed: whether there is more lesion than liver, and the lesion encloses the liver.
+        cut: share of the body that the network's images do not show, if that is worth a warning, see ``crop``.
     """
 
     orientation: str
@@ -40,6 +41,7 @@ class CaseCheck:
     lesion_outside: float
     warnings: list[str]
     liver_enclosed: bool = False
+    cut: float = 0.0
 
     @property
     def burden(self) -> Burden:
@@ -100,7 +102,7 @@ def grid_warnings(path: Path, grid: Grid) -> list[str]:
 
 
 def doubt_warnings(path: Path, grid: Grid) -> list[str]:
-    """Return a warning for each reason why the orientation or position in a header may be wrong.
+    """Return a warning for each reason why orientation, position or unit in a header may be wrong.
 
     Args:
         path: the CT or mask, which warnings name.

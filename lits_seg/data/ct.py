@@ -114,4 +114,12 @@ def _open_series(path: Path, scratch: Path) -> Ct:
     with voxels.open("wb") as file:
         for hu in series.slices():
             file.write(hu.astype(np.float32).tobytes())
-    return Ct(series.affine, series.shape, path=path, voxels=voxels, dtype=np.dtype(np.float32), series=series.paths)
+    return Ct(
+        series.affine,
+        series.shape,
+        doubts=series.doubts,
+        path=path,
+        voxels=voxels,
+        dtype=np.dtype(np.float32),
+        series=series.paths,
+    )

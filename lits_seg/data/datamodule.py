@@ -1,7 +1,6 @@
 """Load slices from the store for training, validation and test."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,18 +14,14 @@ from torch.utils.data import DataLoader
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers
 from lits_seg.data.augment import RotateZoomBend
-from lits_seg.data.burden import swapped
-from lits_seg.data.copies import require_apart, require_no_leak, require_unseen
-from lits_seg.data.layouts import find_cases, is_phantom
-from lits_seg.data.named_splits import named_split
+from lits_seg.data.copies import require_apart
+from lits_seg.data.data_sets import DataSets, SplitSettings
+from lits_seg.data.layouts import is_phantom
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.sources import Source, own_names, require_livers, require_shares, require_slices
-from lits_seg.data.splits import PARTS, Split, recorded_cases, require_record, require_unchanged, split_patients
-from lits_seg.data.store import store_cases
-from lits_seg.data.stored_case import StoredCase
-
-log = logging.getLogger(__name__)
+from lits_seg.data.sources import Source, require_livers, require_shares, require_slices
+from lits_seg.data.split_record import SplitRecord
+from lits_seg.data.splits import PARTS, Split
 
 SLICES = ("all", "liver", "lesion")
 
@@ -36,8 +31,9 @@ class SliceDataModule(pl.LightningDataModule):
 
     The network receives batches with ``image`` ``(B, context, size, size)`` float32 in [0, 1] and ``label``
     ``(B, size, size)``, 0/1/2. Each batch for validation or test has slices of a single patient. It adds ``truth``
-    ``(B, H, W)`` uint8, the labels at the volume's own resolution, and ``case`` and ``slice``, both ``(B,)``. The
-    loaders return 8-bit images, which are converted to float and augmented on the device.
+    ``(B, H, W)`` uint8, the labels at the volume's own resolution, their ``pixel_mm`` ``(B, 2)`` along H and W, and
+    ``case`` and ``slice``, both ``(B,)``. The loaders return 8-bit images, which are converted to float and augmented
+    on the device.
 
     Args:
         root: folder with volumes, in LiTS or MSD layout.
@@ -64,7 +60,7 @@ class SliceDataModule(pl.LightningDataModule):
         on_error: reaction to an unusable case: ``stop`` the run, or ``skip`` the case with a warning.
         seed: seed of the order of slices and of the augmentation.
         sources: further data sets to train on, by name; None: ``root`` alone.
-        recorded: names of the patients of each part, as a run recorded them in ``split.json``; None: split anew.
+        recorded: the content of a run's ``split.json``, whose patients are used again; None: split anew.
         trained_on: patients that may not be tested, if another run's network is tested on ``test_root``: their
             fingerprints by part and name, from that run's ``split.json``.
         allow_overlap: warn if two parts of the split share a patient, instead of raising an error.
@@ -98,7 +94,7 @@ class SliceDataModule(pl.LightningDataModule):
         on_error: Literal["stop", "skip"] = "stop",
         seed: Seed = 0,
         sources: Mapping[str, Source] | None = None,
-        recorded: Mapping[str, Sequence[str]] | None = None,
+        recorded: Mapping[str, Any] | None = None,
         trained_on: Mapping[str, Mapping[str, str]] | None = None,
         allow_overlap: bool = False,
     ) -> None:
@@ -125,21 +121,33 @@ class SliceDataModule(pl.LightningDataModule):
         if device_resident and isinstance(augment, Compose):
             found = "augmentation one by one"
             raise InputError("data.device_resident", "augmentation by batches, or no augmentation", found)
-        self.root, self.store = Path(root), Path(store)
-        self.test_root = None if test_root is None else Path(test_root)
+        self.root, self.test_root = Path(root), None if test_root is None else Path(test_root)
         self.preprocess, self.augment, self.generate = preprocess, augment, generate
-        self.folds, self.fold, self.val_share, self.split_seed = folds, fold, val_share, split_seed
+        self.folds, self.fold, self.val_share = folds, fold, val_share
         self.slices, self.lesion_share, self.slices_per_epoch = slices, lesion_share, slices_per_epoch
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
-        self.on_error, self.balance_patients = on_error, balance_patients
-        self.context, self.device_resident, self.seed = context, device_resident, seed
-        self.sources, self.named_split = dict(sources or {}), split
+        self.balance_patients, self.context = balance_patients, context
+        self.device_resident, self.seed, self.allow_overlap = device_resident, seed, allow_overlap
+        self.sources = dict(sources or {})
         require_shares(self.sources, self.root)
-        if recorded is not None:
-            require_record(recorded, one_set=test_root is None)
+        self.recorded = None if recorded is None else SplitRecord.parse(recorded)
+        if self.recorded is not None:
+            self.recorded.require_each_once(one_set=test_root is None)
         elif self.test_root is not None and trained_on is None and not allow_overlap:
             require_apart(self.root, self.test_root)
-        self.recorded, self.trained_on, self.allow_overlap = recorded, trained_on or {}, allow_overlap
+        self.data_sets = DataSets(
+            root=self.root,
+            test_root=self.test_root,
+            sources=self.sources,
+            store=Path(store),
+            preprocess=preprocess,
+            workers=workers,
+            skip=on_error == "skip",
+            new_split=SplitSettings(split, folds, fold, val_share, split_seed),
+            recorded=self.recorded,
+            trained_on=trained_on or {},
+            allow_overlap=allow_overlap,
+        )
         self.split: Split = {}
         self._resident: ResidentSlices | None = None
 
@@ -147,87 +155,18 @@ class SliceDataModule(pl.LightningDataModule):
         """Generate the volumes if requested, and fill the store. Lightning calls this in one process per machine."""
         if self.generate is not None:
             self.generate(self.root)
-        for source, root, parts in self._folders():
-            if self.recorded is not None and root.is_dir():
-                added = recorded_cases(root, self._names(parts, source))[1]
-                if added:
-                    log.warning("%s: not used, since they are not in this run's split: %s", root, ", ".join(added))
-            for error in self.stored(root, parts, source)[1]:
-                log.warning("skipped: %s", error)
+        self.data_sets.prepare()
 
     def setup(self, stage: str | None = None) -> None:
         """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
         if self.test_root is not None:
-            self.split["test"] = self._usable(self.test_root, PARTS[2:])
-            require_unseen(self.split["test"], self.trained_on, self.test_root, self.allow_overlap)
+            self.split["test"] = self.data_sets.tested()
         if "train" not in self.split and not (stage == "test" and self.test_root):
-            parts: Split = {}
-            for source, root, names in self._folders():
-                if names != PARTS[2:]:
-                    for part, cases in self._split(source, root, names).items():
-                        parts[part] = [*parts.get(part, []), *cases]
-            self.split = {**parts, **self.split}
-            # What a run has recorded is not chosen anew: a leak is named, but does not end the command.
-            require_no_leak(self.split, self.root, self.allow_overlap or self.recorded is not None)
+            self.split = {**self.data_sets.split(), **self.split}
+            self.data_sets.require_no_leak(self.split)
         if self.recorded is not None:
             used = ["test"] if stage == "test" else PARTS
-            require_unchanged({part: self.split[part] for part in used}, self.recorded)
-
-    def _split(self, source: str, root: Path, parts: Sequence[str]) -> Split:
-        cases = self._usable(root, parts, source)
-        if source:
-            cases = self.sources[source].cases(source, cases)
-        if self.recorded is not None:
-            by_name = {case.name: case for case in cases}
-            return {part: [by_name[name] for name in self.recorded[part] if name in by_name] for part in parts}
-        if parts == PARTS[:1]:
-            return {"train": cases}
-        if self.named_split != "folds":
-            return named_split(self.named_split, cases, self.val_share, self.split_seed)
-        return split_patients(cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.split_seed)
-
-    def stored(
-        self, root: Path, parts: Sequence[str] = PARTS, source: str = ""
-    ) -> tuple[list[StoredCase], list[InputError]]:
-        """Write the cases below a folder to the store.
-
-        Args:
-            root: the folder.
-            parts: parts of the recorded split whose patients are in the folder. Every recorded patient must be usable,
-                and other patients are not read.
-            source: name of the data set; empty for ``root`` and ``test_root``.
-
-        Returns:
-            The cases, and the errors of skipped cases.
-        """
-        if not root.is_dir():  # the whole path, since a relative path means another folder in another place
-            raise InputError(root, "a folder with CT volumes", f"no such folder: {root.absolute()}")
-        errors: list[InputError] | None = [] if self.on_error == "skip" and self.recorded is None else None
-        cases = (
-            find_cases(root, errors) if self.recorded is None else recorded_cases(root, self._names(parts, source))[0]
-        )
-        return store_cases(cases, self.preprocess, self.store, self.workers, errors), errors or []
-
-    def _usable(self, root: Path, parts: Sequence[str], source: str = "") -> list[StoredCase]:
-        stored, errors = self.stored(root, parts, source)
-        if not stored:
-            raise InputError(root, "a usable case", f"{len(errors)} unusable")
-        for warning in swapped([case.check.burden for case in stored]):
-            log.warning("%s: %s", root, warning)
-        return stored
-
-    def _folders(self) -> list[tuple[str, Path, Sequence[str]]]:
-        """Return the data sets: the name, empty for ``root`` and ``test_root``, the folder, and the parts it holds."""
-        split = PARTS if self.test_root is None else PARTS[:2]
-        test = [] if self.test_root is None else [("", self.test_root, PARTS[2:])]
-        more = [(name, Path(s.root), split if s.split else PARTS[:1]) for name, s in self.sources.items()]
-        return [("", self.root, split), *more, *test]
-
-    def _names(self, parts: Sequence[str], source: str) -> list[str]:
-        """Return the recorded patients of some parts of a data set, each once."""
-        recorded = self.recorded or {}
-        names = [name for part in parts for name in recorded[part]]
-        return own_names(list(dict.fromkeys(names)), source, self.sources)
+            self.recorded.require_unchanged({part: self.split[part] for part in used})
 
     @property
     def synthetic(self) -> bool:

@@ -30,18 +30,19 @@ class Series(Grid):
         return map(read_slice, self.paths)
 
 
-def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def read_series(folder: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Read a series.
 
     Returns:
-        HU ``(X, Y, Z)``, int16 if all HU are whole numbers, else float32; and the NIfTI affine (RAS+, mm).
+        HU ``(X, Y, Z)``, int16 if all HU are whole numbers, else float32; the NIfTI affine (RAS+, mm); and the
+        doubts, see ``Grid``.
 
     Raises:
         InputError: if pixels cannot be decoded, or if the folder is no single series (see ``find_series``).
     """
     series = find_series(folder)
     slices = np.stack(list(series.slices()), axis=-1)
-    return slices.transpose(1, 0, 2), series.affine
+    return slices.transpose(1, 0, 2), series.affine, series.doubts
 
 
 def find_series(folder: str | Path) -> Series:
@@ -74,7 +75,16 @@ def find_series(folder: str | Path) -> Series:
     rows, columns = first.shape.tolist()
     shape = (columns, rows, len(paths))
     require_volume(folder, shape, np.dtype(np.float32), affine)
-    return Series(affine, shape, tuple(paths))
+    return Series(affine, shape, tuple(paths), doubts=_doubts(headers))
+
+
+def _doubts(headers: dict[Path, SliceHeader]) -> tuple[str, ...]:
+    """Return why the values may not be HU; ``US`` means that the unit is not specified."""
+    other = {path: header.unit for path, header in headers.items() if header.unit.upper() not in ("", "HU")}
+    if not other:
+        return ()
+    path, unit = next(iter(other.items()))
+    return (f"RescaleType {unit} in {len(other)} slices, such as {path.name}: the values may not be HU",)
 
 
 def holds_images(folder: Path) -> bool:

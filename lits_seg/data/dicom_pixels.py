@@ -81,6 +81,6 @@ def _rescale(path: Path, dataset: Any) -> tuple[float, float]:
     values = []
     for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
         values.append(float(numbers(path, dataset, name, 1)[0]) if name in dataset else default)
-    if values[0] == 0:
-        raise InputError(path, "RescaleSlope other than 0", "0")
+    if values[0] <= 0:  # a negative slope would make air brighter than bone
+        raise InputError(path, "RescaleSlope above 0", f"{values[0]:g}")
     return values[0], values[1]

@@ -27,6 +27,7 @@ HIGHEST_SIDE = 8192  # pixels
 HEADER = (
     *("Modality", "SeriesInstanceUID", "SOPClassUID", "ImageType", "NumberOfFrames", "Rows", "Columns"),
     *("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "SharedFunctionalGroupsSequence"),
+    "RescaleType",
 )
 
 
@@ -40,6 +41,7 @@ class SliceHeader:
         spacing: distance of the rows and of the columns in mm, ``(2,)``.
         orientation: direction along a row and along a column, unit vectors ``(2, 3)``.
         position: centre of the first pixel in mm, ``(3,)``.
+        unit: unit of the rescaled pixels, such as ``HU``; empty if it is not stated.
     """
 
     series: str
@@ -47,6 +49,7 @@ class SliceHeader:
     spacing: np.ndarray
     orientation: np.ndarray
     position: np.ndarray
+    unit: str
 
 
 def read_dataset(path: Path) -> Any | None:
@@ -106,7 +109,8 @@ def slice_header(path: Path, dataset: Any) -> SliceHeader:
         raise InputError(path, expected, shown(dataset, "ImageOrientationPatient"))
     position = numbers(path, dataset, "ImagePositionPatient", 3)
     shape = np.array([rows, columns])
-    return SliceHeader(text(dataset, "SeriesInstanceUID"), shape, spacing, orientation, position)
+    series, unit = text(dataset, "SeriesInstanceUID"), text(dataset, "RescaleType")
+    return SliceHeader(series, shape, spacing, orientation, position, unit)
 
 
 def _require_single_slice(path: Path, dataset: Any) -> None:

@@ -4,7 +4,6 @@ A fingerprint does not depend on file name, compression, type of the stored valu
 Two phases or two dates of a patient have different voxels: only their names can show that they belong together.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from isal import isal_zlib
 from PIL import Image
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import short_hash
 
 CT_HU = (-1024, 3071)  # copies may differ outside the scanner's range, such as by the value of the padding
 # Slices are compared by how often each of these HU occurs. The counts neither depend on air around the patient nor
@@ -77,10 +77,7 @@ def fingerprint(image: np.ndarray, label: np.ndarray) -> Fingerprint:
         levels = (np.clip(values, TISSUE_HU[0] - 1, TISSUE_HU[1] + 1) - (TISSUE_HU[0] - 1)).astype(np.uint8)
         counts = Image.fromarray(levels).histogram()[1:-1]
         if len(counts) - counts.count(0) >= TELLING:
-            slices.add(_hash(counts)[:10])
+            slices.add(short_hash(repr(counts).encode())[:10])
     labels = [isal_zlib.crc32(part.tobytes()) for part in label]
-    return Fingerprint(_hash([image.shape, sums]), _hash([label.shape, labels]), frozenset(sorted(slices)[:KEPT]))
-
-
-def _hash(values: list) -> str:
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+    voxels, marks = (short_hash(repr([part.shape, found]).encode()) for part, found in ((image, sums), (label, labels)))
+    return Fingerprint(voxels, marks, frozenset(sorted(slices)[:KEPT]))

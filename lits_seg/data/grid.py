@@ -33,7 +33,7 @@ class Grid:
     Args:
         affine: from voxel indices to mm (RAS+), ``(4, 4)``.
         shape: shape of the voxel array, in the order of the file.
-        doubts: reasons why the affine may be wrong, such as another affine in the same header.
+        doubts: reasons why the affine or the voxels' unit may be wrong, such as another affine in the same header.
     """
 
     affine: np.ndarray
@@ -45,6 +45,12 @@ class Grid:
         """Return the voxel size in mm along the axes W, H and S of the slices."""
         x, y, z = voxel_sizes(self.affine)[reorientation(self.affine)[:, 0].argsort()].tolist()
         return x, y, z
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Return the size of the slices' pixels in mm along their axes H and W."""
+        x, y, _ = self.spacing
+        return y, x
 
     @property
     def voxel_ml(self) -> float:

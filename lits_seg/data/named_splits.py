@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import read_json
-from lits_seg.data.splits import PARTS, Split, in_random_order, require_record, with_validation
+from lits_seg.data.split_record import SplitRecord
+from lits_seg.data.splits import PARTS, Split, in_random_order, with_validation
 from lits_seg.data.stored_case import StoredCase
 
 # The patients of 3D-IRCADb, whom LiTS contains under these numbers.
@@ -35,11 +35,11 @@ def named_split(split: str, cases: Sequence[StoredCase], val_share: float | None
         return with_validation(rest, test, val_share)
     if not Path(split).is_file():
         raise InputError("data.split", f"folds, {', '.join(NAMED)}, or a JSON file", split)
-    names = read_json(Path(split), "a split")
-    require_record(names, one_set=True)
-    if not names["train"] or not names["test"]:
+    record = SplitRecord.read(Path(split))
+    record.require_each_once(one_set=True, where=split)
+    if not record.train or not record.test:
         raise InputError(split, "at least one patient each for train and test", "none")
-    missing = [name for part in PARTS for name in names[part] if name not in by_name]
+    missing = [name for name in record.names(*PARTS) if name not in by_name]
     if missing:
         raise InputError(split, "names of patients in data.root", f"others: {', '.join(missing)}")
-    return {part: [by_name[name] for name in names[part]] for part in PARTS}
+    return {part: [by_name[name] for name in record.names(part)] for part in PARTS}

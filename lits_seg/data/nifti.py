@@ -3,6 +3,7 @@
 A file is recognised by its content, never by its name. The header states how many bytes follow; no more are read.
 """
 
+import gzip
 import math
 import os
 import zlib
@@ -203,5 +204,9 @@ def nifti_errors(path: Path, unpacked: Path | None = None) -> Iterator[None]:
     except (PermissionError, NotADirectoryError) as error:
         raise InputError(path, "a readable file", error.strerror) from error
     except DAMAGED as error:  # type: ignore[misc]  # isal annotates its exception as an instance
-        message = str(error).replace(str(unpacked), str(path))
-        raise InputError(path, "a readable NIfTI volume", f"{type(error).__name__}: {message}") from error
+        found = f"{type(error).__name__}: {str(error).replace(str(unpacked), str(path))}"
+        if isinstance(error, EOFError):
+            found = f"{found} (a truncated file, or a few other bytes behind the compressed volume)"
+        elif isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in found:  # the file's start is gzip
+            found = "other bytes behind the compressed volume: the file is damaged, or something was appended"
+        raise InputError(path, "a readable NIfTI volume", found) from error

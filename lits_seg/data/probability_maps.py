@@ -3,7 +3,6 @@
 STORE/probability/<case>-<sources>.npy   (S, size, size) uint8, 255 = 1
 """
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import short_hash
 from lits_seg.data.dicom import find_series
 from lits_seg.data.grid import Grid, same_place
 from lits_seg.data.layouts import PROBABILITY, find_cases, has_nifti_name, mask_name, stem
@@ -81,7 +81,7 @@ def _stored(path: Path, ct: Path, case: StoredCase, preprocess: Preprocess, stor
     """Write a map to the store, unless the map is there, and return its file."""
     stat = os.stat(path)
     sources = f"{case.folder.parent.name} {path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    file = store / PROBABILITY / f"{case.folder.name}-{hashlib.sha256(sources.encode()).hexdigest()[:16]}.npy"
+    file = store / PROBABILITY / f"{case.folder.name}-{short_hash(sources.encode())}.npy"
     if _is_map(file, case):
         return file
     volume, grid = read_volume(path), _grid(ct)
@@ -90,7 +90,7 @@ def _stored(path: Path, ct: Path, case: StoredCase, preprocess: Preprocess, stor
     low, high = float(volume.slices.min()), float(volume.slices.max())
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise InputError(path, "probabilities between 0 and 1", f"values from {low:g} to {high:g}")
-    images = replace(preprocess, window=(0.0, 1.0), equalize=False).images(volume.slices)
+    images = replace(preprocess, window=(0.0, 1.0), equalize=False).images(volume.slices, case.pixel_mm)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.npy")
     try:

@@ -90,6 +90,8 @@ class SeededSampler(Sampler[tuple[int, int]]):
         """Draw ``count`` of some slices, from each data set by its share."""
         owner = self.groups[slices]
         present = owner.unique()
+        if len(present) == 1:  # no turns are drawn: the order is that of a training on this data set alone
+            return self._draw_patients(slices, count, generator)
         ends = (self.shares[present].cumsum(0) / self.shares[present].sum() * count).round().long()
         turns = torch.searchsorted(ends, torch.randperm(count, generator=generator), right=True)
         drawn = torch.empty(count, dtype=torch.long)
@@ -225,6 +227,7 @@ class EvaluationSlices(Dataset):
             "image": _image(case, i, self.context),
             "label": torch.from_numpy(case.labels[i].copy()),
             "truth": torch.from_numpy(case.truth(i)),
+            "pixel_mm": torch.tensor(case.pixel_mm),
             "case": number,
             "slice": i,
         }

@@ -1,19 +1,14 @@
 """Split patients into folds, so that all slices of a patient are in the same set."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.fingerprints import Fingerprint
-from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.stored_case import StoredCase
 
 Split = dict[str, list[StoredCase]]
 PARTS = ("train", "val", "test")
-RECORD = "split.json, the split of this run"
 
 
 def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_share: float | None, seed: int) -> Split:
@@ -86,83 +81,3 @@ def with_validation(rest: Sequence[StoredCase], test: Sequence[StoredCase], val_
     picked = {int(i * len(rest) / count) for i in range(count)}
     val = [case for i, case in enumerate(rest) if i in picked]
     return {"train": [case for i, case in enumerate(rest) if i not in picked], "val": val, "test": list(test)}
-
-
-def split_record(split: Split) -> dict[str, Any]:
-    """Return the content of ``split.json``: the names of the patients of each part, and hashes of their voxels."""
-    names = {part: [case.name for case in cases] for part, cases in split.items()}
-    voxels = {part: {case.name: str(case.fingerprint) for case in cases} for part, cases in split.items()}
-    return {**names, "voxels": voxels}
-
-
-def require_record(recorded: Mapping[str, Any], one_set: bool) -> None:
-    """Require that a recorded split names the patients of each part, and no patient twice.
-
-    Hashes of the voxels are optional. Validation and test may have the same patients, see ``val_share`` of
-    ``split_patients``.
-
-    Args:
-        recorded: the content of ``split.json``.
-        one_set: whether the test patients are from the same data set as the others.
-
-    Raises:
-        InputError: if a part is missing or of another type, or if a patient is named twice.
-    """
-    for part in PARTS:
-        names = recorded.get(part) if isinstance(recorded, Mapping) else None
-        if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(n, str) for n in names):
-            raise InputError(RECORD, f"a list of names of patients for {part}", names)
-        voxels = recorded.get("voxels", {}).get(part, {}) if isinstance(recorded.get("voxels", {}), Mapping) else None
-        if not isinstance(voxels, Mapping) or not all(
-            isinstance(t, str) and len(t.split()) > 1 for t in voxels.values()
-        ):
-            raise InputError(RECORD, f"hashes of voxels by name of the patient for {part}", voxels)
-    train, val, test = (list(recorded[part]) for part in PARTS)
-    named = train + val + (test if one_set and set(test) != set(val) else [])
-    twice = {name for names in (named, test) for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(RECORD, "every patient once", f"more than once: {', '.join(sorted(twice))}")
-
-
-def recorded_cases(root: Path, names: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """Find the files of recorded patients, in the order of the record.
-
-    Args:
-        root: folder with volumes.
-        names: names of the patients.
-
-    Returns:
-        The files, and the names of the other patients in the folder.
-
-    Raises:
-        InputError: if patients are missing; names all of them.
-    """
-    unpaired: list[InputError] = []
-    found = {case.name: case for case in find_cases(root, unpaired)}
-    missing = [name for name in names if name not in found]
-    if missing:
-        reasons = "".join(f"\n{error}" for error in unpaired)
-        raise InputError(root, f"the {len(names)} patients of {RECORD}", f"none for {', '.join(missing)}{reasons}")
-    return [found[name] for name in names], [name for name in found if name not in names]
-
-
-def require_unchanged(split: Split, recorded: Mapping[str, Any]) -> None:
-    """Require that patients have the voxels and the labels that a run has recorded.
-
-    Args:
-        split: the patients.
-        recorded: the content of ``split.json``; without hashes of voxels, nothing is compared.
-
-    Raises:
-        InputError: if voxels or labels have changed; names the patients.
-    """
-    changed = []
-    for part, cases in split.items():
-        for case in cases:
-            text = recorded.get("voxels", {}).get(part, {}).get(case.name)
-            before = case.fingerprint if text is None else Fingerprint.parse(text)
-            changes = [what for what in ("image", "label") if getattr(before, what) != getattr(case.fingerprint, what)]
-            if changes:
-                changed.append(f"{case.name} ({part}: {' and '.join(changes)})")
-    if changed:
-        raise InputError(RECORD, "the voxels and labels of that time", f"others now: {', '.join(changed)}")

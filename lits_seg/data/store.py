@@ -10,7 +10,6 @@ is written under a temporary name and renamed when it is complete.
                                             case.json   shape, spacing, pixel counts, check, fingerprint …
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -19,20 +18,22 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import write_text
-from lits_seg.data.checks import check_case
+from lits_seg.common.files import short_hash, write_text
+from lits_seg.data.checks import CaseCheck, check_case
+from lits_seg.data.crop import Crop
 from lits_seg.data.fingerprints import fingerprint
+from lits_seg.data.grid import Grid
 from lits_seg.data.layouts import Case
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.stored_case import StoredCase, save_case
-from lits_seg.data.volumes import read_case
+from lits_seg.data.volumes import Volume, read_case
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ def store_cases(
         InputError: if a case is unusable, if the disk is full, or if the store cannot be written. Cases that are
             already written are kept.
     """
-    settings = json.dumps({"version": STORE_VERSION, **asdict(preprocess)}, sort_keys=True)
-    root = Path(store) / _hash(settings)
+    settings = json.dumps({"version": STORE_VERSION, **preprocess.plain()}, sort_keys=True)
+    root = Path(store) / short_hash(settings.encode())
     found = {case: _open(case, root) for case in cases}
     missing = {case: folder for case, folder in found.items() if isinstance(folder, Path)}
     if not _is(root / DESCRIPTION, settings) or missing:
@@ -87,7 +88,7 @@ def _open(case: Case, root: Path) -> StoredCase | Path | InputError:
         sources = _sources(case)
     except OSError as error:
         return InputError(error.filename, "a readable file", error.strerror)
-    folder = root / f"{os.fsdecode(os.fsencode(case.name)[:NAME])}-{_hash(sources)}"
+    folder = root / f"{os.fsdecode(os.fsencode(case.name)[:NAME])}-{short_hash(sources.encode())}"
     try:
         return StoredCase.open(folder)
     except InputError as error:
@@ -135,13 +136,14 @@ def _write_cases(
 def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads: Executor) -> StoredCase | InputError:
     blocks: dict[int, Future[np.ndarray]] = {}
 
-    def watch(first: int, hu: np.ndarray) -> None:
-        blocks[first] = image_threads.submit(preprocess.images, hu)
+    def watch(first: int, hu: np.ndarray, grid: Grid) -> None:
+        blocks[first] = image_threads.submit(preprocess.images, hu, grid.pixel_mm)
 
     try:
         image, label = read_case(case, watch)
         images = np.concatenate([blocks[first].result() for first in sorted(blocks)])
-        check, voxels = check_case(case, image, label), fingerprint(image.slices, label.slices)
+        check = _with_cut(check_case(case, image, label), case, image, label, preprocess)
+        voxels = fingerprint(image.slices, label.slices)
     except InputError as error:
         return error
     # A damaged file may raise anything; the other cases are written nevertheless, and the error is reported.
@@ -150,7 +152,7 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
     finally:
         for block in blocks.values():
             block.cancel()
-    labels = preprocess.labels(label.slices)
+    labels = preprocess.labels(label.slices, image.pixel_mm)
     stored = StoredCase(
         folder,
         case.name,
@@ -166,6 +168,17 @@ def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads:
     return save_case(stored, {"image": images, "label": labels, "truth": truth})
 
 
+def _with_cut(check: CaseCheck, case: Case, image: Volume, label: Volume, preprocess: Preprocess) -> CaseCheck:
+    """Add a warning to the check of a case if its images do not show the whole body."""
+    if preprocess.spacing is None:
+        return check
+    crop = Crop(preprocess.size, preprocess.spacing, image.pixel_mm)
+    for hu in image.slices:
+        crop.add(hu[None])
+    found = crop.warnings(case.image, crop.count(label.slices > 0))
+    return replace(check, warnings=[*check.warnings, *found], cut=crop.lost if found else 0.0)
+
+
 def _is(path: Path, text: str) -> bool:
     return os.path.isfile(path) and path.read_bytes() == text.encode()
 
@@ -177,7 +190,3 @@ def _files(case: Case) -> list[Path]:
 def _sources(case: Case) -> str:
     stats = [(str(path.resolve()), path.stat()) for path in _files(case)]
     return json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
 """Read and write the folder of one case in the slice store; a folder that differs from what was written is damaged."""
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 from filelock import FileLock
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import short_hash
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.fingerprints import Fingerprint
 
@@ -64,7 +64,7 @@ class StoredCase:
         path = folder / DESCRIPTION
         try:
             description = json.loads(_regular(path).read_bytes())
-            if description.pop("sha256") != _sha256(json.dumps(description).encode()):
+            if description.pop("sha256") != short_hash(json.dumps(description).encode()):
                 raise ValueError("other values")
             for name, facts in description.pop("arrays").items():
                 path = folder / f"{name}.npy"
@@ -95,6 +95,11 @@ class StoredCase:
         """Read the labels of one slice at the original resolution, ``(H, W)`` uint8, 0/1/2."""
         planes = np.unpackbits(self._truth[:, index], axis=-1, count=self.shape[2])
         return planes[0] + planes[1]
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Return the size of the original slices' pixels in mm along H and W."""
+        return self.spacing[1], self.spacing[0]
 
     @cached_property
     def _maps(self) -> list[np.ndarray]:
@@ -137,7 +142,7 @@ def save_case(case: StoredCase, arrays: dict[str, np.ndarray]) -> StoredCase:
         for name in ("folder", "source", "lesions_known", "maps"):
             del description[name]
         description["arrays"] = {name: _facts(whole / f"{name}.npy") for name in arrays}
-        description = {"sha256": _sha256(json.dumps(description).encode()), **description}
+        description = {"sha256": short_hash(json.dumps(description).encode()), **description}
         (whole / DESCRIPTION).write_text(json.dumps(description))
         with FileLock(root / ".lock"):
             try:
@@ -165,14 +170,10 @@ def _unwritable(case: StoredCase, size: int, error: OSError) -> InputError:
 def _facts(path: Path) -> list[int | str]:
     """Return size and hash of the header of an array's file, which together determine type and shape."""
     with _regular(path).open("rb") as file:
-        return [path.stat().st_size, _sha256(file.read(HEADER))]
+        return [path.stat().st_size, short_hash(file.read(HEADER))]
 
 
 def _regular(path: Path) -> Path:
     if not path.is_file():  # opening a pipe would wait for ever
         raise ValueError("no such file")
     return path
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

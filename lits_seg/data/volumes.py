@@ -18,7 +18,8 @@ from lits_seg.data.grid import Grid, from_slices, reorientation, same_place, to_
 from lits_seg.data.layouts import Case
 from lits_seg.data.nifti import is_gzip, open_nifti
 
-Watch = Callable[[int, np.ndarray], object]  # receives the index of a block's first slice, and the block (B, H, W)
+# Receives the index of a block's first slice, the block (B, H, W), and the grid of the whole volume.
+Watch = Callable[[int, np.ndarray, Grid], object]
 
 BLOCK = 16  # slices
 LABELS = {0: "background", 1: "liver", 2: "lesion"}
@@ -44,13 +45,13 @@ def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
     Args:
         path: a NIfTI file, or a folder with one DICOM series.
         watch: called for each block of slices, in any order, while further blocks are decompressed: with the index of
-            the block's first slice and its HU ``(B, H, W)``.
+            the block's first slice, its HU ``(B, H, W)``, and the volume's grid.
 
     Raises:
         InputError: if a file is not NIfTI, is truncated, is not 3-D, or has NaN or infinite voxels. The same error is
             raised if a folder is not a single DICOM series of CT slices (see ``dicom.find_series``).
     """
-    volume = _read(Path(path), watch and (lambda first, block: watch(first, _hu(block))))
+    volume = _read(Path(path), watch and (lambda first, block, grid: watch(first, _hu(block), grid)))
     return replace(volume, slices=to_hu(path, volume.slices))
 
 
@@ -118,7 +119,7 @@ def to_hu(path: str | Path, slices: np.ndarray, first: int = 0) -> np.ndarray:
 def _read(path: Path, watch: Watch | None = None) -> Volume:
     doubts: tuple[str, ...] = ()
     if os.path.isdir(path):
-        array, affine = read_series(path)
+        array, affine, doubts = read_series(path)
     else:
         # Values that do not fit into float32 become infinite, and are reported.
         with open_nifti(path) as image, np.errstate(over="ignore", invalid="ignore"):
@@ -132,18 +133,18 @@ def _read(path: Path, watch: Watch | None = None) -> Volume:
                 array = np.asarray(proxy, dtype)
     slices = to_slices(array, affine)
     if watch:
-        watch(0, slices)
+        watch(0, slices, Grid(affine, array.shape))
     return Volume(affine, array.shape, slices, doubts=doubts)
 
 
 def _read_by_blocks(proxy: nib.arrayproxy.ArrayProxy, dtype: np.dtype, affine: np.ndarray, watch: Watch) -> np.ndarray:
     """Read the voxels ``(X, Y, Z)``, and call ``watch`` with each block of axial slices as soon as it is read."""
     array, depth = np.empty(proxy.shape, dtype, order="F"), proxy.shape[2]
-    upwards = reorientation(affine)[2, 1] > 0
+    upwards, grid = reorientation(affine)[2, 1] > 0, Grid(affine, proxy.shape)
     for start in range(0, depth, BLOCK):
         stop = min(start + BLOCK, depth)
         array[..., start:stop] = proxy[..., start:stop]
-        watch(start if upwards else depth - stop, to_slices(array[..., start:stop], affine))
+        watch(start if upwards else depth - stop, to_slices(array[..., start:stop], affine), grid)
     return array
 
 

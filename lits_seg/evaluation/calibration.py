@@ -121,7 +121,7 @@ def predicted(module: LesionModule, case: StoredCase) -> Patient:
     labels, probability = (np.zeros(case.shape, np.uint8) for _ in range(2))
     for start, scores in _logits(module, case):
         block = slice(start, start + len(scores))
-        found, lesion = module.labels(scores / module.temperature, *case.shape[1:])
+        found, lesion = module.labels(scores / module.temperature, *case.shape[1:], case.pixel_mm)
         labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
     truth = np.stack([case.truth(index) for index in range(len(case))])
     return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, module.classes == 3).cropped()

@@ -11,12 +11,12 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import PICTURE, Kind, require_free, table_file
 from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.evaluation.recorded_data import read_split, recorded_volumes, run_of
+from lits_seg.evaluation.recorded_data import recorded_volumes, run_of
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models.cost import count_macs
 from lits_seg.postprocess import Changes
-from lits_seg.runs.folder import CONFIG, PICTURES
+from lits_seg.runs.folder import CONFIG, PICTURES, recorded_split
 from lits_seg.runs.provenance import provenance
 from lits_seg.runs.result import NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
@@ -117,14 +117,14 @@ def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequenc
 
 def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
     """Return the fingerprints of this checkpoint's training and validation patients, as far as its run has them."""
-    split = read_split(run_of(cfg.ckpt))
-    return {part: split.voxels.get(part, {}) for part in ("train", "val")} if split else {}
+    split = recorded_split(run_of(cfg.ckpt))
+    return split.seen() if split else {}
 
 
 def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
     """Return a warning if other volumes share names with training or validation patients of this checkpoint."""
-    split = None if cfg.references is None else read_split(run_of(cfg.ckpt))
-    same = [case.case for case in cases if split and case.case in split.train + split.val]
+    split = None if cfg.references is None else recorded_split(run_of(cfg.ckpt))
+    same = [case.case for case in cases if split and case.case in split.names("train", "val")]
     if not same:
         return []
     return [f"warning: this checkpoint was trained or selected on patients of the same name: {', '.join(same)}"]

@@ -5,7 +5,7 @@ The names of classes in ``config.yaml`` are never called, since somebody else ma
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import as_plain, from_plain, read_record
+from lits_seg.common.records import as_plain, from_plain
 from lits_seg.common.untrusted import read_yaml
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.sources import Source
 from lits_seg.phantom.write import write_phantom
-from lits_seg.runs.folder import CONFIG, SPLIT
+from lits_seg.runs.folder import CONFIG, SPLIT, recorded_split
 from lits_seg.runs.renamed import with_new_names
 from lits_seg.training.module import LesionModule
 
@@ -74,36 +74,9 @@ class RecordedData:
     sources: dict[str, RecordedSource] | None = None
 
 
-@dataclass(frozen=True)
-class RecordedSplit:
-    """The content of ``split.json``.
-
-    Args:
-        train: names of the patients for training.
-        val: names of the patients for validation.
-        test: names of the patients for the test.
-        voxels: hashes of the patients' voxels, by part and name; earlier versions did not write them.
-    """
-
-    train: list[str]
-    val: list[str]
-    test: list[str]
-    voxels: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
 def run_of(ckpt: str | Path) -> Path:
     """Return the run's folder of a checkpoint, if the checkpoint is still in its place."""
     return Path(ckpt).absolute().parent.parent
-
-
-def read_split(run: Path) -> RecordedSplit | None:
-    """Read ``split.json`` of a run; return None if the folder has none.
-
-    Raises:
-        InputError: if the file is damaged.
-    """
-    path = run / SPLIT
-    return read_record(RecordedSplit, path, "the split of a run") if path.exists() else None
 
 
 def recorded_volumes(run: Path, segmenter: LesionModule, batch_size: int, workers: int) -> SliceDataModule:
@@ -119,7 +92,7 @@ def recorded_volumes(run: Path, segmenter: LesionModule, batch_size: int, worker
         InputError: if ``config.yaml`` or ``split.json`` is missing or damaged.
     """
     data = _read_data(run / CONFIG)
-    split = read_split(run)
+    split = recorded_split(run)
     if split is None:
         raise InputError(run / SPLIT, "the split that every run has recorded (or references=FOLDER)", "no such file")
     return SliceDataModule(

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.sources import own_names
-from lits_seg.data.splits import recorded_cases
+from lits_seg.data.split_record import recorded_cases
 from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
 from lits_seg.training.module import LesionModule
 
@@ -51,7 +51,7 @@ def find_volumes(cfg: DictConfig, module: LesionModule) -> Volumes:
         cases = find_cases(root)
         return Volumes(cases, cases, root, datamodule.synthetic)
     train, test = (
-        recorded_cases(folder, own_names(recorded[part], "", datamodule.sources))[0]  # not those of data.sources
+        recorded_cases(folder, own_names(recorded.names(part), "", datamodule.sources))[0]  # not those of data.sources
         for folder, part in ((datamodule.root, "train"), (root, "test"))
     )
     return Volumes(train, test, root, datamodule.synthetic)

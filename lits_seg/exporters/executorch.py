@@ -1,5 +1,6 @@
 """Write and run ExecuTorch programs for apps on phones, with XNNPACK kernels, in fp32, for slices of a fixed size."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata)
     # Some kernels require the default memory format. The format does not change the results.
     network = deepcopy(module.network).to(memory_format=torch.contiguous_format)
     contract = Contract(network, module.preprocess, module.classes, module.temperature).eval()
-    hu = torch.zeros(1, module.context, *_plane(metadata))
+    inputs = (torch.zeros(1, module.context, *_plane(metadata)), torch.ones(1, 2))[: len(metadata.inputs)]
     program = to_edge_transform_and_lower(
-        torch.export.export(contract, (hu,)),
+        torch.export.export(contract, inputs),
         partitioner=[XnnpackPartitioner()],
         constant_methods={METADATA: metadata.to_json()},
     ).to_executorch()
@@ -58,23 +59,27 @@ class ExecuTorchProgram(ExportedSegmenter):
             raise InputError(path, expected, first_line(error)) from error
         super().__init__(path, read_metadata(text, path), "ExecuTorch")
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
-        labels, probability, _ = self.checked((len(around), self.context, *hu.shape[1:]), *self._run(hu[around]))
+        outputs = self._run(hu[around], pixel_mm)
+        labels, probability, _ = self.checked((len(around), self.context, *hu.shape[1:]), *outputs)
         return labels, np.rint(255 * probability).astype(np.uint8)
 
-    def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def logits(self, hu: np.ndarray, pixel_mm: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See ``ExportedSegmenter``."""
-        labels, _, logits = self._run(hu)
+        labels, _, logits = self._run(hu, pixel_mm)
         return labels, logits
 
-    def _run(self, hu: np.ndarray) -> list[np.ndarray]:
+    def _run(self, hu: np.ndarray, pixel_mm: Sequence[float] | np.ndarray | None) -> list[np.ndarray]:
         plane = _plane(self.metadata)
         if list(hu.shape[2:]) != plane:
             raise InputError("plane", f"slices of {plane} pixels", list(hu.shape[2:]))
-        slices = torch.from_numpy(np.ascontiguousarray(hu, np.float32)).split(1)
+        inputs = self.inputs(hu, pixel_mm).values()
+        slices = zip(*(torch.from_numpy(np.ascontiguousarray(value)).split(1) for value in inputs), strict=True)
         # Clone, since the outputs of the next slice overwrite these tensors.
-        outputs = [[output.clone().numpy() for output in self.method.execute([part])] for part in slices]
+        outputs = [[output.clone().numpy() for output in self.method.execute(list(part))] for part in slices]
         return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 

@@ -8,7 +8,8 @@ the weights of the triangle filter; the histogram is a scatter-add. Tests compar
 import torch
 from torch import Tensor, nn
 
-from lits_seg.data.preprocess import HALF, Preprocess
+from lits_seg.data.preprocess import HALF, UNSEEN, Preprocess
+from lits_seg.data.resample import to_image, to_slice
 
 
 class Prepare(nn.Module):
@@ -21,18 +22,30 @@ class Prepare(nn.Module):
         self.preprocess = preprocess
         self.register_buffer("level", torch.arange(256) * preprocess.bins // 256, persistent=False)
 
-    def forward(self, hu: Tensor) -> Tensor:
-        """Convert HU ``(B, context, H, W)`` to images ``(B, context, size, size)``."""
+    def forward(self, hu: Tensor, pixel_mm: Tensor | None = None) -> Tensor:
+        """Convert HU to images.
+
+        Args:
+            hu: ``(B, context, H, W)``.
+            pixel_mm: pixel size along H and W, ``(B, 2)``, if pre-processing resamples to a spacing.
+
+        Returns:
+            Images ``(B, context, size, size)``.
+        """
         lower, upper = self.preprocess.window
         above = hu.clamp(lower, upper) - lower
         if self.preprocess.equalize_first:
             above = self._equalize(self._grey(above)) * ((upper - lower) / 255)
-        grey = self._grey(self._resize(above))
+        grey = self._grey(self._resize(above, pixel_mm))
         return (grey if self.preprocess.equalize_first else self._equalize(grey)).to(torch.uint8)
 
-    def _resize(self, above: Tensor) -> Tensor:
+    def _resize(self, above: Tensor, pixel_mm: Tensor | None) -> Tensor:
         """Resize with antialiasing, as if padded to a square with 0, which is the window's lower end here."""
         height, width = above.shape[-2:]
+        if pixel_mm is not None:
+            scale = self.preprocess.scale(pixel_mm)[:, None]
+            rows, columns = (to_image(n, self.preprocess.size, scale[..., i]) for i, n in enumerate((height, width)))
+            return rows @ (above @ columns.mT)
         weights = antialias(torch.sym_max(height, width), self.preprocess.size, above.device)
         return weights[:, :height] @ (above @ weights[:, :width].T)
 
@@ -67,29 +80,39 @@ class Restore(nn.Module):
         temperature: divisor of the logits that calibrates the probability.
     """
 
-    def __init__(self, classes: int, temperature: float = 1.0) -> None:
+    def __init__(self, classes: int, preprocess: Preprocess | None = None, temperature: float = 1.0) -> None:
         super().__init__()
-        self.classes, self.temperature = classes, temperature
+        self.classes, self.preprocess, self.temperature = classes, preprocess, temperature
 
-    def forward(self, logits: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, logits: Tensor, like: Tensor, pixel_mm: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return labels uint8 and probability float32.
 
         Args:
             logits: ``(B, K, size, size)``.
             like: any tensor with the shape of the slices, ``(B, context, H, W)``.
+            pixel_mm: pixel size along H and W, ``(B, 2)``, if pre-processing resamples to a spacing.
         """
-        height, width = like.shape[-2:]
-        weights = bilinear(logits.shape[-1], torch.sym_max(height, width), logits.device)
         above = logits[:, 1:] - logits[:, :1]
         if self.temperature != 1:
             above = above / self.temperature
-        above = weights[:height] @ (above @ weights[:width].T)
+        above = self._resize(above, like, pixel_mm)
         lesion = above[:, -1]
         if self.classes == 2:
             return (lesion > 0).to(torch.uint8) * 2, lesion.sigmoid()
         liver = above[:, 0]
         labels = torch.where(lesion > liver.clamp(min=0), 2, (liver > 0).to(torch.int32))
         return labels.to(torch.uint8), 1 / (1 + (-lesion).exp() + (liver - lesion).exp())
+
+    def _resize(self, above: Tensor, like: Tensor, pixel_mm: Tensor | None) -> Tensor:
+        (height, width), size = like.shape[-2:], above.shape[-1]
+        if self.preprocess is None or pixel_mm is None:
+            weights = bilinear(size, torch.sym_max(height, width), above.device)
+            return weights[:height] @ (above @ weights[:width].T)
+        scale = self.preprocess.scale(pixel_mm)[:, None]
+        (rows, in_rows), (columns, in_columns) = (
+            to_slice(size, n, scale[..., i]) for i, n in enumerate((height, width))
+        )
+        return torch.where(in_rows[..., None] & in_columns[..., None, :], rows @ (above @ columns.mT), UNSEEN)
 
 
 class Logits(nn.Module):
@@ -110,19 +133,20 @@ class Contract(nn.Module):
     def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int, temperature: float = 1.0) -> None:
         super().__init__()
         self.prepare, self.logits = Prepare(preprocess), Logits(network)
-        self.restore = Restore(classes, temperature)
+        self.restore = Restore(classes, preprocess, temperature)
 
-    def forward(self, hu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, hu: Tensor, pixel_mm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Segment slices.
 
         Args:
             hu: ``(B, context, H, W)`` float32.
+            pixel_mm: pixel size along H and W, ``(B, 2)`` float32, if pre-processing resamples to a spacing.
 
         Returns:
             Labels ``(B, H, W)`` uint8, probability ``(B, H, W)`` float32, and logits ``(B, K, size, size)``.
         """
-        logits = self.logits(self.prepare(hu))
-        return (*self.restore(logits, hu), logits)
+        logits = self.logits(self.prepare(hu, pixel_mm))
+        return (*self.restore(logits, hu, pixel_mm), logits)
 
 
 def antialias(side: int | torch.SymInt, size: int, device: torch.device | None = None) -> Tensor:

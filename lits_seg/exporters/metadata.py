@@ -1,6 +1,5 @@
 """Describe an export: collect the metadata to store in its file."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from lits_seg.data.volumes import LABELS
@@ -32,7 +31,7 @@ def describe_export(ckpt: str | Path, module: LesionModule, format: str, precisi
         context=module.context,
         labels=LABELS,
         window_hu=list(module.preprocess.window),
-        preprocess=asdict(module.preprocess),
+        preprocess=module.preprocess.plain(),
         rules=module.rules,
         **vars(network_facts(module)),
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lits_seg.exporters.graph import Logits, Prepare, Restore
-from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, OUTPUTS, PROBABILITY, ExportMetadata
+from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, OUTPUTS, PIXEL, PROBABILITY, ExportMetadata
 from lits_seg.models.unet import split_decoder
 from lits_seg.training.module import LesionModule
 
@@ -25,6 +25,8 @@ OPSET = 18
 IMAGE = "image"  # connects `prepare` and `logits`
 BATCH = Dim("batch", max=1024)
 LIKE = "like"  # the slices as input of `restore`; graphs to join must not have inputs of the same name
+LIKE_PIXEL = "like_pixel_mm"
+JOINED = {LIKE: HU, LIKE_PIXEL: PIXEL}
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,17 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
     slices = {0: BATCH, 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
     # All sizes differ, so that the exporter cannot confuse them.
     hu = torch.zeros(2, context, 48, 40)
-    export_onnx(Prepare(preprocess), {HU: hu}, [IMAGE], parts.prepare, {HU: slices})
+    # The pixel size is an input only if pre-processing resamples to a spacing.
+    resampled = preprocess.spacing is not None
+    mm, like_mm = ({name: torch.ones(2, 2)} if resampled else {} for name in (PIXEL, LIKE_PIXEL))
+    sizes = {name: {0: BATCH} for name in mm}
+    export_onnx(Prepare(preprocess), {HU: hu, **mm}, [IMAGE], parts.prepare, {HU: slices, **sizes})
     export_network(split_decoder(module.network), context, preprocess.size, parts.logits)
-    restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu}
+    restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu, **like_mm}
     outputs = [LABELS, PROBABILITY]
-    export_onnx(
-        Restore(module.classes, module.temperature), restore, outputs, parts.restore, {LOGITS: {0: BATCH}, LIKE: slices}
-    )
+    shapes = {LOGITS: {0: BATCH}, LIKE: slices, **sizes}
+    layer = Restore(module.classes, preprocess, module.temperature)
+    export_onnx(layer, restore, outputs, parts.restore, shapes)
     return parts
 
 
@@ -75,18 +81,20 @@ def join(prepare: Path | None, logits: Path, restore: Path) -> onnx.ModelProto:
     """Join the parts to a single graph.
 
     Args:
-        prepare: file of the pre-processing; None: the inputs of the graph are ``image``, and ``hu`` for its shape.
+        prepare: file of the pre-processing; None: the inputs of the graph are ``image``, and ``hu`` for its shape,
+            besides ``pixel_mm`` if pre-processing resamples to a spacing.
         logits: file of the network.
         restore: file of the conversion to labels and probability.
     """
     joined = _merge(onnx.load(logits), onnx.load(restore), LOGITS, keep=[LOGITS])
     if prepare is not None:
         joined = _merge(onnx.load(prepare), joined, IMAGE, keep=[])
-        joined.graph.input.remove(next(value for value in joined.graph.input if value.name == LIKE))
+        for value in [value for value in joined.graph.input if value.name in JOINED]:
+            joined.graph.input.remove(value)
     for value in joined.graph.input:
-        value.name = HU if value.name == LIKE else value.name
+        value.name = JOINED.get(value.name, value.name)
     for node in joined.graph.node:
-        node.input[:] = [HU if name == LIKE else name for name in node.input]
+        node.input[:] = [JOINED.get(name, name) for name in node.input]
     outputs = {value.name: value for value in joined.graph.output}
     del joined.graph.output[:]
     joined.graph.output.extend(outputs[name] for name in OUTPUTS)

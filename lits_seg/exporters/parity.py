@@ -58,18 +58,22 @@ class Parity:
             )
 
 
-def parity(module: LesionModule, exported: ExportedSegmenter, hu: np.ndarray) -> Parity:
+def parity(
+    module: LesionModule, exported: ExportedSegmenter, hu: np.ndarray, pixel_mm: np.ndarray | None = None
+) -> Parity:
     """Compare an exported file with its checkpoint.
 
     Args:
         module: the checkpoint's network, on the CPU.
         exported: the exported file.
         hu: slices ``(B, context, H, W)`` in HU.
+        pixel_mm: size of their pixels in mm, ``(B, 2)``, see ``Segmenter``.
     """
-    found_labels, found_logits = exported.logits(hu)
+    found_labels, found_logits = exported.logits(hu, pixel_mm)
     with torch.inference_mode():
-        logits = module(torch.from_numpy(network_images(module, hu)).float() / 255)
-        labels = module.labels(logits, *hu.shape[2:])[0].numpy()
+        logits = module(torch.from_numpy(network_images(module, hu, pixel_mm)).float() / 255)
+        height, width = hu.shape[2:]
+        labels = module.labels(logits, height, width, pixel_mm)[0].numpy()
     lesions = (labels == 2), (found_labels == 2)
     together = sum(int(mask.sum()) for mask in lesions)
     return Parity(
@@ -80,21 +84,22 @@ def parity(module: LesionModule, exported: ExportedSegmenter, hu: np.ndarray) ->
     )
 
 
-def network_images(module: LesionModule, hu: np.ndarray) -> np.ndarray:
+def network_images(module: LesionModule, hu: np.ndarray, pixel_mm: np.ndarray | None = None) -> np.ndarray:
     """Pre-process slices.
 
     Args:
         module: the network, which defines the pre-processing.
         hu: slices ``(B, context, H, W)`` in HU.
+        pixel_mm: size of their pixels in mm, ``(B, 2)``, see ``Segmenter``.
 
     Returns:
         Images ``(B, context, size, size)`` uint8.
     """
-    images = module.preprocess.images(hu.reshape(-1, *hu.shape[2:]))
-    return images.reshape(*hu.shape[:2], *images.shape[1:])
+    sizes = [None] * len(hu) if pixel_mm is None else pixel_mm
+    return np.stack([module.preprocess.images(part, mm) for part, mm in zip(hu, sizes, strict=True)])
 
 
-def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
+def slices_of(cases: Sequence[Case], count: int, context: int) -> tuple[np.ndarray, np.ndarray]:
     """Read slices with their neighbours, evenly distributed over the middle half of each case.
 
     Args:
@@ -103,9 +108,11 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
         context: number of input slices for the labels of one slice.
 
     Returns:
-        HU ``(count, context, H, W)``, or fewer slices if volumes were skipped.
+        HU ``(count, context, H, W)``, or fewer slices if volumes were skipped; and the size of the pixels in mm along
+        H and W, ``(count, 2)``.
     """
     found: list[np.ndarray] = []
+    pixel_mm: list[tuple[float, float]] = []
     each = -(-count // max(1, len(cases)))
     for case in cases:
         with open_ct(case.image) as ct:
@@ -114,7 +121,8 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> np.ndarray:
                 hu = np.concatenate([ct.slices(number, number + 1) for number in around.tolist()])
                 if not found or hu.shape == found[0].shape:
                     found.append(hu)
-    return np.stack(found[:count])
+                    pixel_mm.append(ct.pixel_mm)
+    return np.stack(found[:count]), np.array(pixel_mm[:count])
 
 
 def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
@@ -137,12 +145,15 @@ def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) ->
     return case_scores(counts.compute()[:, 0])["dice"].tolist()
 
 
-def milliseconds(segmenters: Mapping[Any, Segmenter], hu: np.ndarray, rounds: int = 3) -> dict[Any, float]:
+def milliseconds(
+    segmenters: Mapping[Any, Segmenter], hu: np.ndarray, pixel_mm: tuple[float, float] | None = None, rounds: int = 3
+) -> dict[Any, float]:
     """Measure the time per slice, from HU to labels, of several segmenters in turns.
 
     Args:
         segmenters: segmenters by key.
         hu: slices ``(B, context, H, W)`` in HU.
+        pixel_mm: size of their pixels in mm, see ``Segmenter``.
         rounds: timed passes of each segmenter; the fastest pass counts.
 
     Returns:
@@ -150,5 +161,5 @@ def milliseconds(segmenters: Mapping[Any, Segmenter], hu: np.ndarray, rounds: in
     """
     flat = np.ascontiguousarray(hu.reshape(-1, *hu.shape[2:]))
     around = np.arange(len(flat)).reshape(len(hu), -1)
-    tasks = {key: partial(segmenter, flat, around) for key, segmenter in segmenters.items()}
+    tasks = {key: partial(segmenter, flat, around, pixel_mm) for key, segmenter in segmenters.items()}
     return {key: 1000 * seconds / len(hu) for key, seconds in fastest_in_turns(tasks, rounds).items()}

@@ -4,6 +4,7 @@ The writers (``exporters``) and the readers (``inference.exported``) of the file
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from lits_seg.runs.result import NetworkFacts
 
 # Names of the graph's input and outputs, the same in every format.
 HU = "hu"  # (B, context, H, W) float32
+PIXEL = "pixel_mm"  # (B, 2) float32, pixel size along H and W; only if pre-processing resamples to a spacing
 LABELS = "labels"  # (B, H, W) uint8
 PROBABILITY = "probability"  # (B, H, W) float32
 LOGITS = "logits"  # (B, K, size, size) float32
@@ -68,6 +70,9 @@ class ExportMetadata(Provenance, NetworkFacts):
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(name, f"one of {', '.join(map(str, allowed))}", getattr(self, name))
+        spacing, size = self.preprocess.get("spacing", 1.0), self.preprocess.get("size", 1)
+        if not (type(spacing) is float and 0 < spacing < math.inf and type(size) is int and size > 0):
+            raise InputError("preprocess", "spacing in mm, and size in pixels", f"{spacing} and {size}")
 
     def to_json(self) -> str:
         """Return the metadata as JSON; ``plane`` is omitted if the size is not fixed."""
@@ -76,6 +81,11 @@ class ExportMetadata(Provenance, NetworkFacts):
         if self.plane is None:
             del plain["plane"]
         return json.dumps(plain, indent=2)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the graph's inputs."""
+        return (HU, PIXEL) if "spacing" in self.preprocess else (HU,)
 
 
 def read_metadata(text: object, path: object) -> ExportMetadata:

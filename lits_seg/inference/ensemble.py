@@ -1,7 +1,6 @@
 """Segment CTs with checkpoints, averaged over an ensemble and over test-time augmentation."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -70,17 +69,20 @@ class Ensemble(Segmenter):
                 if expected != found:
                     raise InputError(path, f"the same {name} as {checkpoints[0]} ({expected})", found)
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
-        images = torch.from_numpy(self.first.preprocess.images(hu))
-        return self.labels(images[torch.from_numpy(around)], *hu.shape[1:])
+        images = torch.from_numpy(self.first.preprocess.images(hu, pixel_mm))
+        height, width = hu.shape[1:]
+        return self.labels(images[torch.from_numpy(around)], height, width, pixel_mm)
 
     def model(self) -> ModelFacts:
         """See ``Segmenter``."""
         return ModelFacts(
             **vars(network_facts(self.first)),
             classes=self.classes,
-            preprocess=asdict(self.first.preprocess),
+            preprocess=self.first.preprocess.plain(),
             checkpoints=[CheckpointFile(path, sha256(path)) for path in self.checkpoints],
         )
 
@@ -89,13 +91,16 @@ class Ensemble(Segmenter):
         return RunSettings(self.tta, "bf16" if self.bf16 else "32", self.device.type)
 
     @torch.inference_mode()
-    def labels(self, images: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    def labels(
+        self, images: Tensor, height: int, width: int, pixel_mm: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Segment images by the mean probability over all members and views.
 
         Args:
             images: ``(B, context, size, size)`` uint8.
             height: rows of the slices, in pixels.
             width: columns of the slices, in pixels.
+            pixel_mm: size of the slices' pixels in mm, see ``Segmenter``.
 
         Returns:
             LiTS labels, and the lesion's probability scaled to 0…255, both ``(B, height, width)`` uint8.
@@ -113,7 +118,7 @@ class Ensemble(Segmenter):
         finite = mean.isfinite().flatten(1).all(dim=1)
         if not finite.all():
             raise NotFiniteError(int(finite.int().argmin()))
-        labels, lesion = self.first.labels(mean, height, width)
+        labels, lesion = self.first.labels(mean, height, width, pixel_mm)
         return labels.cpu().numpy(), (lesion * 255).round().byte().cpu().numpy()
 
     @staticmethod

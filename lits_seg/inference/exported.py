@@ -3,7 +3,7 @@
 import os
 import zipfile
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
 from lits_seg.common.untrusted import require_file, require_stored
 from lits_seg.data.volumes import LABELS as LITS_LABELS
-from lits_seg.inference.contract import HU, METADATA, OUTPUTS, ExportMetadata, read_metadata
+from lits_seg.inference.contract import HU, METADATA, OUTPUTS, PIXEL, ExportMetadata, read_metadata
 from lits_seg.inference.runtimes import first_line, onnx_session, openvino_request, require_runtime
 from lits_seg.inference.segmenter import ExportedFile, ModelFacts, NotFiniteError, RunSettings, Segmenter
 
@@ -21,7 +21,8 @@ OPENVINO_METADATA = "lits_seg.json"
 OPENVINO_MODEL = "model"
 OPENVINO_PREPARE = "prepare"  # only in files with precision bf16
 
-Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]  # from HU and the names of outputs to the outputs
+# From the inputs by name, and the names of outputs, to the outputs.
+Run = Callable[[Mapping[str, np.ndarray], Sequence[str]], list[np.ndarray]]
 
 
 class ExportedSegmenter(Segmenter):
@@ -38,8 +39,33 @@ class ExportedSegmenter(Segmenter):
         self.classes, self.context, self.rules = metadata.classes, metadata.context, metadata.rules
 
     @abstractmethod
-    def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return labels ``(B, H, W)`` and logits ``(B, K, size, size)`` of HU slices ``(B, context, H, W)``."""
+    def logits(self, hu: np.ndarray, pixel_mm: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels and the logits of slices.
+
+        Args:
+            hu: HU ``(B, context, H, W)``.
+            pixel_mm: size of the pixels in mm, along H and W, ``(B, 2)``; see ``Segmenter``.
+
+        Returns:
+            Labels ``(B, H, W)`` and logits ``(B, K, size, size)``.
+        """
+
+    def inputs(self, hu: np.ndarray, pixel_mm: Sequence[float] | np.ndarray | None) -> dict[str, np.ndarray]:
+        """Return the inputs of the file's graph by name.
+
+        Args:
+            hu: HU ``(B, context, H, W)``.
+            pixel_mm: size of the pixels in mm, along H and W, for all slices ``(2,)`` or each ``(B, 2)``.
+
+        Raises:
+            InputError: if the graph needs the pixel size, and the size is unknown.
+        """
+        inputs = {HU: hu.astype(np.float32)}
+        if PIXEL in self.metadata.inputs:
+            if pixel_mm is None:
+                raise InputError(self.path, f"slices whose pixel size is known ({PIXEL})", "slices without it")
+            inputs[PIXEL] = np.ascontiguousarray(np.broadcast_to(np.asarray(pixel_mm, np.float32), (len(hu), 2)))
+        return inputs
 
     def checked(
         self, shape: Sequence[int], labels: np.ndarray, probability: np.ndarray, logits: np.ndarray
@@ -108,21 +134,26 @@ class ExportedModel(ExportedSegmenter):
             self.run, metadata = _openvino(path, threads)
             super().__init__(path, metadata, "OpenVINO")
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
-        labels, probability, _ = self._outputs(hu[around])
+        labels, probability, _ = self._outputs(hu[around], pixel_mm)
         np.multiply(probability, 255, out=probability)
         return labels, np.rint(probability, out=probability).astype(np.uint8)
 
-    def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def logits(self, hu: np.ndarray, pixel_mm: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See ``ExportedSegmenter``."""
-        labels, _, logits = self._outputs(hu)
+        labels, _, logits = self._outputs(hu, pixel_mm)
         return labels, logits
 
-    def _outputs(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _outputs(
+        self, hu: np.ndarray, pixel_mm: Sequence[float] | np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return labels, probability and logits of HU slices ``(B, context, H, W)``."""
+        inputs = self.inputs(hu, pixel_mm)
         try:
-            outputs = self.run(hu.astype(np.float32), OUTPUTS)
+            outputs = self.run(inputs, OUTPUTS)
         except Exception as error:  # the graph may be any other, and the runtimes have many exception types
             raise InputError(self.path, "a model that runs on HU slices", first_line(error)) from error
         return self.checked(hu.shape, *outputs)
@@ -161,11 +192,12 @@ def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
     except UnicodeDecodeError as error:
         raise InputError(path, "a readable ONNX file", first_line(error)) from error
     metadata = read_metadata(text, path)
-    if not names.issuperset((HU, *OUTPUTS)):
-        raise InputError(path, f"a graph with {', '.join((HU, *OUTPUTS))}", ", ".join(sorted(names)))
+    expected = (*metadata.inputs, *OUTPUTS)
+    if not names.issuperset(expected):
+        raise InputError(path, f"a graph with {', '.join(expected)}", ", ".join(sorted(names)))
 
-    def run(hu: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-        return session.run(list(outputs), {HU: hu})
+    def run(inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
+        return session.run(list(outputs), dict(inputs))
 
     return run, metadata
 
@@ -183,13 +215,12 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
             weights, xml = _member(path, file, f"{name}.bin"), _member(path, file, f"{name}.xml")
             requests.append(openvino_request(path, xml, weights, precision, threads))
 
-    def run(hu: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-        inputs = {HU: hu}
+    def run(inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         for request in requests[:-1]:
-            request.infer(inputs, share_inputs=True)
-            inputs["image"] = request.get_tensor("image").data
+            request.infer(dict(inputs), share_inputs=True)
+            inputs = {**inputs, "image": request.get_tensor("image").data}
         request = requests[-1]
-        request.infer(inputs, share_inputs=True)
+        request.infer(dict(inputs), share_inputs=True)
         return [np.array(request.get_tensor(name).data) for name in outputs]
 
     return run, metadata

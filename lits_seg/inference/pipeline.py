@@ -1,9 +1,10 @@
 """Predict a CT and write its files: mask and report, and what may fail without them: viewer page and DICOM-SEG."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from lits_seg.common.files import scratch_folder, write_text
 from lits_seg.common.ownership import DICOM_SEG, MASK, OTHER, Kind, json_file, require_free, text_file
 from lits_seg.common.tables import json_text
 from lits_seg.data.checks import doubt_warnings
+from lits_seg.data.crop import Crop
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import same_place, view_slices
 from lits_seg.data.layouts import PROBABILITY
@@ -98,13 +100,16 @@ class Prediction:
         with scratch_folder(output, ".predict-") as work, open_ct(path, work) as ct:
             mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
             given = None if liver is None else _liver(liver, ct)
-            pictures, hu = self._segment(name, ct, mask, probability, given)
+            crop = _crop(self.made_by.model.preprocess, ct)
+            pictures, hu = self._segment(name, ct, mask, probability, given, crop)
             labels = mask.slices()
             known = liver is not None or self.segmenter.classes == 3
             self.rules(labels, probability.slices(), ct.spacing, ct.voxel_ml, known)
             report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
             if liver is not None and given is not None:
                 report.warnings.extend(doubt_warnings(liver, given))
+            if crop is not None:
+                report.warnings.extend(crop.warnings(path, (0, 0) if given is None else crop.count(given.slices > 0)))
             with _all_or_none(name, output, work / "done") as done:
                 write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
                 if self.probability:
@@ -120,7 +125,7 @@ class Prediction:
         return report
 
     def _segment(
-        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Volume | None
+        self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Volume | None, crop: Crop | None
     ) -> tuple[Pictures, tuple[float, float]]:
         """Fill ``mask`` and ``probability``; return pictures of the slices, and the lowest and highest HU."""
         inside = None if liver is None else liver.slices
@@ -133,6 +138,8 @@ class Prediction:
                 mask.slices()[block] = found
                 if self.probability or self.rules.need_probability:
                     probability.slices()[block] = lesion
+                if crop is not None:
+                    crop.add(hu)
                 lowest, highest = min(lowest, float(hu.min())), max(highest, float(hu.max()))
                 if self.page:
                     pictures.add(hu)
@@ -148,6 +155,12 @@ def _liver(path: Path, ct: Ct) -> Volume:
     if not same_place(ct, liver):
         raise InputError(path, f"the grid of {ct.path} ({ct})", liver)
     return liver
+
+
+def _crop(preprocess: Mapping[str, Any], ct: Ct) -> Crop | None:
+    """Return a count of what the images show; None if they show whole slices."""
+    spacing = preprocess.get("spacing")
+    return None if spacing is None else Crop(preprocess["size"], spacing, ct.pixel_mm)
 
 
 class _OnDisk:

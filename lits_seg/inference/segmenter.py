@@ -75,12 +75,16 @@ class Segmenter(ABC):
     rules: Rules
 
     @abstractmethod
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Segment slices.
 
         Args:
             hu: slices ``(S, H, W)`` in HU.
             around: for each of ``B`` slices to segment, the indices in ``hu`` of its input slices, ``(B, context)``.
+            pixel_mm: size of the slices' pixels in mm, along H and W; needed if pre-processing resamples them to a
+                spacing.
 
         Returns:
             LiTS labels, and the lesion's probability scaled to 0…255, both ``(B, H, W)`` uint8.
@@ -117,7 +121,7 @@ class Segmenter(ABC):
             hu = ct.slices(below, above)
             around = np.arange(start, stop)[:, None] + np.arange(-side, side + 1)
             try:
-                labels, probability = self(hu, around.clip(0, len(ct) - 1) - below)
+                labels, probability = self(hu, around.clip(0, len(ct) - 1) - below, ct.pixel_mm)
             except NotFiniteError as error:
                 found = f"NaN or infinity in slice {start + error.index} of {ct.path} (slice 0 is the lowest)"
                 raise InputError("the network", "finite logits", found) from error

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
-from lits_seg.common.records import read_json
 from lits_seg.common.untrusted import read_yaml
+from lits_seg.data.split_record import SplitRecord
 from lits_seg.runs.provenance import versions
 from lits_seg.runs.renamed import with_new_names
 
@@ -59,14 +59,14 @@ def trained(folder: Path) -> bool:
     return any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
-def recorded_split(folder: Path) -> dict[str, Any] | None:
-    """Return the names of the patients of each part, as a run that has trained recorded them; None without a record.
+def recorded_split(folder: Path) -> SplitRecord | None:
+    """Read ``split.json`` of a run; return None if the folder has none.
 
     Raises:
-        InputError: if ``split.json`` is damaged.
+        InputError: if the file is damaged.
     """
     path = folder / SPLIT
-    return read_json(path, "the split of a run") if trained(folder) and path.exists() else None
+    return SplitRecord.read(path) if path.exists() else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:

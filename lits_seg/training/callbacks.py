@@ -14,8 +14,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
-from lits_seg.common.records import read_json
-from lits_seg.data.splits import split_record
+from lits_seg.common.records import as_plain
+from lits_seg.data.split_record import SplitRecord
+from lits_seg.data.splits import PARTS
 from lits_seg.runs.folder import CURVES, SPLIT
 from lits_seg.training import pictures
 
@@ -38,14 +39,14 @@ class SplitFile(Callback):
         Raises:
             InputError: if the recorded split is another one.
         """
-        record, path = split_record(trainer.datamodule.split), self.folder / SPLIT
+        record, path = SplitRecord.of(trainer.datamodule.split), self.folder / SPLIT
         if not path.exists():
             if trainer.is_global_zero:
-                write_text(path, json.dumps(record, indent=2))
+                write_text(path, json.dumps(as_plain(record), indent=2))
             return
-        before = read_json(path, "the split of a run")
-        if not isinstance(before, dict) or any(before.get(part) != record[part] for part in trainer.datamodule.split):
-            raise InputError(path, f"this run's split, {json.dumps(record)}", json.dumps(before))
+        before = SplitRecord.read(path)
+        if any(before.names(part) != record.names(part) for part in PARTS):
+            raise InputError(path, f"this run's split, {json.dumps(as_plain(record))}", json.dumps(as_plain(before)))
 
 
 class Curves(Callback):

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
+from lits_seg.data.preprocess import PixelSize
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
 from lits_seg.postprocess import Rules
@@ -94,7 +95,9 @@ class LesionModule(pl.LightningModule):
         """Map images ``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
-    def labels(self, logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def labels(
+        self, logits: Tensor, height: int, width: int, pixel_mm: PixelSize | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return LiTS labels and the lesion's probability at the slices' own resolution.
 
         Validation, test, prediction and the check of exported files all call this method. Only the exported graph has
@@ -105,11 +108,12 @@ class LesionModule(pl.LightningModule):
                 and give the same result.
             height: rows of the slices, in pixels.
             width: columns of the slices, in pixels.
+            pixel_mm: size of the slices' pixels in mm, see ``Preprocess.restore``.
 
         Returns:
             Labels uint8 and probability in [0, 1], both ``(B, height, width)``.
         """
-        restored = self.preprocess.restore(logits, height, width)
+        restored = self.preprocess.restore(logits, height, width, pixel_mm)
         return self.to_lits(restored.argmax(dim=1)).byte(), restored.softmax(dim=1)[:, -1]
 
     def to_lits(self, classes: Tensor) -> Tensor:
@@ -218,7 +222,8 @@ class LesionModule(pl.LightningModule):
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
             self._require_finite(logits, batch)
-        predicted, probability = self.labels(logits / self.temperature, *batch["truth"].shape[-2:])
+        height, width = batch["truth"].shape[-2:]
+        predicted, probability = self.labels(logits / self.temperature, height, width, batch["pixel_mm"])
         if part == "val":
             self.overlap.update(predicted, batch["truth"], batch["case"])
         self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])

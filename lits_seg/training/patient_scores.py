@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
@@ -142,8 +143,10 @@ class PatientScores(Callback):
             scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml)
             self.cases.append(scores)
             chosen = _most_lesion(truth, predicted)
+            image = torch.from_numpy(case.images[chosen] / np.float32(255))[None, None]
+            preprocess = trainer.datamodule.preprocess
             row = {
-                "image": case.images[chosen] / np.float32(255),
+                "image": preprocess.restore(image, *truth[chosen].shape, case.pixel_mm)[0, 0].numpy(),
                 "truth": truth[chosen],
                 "predicted": np.array(predicted[chosen]),
                 "title": f"{case.name}, slice {chosen}, Dice {scores.lesion.dice:.2f}",

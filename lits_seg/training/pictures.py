@@ -89,8 +89,8 @@ def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
     """Draw a row per slice with the network's input, the reference and the prediction (the paper's Fig. 3).
 
     Args:
-        rows: mappings with ``image`` ``(size, size)`` in [0, 1], LiTS labels ``truth`` and ``predicted`` ``(H, W)``,
-            and ``title``.
+        rows: mappings with ``image`` ``(size, size)`` or ``(H, W)`` in [0, 1], LiTS labels ``truth`` and ``predicted``
+            ``(H, W)``, and ``title``.
     """
     figure = Figure(figsize=(9, 3.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 3, squeeze=False)
@@ -129,7 +129,7 @@ def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.nd
     """Place a slice, its reference and its prediction next to each other.
 
     Args:
-        image: network image ``(size, size)`` in [0, 1].
+        image: network image ``(size, size)`` or slice ``(H, W)`` in [0, 1].
         truth: LiTS labels ``(H, W)`` of the reference.
         predicted: LiTS labels ``(H, W)`` of the prediction.
 
@@ -146,10 +146,12 @@ def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resample a network image to the resolution of its slice and remove the padding.
 
     Args:
-        image: network image ``(size, size)``.
+        image: network image ``(size, size)``, or an image ``(height, width)`` on the slice's grid, which is kept.
         height: rows of the slice, in pixels.
         width: columns of the slice, in pixels.
     """
+    if image.shape == (height, width):
+        return image
     side = max(height, width)
     full = functional.interpolate(torch.from_numpy(image)[None, None], side, mode="bilinear", align_corners=False)
     return full[0, 0, :height, :width].numpy()

@@ -13,8 +13,8 @@ from torch import nn
 from lits_seg.common.errors import InputError
 from lits_seg.data.copies import require_unseen
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.splits import require_record
-from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split
+from lits_seg.data.split_record import SplitRecord
+from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split, trained
 from lits_seg.training.checkpoints import read_checkpoint, require_same_model
 from lits_seg.training.module import AUXILIARY, LesionModule
 
@@ -68,7 +68,7 @@ def in_run(folder: Path, checkpoint: Path | None) -> bool:
     return checkpoint is not None and folder.resolve() in checkpoint.resolve().parents
 
 
-def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, Any]) -> dict[str, Any] | None:
+def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, Any]) -> SplitRecord | None:
     """Return the split that this run has recorded, or else the run of the checkpoint, if both are split alike.
 
     Args:
@@ -77,16 +77,16 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
         data: the config of the data in plain containers.
 
     Returns:
-        Names of the patients of each part; None: the patients are split anew.
+        The split; None: the patients are split anew.
 
     Raises:
         InputError: if ``split.json`` or ``config.yaml`` is damaged.
     """
-    own = recorded_split(folder)
+    own = _split_of(folder)
     if own is not None or checkpoint is None:
         return own
     source = checkpoint.resolve().parent.parent
-    record = recorded_split(source)
+    record = _split_of(source)
     if record is None:
         return None
     before = read_config(source)["data"]
@@ -104,12 +104,11 @@ def require_unseen_patients(checkpoint: Path, datamodule: SliceDataModule) -> No
     Raises:
         InputError: if a test patient is among the training or validation patients of that run; names them.
     """
-    record = recorded_split(checkpoint.resolve().parent.parent)
+    record = _split_of(checkpoint.resolve().parent.parent)
     if record is not None:
-        require_record(record, one_set=False)
-        seen = {part: record.get("voxels", {}).get(part, {}) for part in ("train", "val")}
+        record.require_each_once(one_set=False)
         root = datamodule.test_root or datamodule.root
-        require_unseen(datamodule.split["test"], seen, root, datamodule.allow_overlap)
+        require_unseen(datamodule.split["test"], record.seen(), root, datamodule.allow_overlap)
 
 
 def require_training_state(path: Path, module: LesionModule) -> None:
@@ -166,6 +165,11 @@ def while_restoring(error: Exception) -> bool:
     return any(
         Path(frame.filename).stem == "checkpoint_connector" and "restore" in frame.name for frame in frames
     ) and not isinstance(error, (InputError, OSError))
+
+
+def _split_of(run: Path) -> SplitRecord | None:
+    """Return the split of a run that has trained; before that, the run may still be split anew."""
+    return recorded_split(run) if trained(run) else None
 
 
 def _moments(module: LesionModule, added: Sequence[torch.Tensor]) -> dict[int, dict[str, Any]]:

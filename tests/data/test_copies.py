@@ -13,9 +13,10 @@ from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.splits import split_record
+from lits_seg.data.split_record import SplitRecord
 
 pytestmark = pytest.mark.hostile
 
@@ -99,7 +100,7 @@ def test_a_test_folder_beside_the_images_of_msd_is_apart(lits: Path, tmp_path: P
 
 
 def test_a_run_whose_patients_changed_tells_who_and_what(root: Path) -> None:
-    recorded = split_record(make(root).split)
+    recorded = as_plain(SplitRecord.of(make(root).split))
     make(root, recorded=recorded)
     test, train = recorded["test"][0], recorded["train"][0]
     copy_patient(root, recorded["train"][1], test)
@@ -127,7 +128,7 @@ def test_a_checkpoint_is_not_scored_on_its_training_patients_under_other_names(
 ) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     save_checkpoint(tmp_path / "run" / "checkpoints" / "net.ckpt", settings=with_model(out_channels=3))
-    recorded = split_record(make(root).split)
+    recorded = as_plain(SplitRecord.of(make(root).split))
     (tmp_path / "run" / "split.json").write_text(json.dumps(recorded))
     (tmp_path / "other").mkdir()
     train, val, test = (recorded[part][0] for part in ("train", "val", "test"))

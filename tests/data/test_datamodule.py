@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from lits_seg.common.errors import InputError
+from lits_seg.data import split_record
 from lits_seg.data.augment import ScannerVariety
 from lits_seg.data.augment_monai import scanner_variety
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.layouts import find_cases
 from lits_seg.data.preprocess import Preprocess
 
 
@@ -200,6 +202,15 @@ def test_a_recorded_split_is_used_whatever_was_added(
     assert caplog.text.count("not used, since they are not in this run's split: 8, 9") == 1
 
 
+def test_the_files_of_a_recorded_split_are_searched_once(
+    lits: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded, searched = names(make(lits, store)), []
+    monkeypatch.setattr(split_record, "find_cases", lambda *given: searched.append(given) or find_cases(*given))
+    SliceDataModule(lits, store, Preprocess(size=32), recorded=recorded).prepare_data()
+    assert len(searched) == 1
+
+
 def test_a_recorded_split_has_test_patients_of_their_own_folder(lits: Path, store: Path) -> None:
     recorded = {"train": ["5", "0"], "val": ["3"], "test": ["5", "3"]}
     assert names(make(lits, store, test_root=lits, recorded=recorded)) == recorded
@@ -221,10 +232,10 @@ def test_patients_missing_from_a_recorded_split_are_named(lits: Path, store: Pat
 @pytest.mark.parametrize(
     ("recorded", "told"),
     [
-        ([], "a list of names of patients for train; found None"),
-        ({"train": ["0"], "val": ["1"]}, "for test; found None"),
-        ({"train": "0", "val": ["1"], "test": ["2"]}, "for train; found 0"),
-        ({"train": ["0"], "val": [1], "test": ["2"]}, r"for val; found \[1\]"),
+        ([], "a list of names of patients for each part.*; found the file: "),
+        ({"train": ["0"], "val": ["1"]}, "; found test: "),
+        ({"train": "0", "val": ["1"], "test": ["2"]}, "; found train: "),
+        ({"train": ["0"], "val": [1], "test": ["2"]}, r"; found val\.0: "),
         ({"train": ["0", "0"], "val": ["1"], "test": ["2"]}, "every patient once; found more than once: 0"),
         ({"train": ["0", "1"], "val": ["1"], "test": ["2"]}, "more than once: 1"),
         ({"train": ["0", "2"], "val": ["1"], "test": ["2"]}, "more than once: 2"),

@@ -10,6 +10,7 @@ from helpers.real_data import real_data
 from helpers.volumes import anatomy
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.ct import open_ct
 from lits_seg.data.dicom import read_series
 from lits_seg.data.grid import same_place
 from lits_seg.data.volumes import read_volume
@@ -20,8 +21,9 @@ def test_slices_are_sorted_rescaled_and_placed(turn: float, tmp_path: Path) -> N
     hu, _ = anatomy(0)
     write_series(tmp_path / "series", hu, turn=turn)
     (tmp_path / "series" / "README.txt").write_text("no DICOM")
-    array, affine = read_series(tmp_path / "series")
+    array, affine, doubts = read_series(tmp_path / "series")
     assert array.dtype == np.int16
+    assert doubts == ()
     np.testing.assert_array_equal(array, hu)
     # Voxel (2, 1, 3) by the standard's equation C.7.6.2.1-1, its first two axes turned round.
     x = 10 + 2 * 1.5 * np.cos(turn) - 1 * 1.2 * np.sin(turn)
@@ -45,9 +47,21 @@ def test_fractions_of_hu_are_kept(tmp_path: Path) -> None:
         dataset.RescaleSlope = 0.5
 
     write_series(tmp_path, hu, halve)
-    array, _ = read_series(tmp_path)
+    array, *_ = read_series(tmp_path)
     assert array.dtype == np.float32
     np.testing.assert_allclose(array[..., 0], (hu[..., 0] + 2048) / 2 - 2048)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(("unit", "warned"), [("HU", False), ("hu", False), ("", False), ("US", True), ("Z_EFF", True)])
+def test_another_unit_than_hu_is_a_warning_in_every_reader(unit: str, warned: bool, tmp_path: Path) -> None:
+    hu, _ = anatomy(0)
+    write_series(tmp_path, hu, lambda i, dataset: setattr(dataset, "RescaleType", unit))
+    with open_ct(tmp_path) as ct:
+        found = [*read_volume(tmp_path).doubts, *ct.doubts]
+    told = f"RescaleType {unit} in 10 slices, such as IM"
+    assert len(found) == (2 if warned else 0)
+    assert all(doubt.startswith(told) and doubt.endswith("the values may not be HU") for doubt in found)
 
 
 def set_on(index: int, **values: object) -> Callable[[int, Any], None]:

@@ -54,6 +54,7 @@ def test_bits_above_the_stored_ones_are_no_values(signed: bool, compressed: bool
         ("RescaleIntercept", b"-1024,0 "),
         ("RescaleSlope", b""),
         ("RescaleSlope", b"0 "),
+        ("RescaleSlope", b"-1"),
         ("RescaleSlope", b"1\\1 "),
         ("RescaleSlope", b"inf "),
         ("BitsStored", b"\x11\x00"),

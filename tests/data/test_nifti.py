@@ -6,6 +6,7 @@ import os
 import resource
 import tempfile
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import nibabel as nib
@@ -318,3 +319,20 @@ def test_any_header_is_read_or_refused(kind: type, codes: tuple[int, int], chang
         assert read[0] == read[1]
         # No part of the voxels is left out: they have at most 16 bytes each, and 4096 bytes may follow.
         assert read[0] == str(path) or math.prod(read[0]) * 16 + 4096 >= HU[::2].nbytes
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("extra", [b"garbage", b"x" * 9000])
+def test_bytes_behind_a_compressed_volume_are_named(extra: bytes, blocks: bool, tmp_path: Path) -> None:
+    def reader(path: Path) -> None:
+        with open_ct(path) if blocks else nullcontext(read_volume(path)):
+            pass
+
+    path = tmp_path / "ct.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 9), np.int16), np.diag([-1, -1, 2, 1])), path)
+    path.write_bytes(path.read_bytes() + extra)
+    with pytest.raises(InputError, match=r"ct\.nii\.gz: .*; found .*other bytes behind the compressed volume"):
+        reader(path)
+    path.write_bytes(path.read_bytes()[: -len(extra)] + bytes(50))  # zeros fill up a block
+    reader(path)

@@ -147,6 +147,10 @@ def test_square_slices_of_the_networks_size_are_not_resampled() -> None:
         {"size": 8},
         {"size": "256"},
         {"size": 256.0},
+        {"spacing": 0},
+        {"spacing": "0.8"},
+        {"spacing": True},
+        {"spacing": float("nan")},
     ],
 )
 def test_bad_settings_are_named(wrong: dict) -> None:

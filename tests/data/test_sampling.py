@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -63,6 +64,15 @@ def test_each_rank_draws_the_next_epoch_anew_and_the_same_again() -> None:
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert sorted(index for index, _ in sampler) == list(range(40))
+
+
+@pytest.mark.parametrize("groups", [None, [0] * 40])
+def test_a_single_data_set_is_drawn_as_before_there_were_several(groups: list[int] | None) -> None:
+    sampler = SeededSampler([True, False] * 20, 60, None, 3, 0, 1, groups=groups, shares=(1.0,))
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([3, 0]).generate_state(1)[0]))
+    rounds = [torch.randperm(40, generator=generator) for _ in range(2)]
+    indices, seeds = torch.cat(rounds)[:60], torch.randint(2**31, (60,), generator=generator)
+    assert list(sampler) == list(zip(indices.tolist(), seeds.tolist(), strict=True))
 
 
 def test_a_share_needs_both_kinds_of_slices() -> None:

@@ -8,7 +8,7 @@ from helpers.volumes import AFFINES, ORDERS, SHAPE, anatomy, write_case
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.grid import to_slices
+from lits_seg.data.grid import Grid, to_slices
 from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.volumes import read_case, read_volume
 
@@ -194,7 +194,14 @@ def test_blocks_that_are_seen_while_reading_make_up_the_volume(
         image = nib.Nifti1Image(stored.astype(kind), affine)
     nib.save(image, tmp_path / f"v{suffix}")
     blocks: dict[int, np.ndarray] = {}
-    volume = read_volume(tmp_path / f"v{suffix}", blocks.__setitem__)
+    grids = []
+
+    def watch(first: int, block: np.ndarray, grid: Grid) -> None:
+        blocks[first] = block
+        grids.append(grid)
+
+    volume = read_volume(tmp_path / f"v{suffix}", watch)
+    assert all(grid.pixel_mm == volume.pixel_mm and grid.shape == volume.shape for grid in grids)
     seen = np.concatenate([blocks[first] for first in sorted(blocks)])
     np.testing.assert_array_equal(volume.slices, hu.transpose(2, 1, 0))
     np.testing.assert_array_equal(seen, volume.slices)

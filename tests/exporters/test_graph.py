@@ -40,6 +40,31 @@ def test_the_graph_prepares_the_images_that_training_saw(
     assert (expected != found).mean() < 0.002
 
 
+@given(
+    st.integers(16, 120),
+    st.integers(16, 120),
+    st.tuples(st.floats(0.3, 3), st.floats(0.3, 3)),
+    st.sampled_from([(32, 0.8), (33, 1.7), (64, 0.5)]),
+    st.booleans(),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_graph_resamples_to_a_spacing_and_back_as_training_does(
+    height: int, width: int, pixel_mm: tuple[float, float], image: tuple[int, float], first: bool
+) -> None:
+    preprocess = Preprocess(size=image[0], spacing=image[1], equalize_first=first)
+    hu, sizes = slices(height, width, 0, np.int16), torch.tensor([pixel_mm, (1.0, 1.0)])
+    expected = [preprocess.images(part[None], mm)[0] for part, mm in zip(hu, sizes, strict=True)]
+    found = Prepare(preprocess)(torch.from_numpy(hu)[:, None].float(), sizes)[:, 0].numpy()
+    assert (np.stack(expected) != found).mean() < 0.002
+    logits = 9 * torch.randn(2, 3, image[0], image[0], generator=torch.Generator().manual_seed(height))
+    labels, probability = Restore(3, preprocess)(logits, torch.zeros(2, 1, height, width), sizes)
+    restored = preprocess.restore(logits, height, width, sizes)
+    best = restored.topk(2, dim=1).values
+    clear = best[:, 0] - best[:, 1] > 1e-4
+    assert (labels == restored.argmax(dim=1))[clear].all()
+    torch.testing.assert_close(probability, restored.softmax(dim=1)[:, -1], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("window", [(-100, 200), (-150, 250), (0, 255)])
 @pytest.mark.parametrize("shrink", [1, 2, 4])
 def test_whole_hu_give_exactly_the_same_images(window: tuple[int, int], shrink: int) -> None:

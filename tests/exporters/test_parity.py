@@ -23,14 +23,14 @@ class Same(Segmenter):
     def __init__(self, module, offset: float = 0.0, added: int = 0) -> None:
         self.module, self.offset, self.added = module, offset, added
 
-    def logits(self, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def logits(self, hu: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             logits = self.module(torch.from_numpy(network_images(self.module, hu)).float() / 255)
             labels = self.module.labels(logits, *hu.shape[2:])[0].numpy()
         labels.flat[: self.added] = 2
         return labels, logits.numpy() + self.offset
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
     def model(self) -> ModelFacts:
@@ -76,8 +76,9 @@ def test_each_precision_has_its_limits(found: Parity, precision: str, fits: bool
 
 def test_slices_are_spread_over_the_cases_and_keep_their_neighbours(lits: Path) -> None:
     cases = find_cases(lits)[:2]
-    hu = slices_of(cases, 4, 3)
+    hu, pixel_mm = slices_of(cases, 4, 3)
     assert hu.shape == (4, 3, 40, 48)
+    assert pixel_mm.tolist() == [[1.5, 1.5]] * 4
     for number, case in enumerate(cases):
         with open_ct(case.image) as ct:
             whole = ct.slices(0, len(ct))
@@ -94,7 +95,7 @@ class Labels(Segmenter):
     def __init__(self, truth: np.ndarray) -> None:
         self.left = list(truth)
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
         labels = np.stack([self.left.pop(0) for _ in around])
         return labels, labels
 
@@ -113,7 +114,9 @@ def test_dice_is_of_whole_volumes(lits: Path) -> None:
 
 def test_times_are_a_slices() -> None:
     class Counting(Labels):
-        def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def __call__(
+            self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None
+        ) -> tuple[np.ndarray, np.ndarray]:
             self.left.append((hu.shape, around.tolist()))
             return hu, hu
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
-from helpers.volumes import AFFINES, anatomy
+from helpers.volumes import AFFINES, anatomy, write_case
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
+from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.grid import to_slices
 from lits_seg.inference.ensemble import VIEWS, Ensemble
 from lits_seg.inference.segmenter import NotFiniteError
@@ -107,3 +108,31 @@ def test_logits_that_overflow_are_no_labels(members: int, tmp_path: Path) -> Non
     with pytest.raises(NotFiniteError) as raised:
         ensemble.labels(IMAGES, 32, 32)
     assert raised.value.index == 0
+
+
+def test_prediction_at_a_spacing_gives_the_labels_of_the_test(tmp_path: Path) -> None:
+    spacing = {"preprocess": {**SETTINGS["preprocess"], "spacing": 2.0}}
+    module = save_checkpoint(tmp_path / "a.ckpt", settings={**with_model(out_channels=3), **spacing})
+    for number in range(4):
+        affine = AFFINES["permuted"] @ np.diag([1, 0.7, 1 + number / 4, 1])  # pixels that are not square
+        write_case(tmp_path / "lits", str(number), *anatomy(number), affine)
+    settings = {"preprocess": module.preprocess, "eval_batch_size": 3, "workers": 0, "folds": 2}
+    volumes = SliceDataModule(tmp_path / "lits", tmp_path / "store", **settings)
+    volumes.prepare_data()
+    volumes.setup()
+    ensemble = Ensemble([tmp_path / "a.ckpt"], device="cpu")
+    batches = [volumes.on_after_batch_transfer(dict(batch), 0) for batch in volumes.test_dataloader()]
+    for number, case in enumerate(volumes.split["test"]):
+        with open_ct(tmp_path / "lits" / f"volume-{case.name}.nii.gz") as ct:
+            predicted = np.concatenate([labels for _, _, labels, _ in ensemble.segment(ct, 4)])
+        with torch.inference_mode():
+            tested = torch.cat(
+                [
+                    module.labels(module(batch["image"]), *batch["truth"].shape[1:], pixel_mm=batch["pixel_mm"])[0]
+                    for batch in batches
+                    if batch["case"][0] == number
+                ]
+            )
+        assert predicted.shape == case.shape
+        assert (predicted == tested.numpy()).mean() > 0.999
+        assert len(np.unique(predicted)) == 3

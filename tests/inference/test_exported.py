@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers.checkpoints import save_checkpoint, with_model
+from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
+from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.ct import open_ct
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.inference.segmenter import NotFiniteError
@@ -195,3 +197,34 @@ def test_a_graph_with_other_outputs_is_named(folder: Path, tmp_path: Path, lits:
     onnx.save(model, tmp_path / "less.onnx")
     with pytest.raises(InputError, match="expected a graph with hu, labels, probability, logits"):
         ExportedModel(tmp_path / "less.onnx")
+
+
+@pytest.fixture(scope="module")
+def resampling(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that resamples to a spacing, exported in several ways, and a CT whose pixels are not square."""
+    folder = tmp_path_factory.mktemp("resampling")
+    spacing = {"preprocess": {**SETTINGS["preprocess"], "spacing": 2.0}}
+    save_checkpoint(folder / "net.ckpt", settings={**with_model(out_channels=3, in_channels=3), **spacing})
+    for number in range(2):  # patients with pixels of different sizes
+        affine = np.array([[0, -0.9 - number, 0, 9], [-2.1, 0, 0, 5], [0, 0, -3, 7], [0, 0, 0, 1]])
+        write_case(folder / "lits", str(number), *anatomy(number, shape=(40, 100, 6)), affine)
+    few = ("slices=4", "patients=2", "threads=1", "output=files")
+    run_command("export", "ckpt=net.ckpt", "references=lits", "format=[onnx,openvino]", *few, cwd=folder)
+    return folder
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
+def test_a_file_resamples_to_the_spacing_of_its_checkpoint(name: str, resampling: Path) -> None:
+    ensemble = Ensemble([resampling / "net.ckpt"], device="cpu")
+    exported = ExportedModel(resampling / "files" / name, threads=1)
+    assert exported.model().preprocess["spacing"] == ensemble.model().preprocess["spacing"] == 2
+    for number in range(2):
+        with open_ct(resampling / "lits" / f"volume-{number}.nii.gz") as ct:
+            expected, found = (list(segmenter.segment(ct, 4)) for segmenter in (ensemble, exported))
+        for (_, hu, labels, lesion), (_, _, again, other) in zip(expected, found, strict=True):
+            assert again.shape == labels.shape == hu.shape
+            assert (again == labels).mean() > 0.999
+            assert np.abs(other.astype(int) - lesion).max() <= 1
+    with pytest.raises(InputError, match="expected slices whose pixel size is known"):
+        exported(np.zeros((3, 40, 40)), np.arange(3)[None])

@@ -21,7 +21,7 @@ class Neighbours(Segmenter):
     def __init__(self, context: int) -> None:
         self.context = context
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
         seen = hu[around]
         return seen.min(axis=1).astype(np.uint8), seen.max(axis=1).astype(np.uint8)
 
@@ -50,7 +50,7 @@ def test_each_slice_has_its_neighbours(context: int, batch_size: int, tmp_path: 
 class Overflow(Neighbours):
     """A network whose logits are NaN for slice 5, and for no other."""
 
-    def __call__(self, hu: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
         middle = hu[around[:, self.context // 2], 0, 0].tolist()
         if 5 in middle:
             raise NotFiniteError(middle.index(5))
