@@ -25,13 +25,16 @@ WITH_DECODERS = [model for model in OWN if "upsample" in model_config(f"model={m
 LEVELS = "model.widths=[8,8,16,16,32]"
 NARROW_OWN = {
     "denseunet_161": ("model.init_features=12", "model.growth_rate=4", "model.block_config=[2,2,2,2]"),
-    "drozdzal_2016": ("model.widths=[8,8,16,16,32,32]", "model.repetitions=[1,1,2,2,2,2]", "model.width=8"),
+    "drozdzal_2016": (
+        *("model.kinds=[simple,bottleneck,bottleneck,bottleneck]", "model.widths=[8,16,32,32]"),
+        *("model.repetitions=[1,2,1,2]", "model.width=8"),
+    ),
     "fcn8s": (LEVELS, "model.head_width=32"),
     "han": NARROW,
     "mobilenet_v1": (LEVELS,),
     "segnet": (LEVELS,),
     "ternausnet": ("model.base_width=4",),
-    "vorontsov": ("model.widths=[8,8,8,16,16,16]", "model.width=8"),
+    "vorontsov": ("model.kinds=[simple,basic,basic,basic]", "model.widths=[8,8,8,16]", "model.width=8"),
 }
 NARROW_OWN["drozdzal_2018"] = (*NARROW_OWN["drozdzal_2016"], "model.preprocessor=[4,8,8]")
 # The overrides of every network of the package: with each decoder, or with the decoder of its own.
