@@ -1,4 +1,4 @@
-"""Parts that the published networks share: padding of images, a convolution with batch norm and ReLU, initial weights."""
+"""Parts that the published networks share: padding of images, convolution with batch norm and ReLU, initial weights."""
 
 from torch import Tensor, nn
 from torch.nn import functional

@@ -70,7 +70,7 @@ class PreactivatedBlock(nn.Module):
 
 
 class ResidualMaps(nn.Module):
-    """A residual FCN without classifier: ``width`` maps of the images' size. 
+    """A residual FCN without classifier: ``width`` maps of the images' size.
     H and W must be multiples of ``stride``.
 
     The skip connections of all levels are summed, after a 1x1 convolution if the number of channels differs.

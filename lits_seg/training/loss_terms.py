@@ -166,7 +166,7 @@ class TandemDice(nn.Module):
     """The soft Dice losses of two decisions: liver (with its lesions) or not, lesion or not (Vorontsov et al., 2017).
 
     Class logits ``[0, liver, lesion + max(liver, 0)]``, as ``models.Tandem`` returns, contain the logits of both
-    decisions. Any network with three classes can learn by this loss.
+    decisions.
 
     Args:
         smooth: number of pixels added to numerator and denominator, so that a batch without lesion has a loss.
