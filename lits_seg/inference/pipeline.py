@@ -100,7 +100,7 @@ class Prediction:
             given = None if liver is None else _liver(liver, ct)
             pictures, hu = self._segment(name, ct, mask, probability, given)
             labels = mask.slices()
-            self.rules(labels, ct.voxel_ml)
+            self.rules(labels, ct.voxel_ml, ct.spacing)
             known = liver is not None or self.segmenter.classes == 3
             report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
             if liver is not None and given is not None:

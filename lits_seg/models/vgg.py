@@ -97,7 +97,7 @@ class SegNet(AnySize):
             features, indices = functional.max_pool2d(level(features), 2, return_indices=True)
             positions.append(indices)
         for level in self.decoder:
-            features = level(functional.max_unpool2d(features, positions.pop(), 2))
+            features = level(functional.max_unpool2d(features, positions.pop(), [2, 2]))
         return features
 
 
