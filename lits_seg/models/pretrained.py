@@ -65,13 +65,14 @@ def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _fitted(path: str | Path, name: str, value: Tensor, target: Tensor, first: bool) -> Tensor:
     """Return the tensor ``name`` of a file in the shape of the network's tensor."""
+    found = f"{value.dtype} {tuple(value.shape)}"
     if first and value.dim() == 4 and value.shape[1] == 3 != target.shape[1]:
         channels = target.shape[1]
-        value = value.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+        value = (value.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels).to(value.dtype)
     if value.dim() == 2 and target.dim() == 4 and value.numel() == target.numel():
         value = value.reshape(target.shape)
     if value.shape != target.shape or not value.is_floating_point():
-        raise InputError(path, f"floats of shape {tuple(target.shape)} ({name})", f"{value.dtype} {tuple(value.shape)}")
+        raise InputError(path, f"floats of shape {tuple(target.shape)} ({name})", found)
     if not value.isfinite().all():
         raise InputError(path, "finite weights", f"NaN or infinity in {name}")
     return value

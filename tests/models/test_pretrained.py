@@ -120,9 +120,8 @@ def test_other_files_are_one_clear_error(file: Path, tmp_path: Path) -> None:
     network = built("fcn8s")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     for name in (*bad, "text", "empty", "truncated", "missing", "."):
-        with pytest.raises(InputError, match="expected") as error:
+        with pytest.raises(InputError, match=str(tmp_path)):
             load_pretrained(network, tmp_path / name)
-        assert str(tmp_path) in str(error.value), name
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
