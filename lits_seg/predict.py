@@ -54,6 +54,9 @@ def main(cfg: Settings) -> None:
     targets = (target for name, path in cts.items() for target in outputs(name, path, output, **products))
     require_not_inputs([output, *targets], [*cts.values(), *livers.values(), *models])
     segmenter = _segmenter(cfg)
+    if cfg.rules.lesions_within_liver_mm is not None and segmenter.classes == 2 and cfg.liver is None:
+        expected = "a network with three classes, or liver masks (liver=MASKS)"
+        raise InputError("rules.lesions_within_liver_mm", expected, "a network that finds no liver")
     rules = cfg.rules.of(segmenter.rules)
     facts = made_by(segmenter, rules, cfg.liver)
     predict = Prediction(segmenter, rules, facts, cfg.batch_size, **products)

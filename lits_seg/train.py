@@ -30,6 +30,7 @@ from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
 from lits_seg.models.cost import count_macs, measure_latency
+from lits_seg.models.pretrained import load_pretrained
 from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
@@ -91,6 +92,8 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
         datamodule: SliceDataModule = instantiate(cfg.data, recorded=as_plain(recorded))
         module: LesionModule = instantiate(cfg.module)
+        if cfg.weights is not None and resume is None:
+            log.info(load_pretrained(module.network, cfg.weights))
         if cfg.init_from is not None and resume is None:
             log.info(fill_weights(module, cfg.init_from))
         if resume is not None:

@@ -125,6 +125,9 @@ def test_rules_are_applied(folder: Path) -> None:
     assert report["lesion_count"] == 1
     assert report["settings"]["rules"]["largest_lesion"] is True
     assert "rules.min_lesion_ml: expected" in fails(folder, "input=cts", "rules.min_lesion_ml=-1")
+    save_checkpoint(folder / "lesions.ckpt")  # two classes
+    shown = fails(folder, "input=cts", "rules.lesions_within_liver_mm=10", "ckpt=lesions.ckpt")
+    assert "rules.lesions_within_liver_mm: expected a network with three classes, or liver masks" in shown
 
 
 def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:

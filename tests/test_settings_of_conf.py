@@ -30,6 +30,8 @@ CONFIGS = {
     "strided": ("model=strided_resunet", "augment=scanner_crops", "logger=all", "trainer=ddp"),
     "basic_unet": ("model=basic_unet", "augment=none", "data=lits", "data.root=CT"),
     "segresnet": ("model=segresnet", "augment=scanner_one_by_one", "debug=fast"),
+    "vorontsov": ("model=vorontsov", "loss=tandem_dice", "optimizer=rmsprop", "data.preprocess.size=64"),
+    "vgg": ("model=fcn8s", "model.widths=[8,8,8,8,8]", "model.head_width=8", "data.preprocess.size=64"),
     "nnunet": ("model=nnunet_2d", "data.preprocess.size=128", "model.filters=[8,8,8,8,8,8,8]"),
 }
 MODULES = {"settings": "__main__"}  # of a program, by the name of its settings

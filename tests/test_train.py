@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
+from helpers.networks import NARROW_OWN
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
@@ -187,10 +188,11 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
-    small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs="))]
+    small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
+    narrow = NARROW_OWN.get(experiment, [override for override in SMOKE if override.startswith("model.")])
     run_command(
-        "train", f"experiment={experiment}", *small, "debug=fast", "trainer.accelerator=cpu", f"name={experiment}",
-        cwd=smoke_folder,
+        "train", f"experiment={experiment}", *small, *narrow, "debug=fast", "trainer.accelerator=cpu",
+        f"name={experiment}", cwd=smoke_folder,
     )  # fmt: skip
 
 

@@ -1,6 +1,24 @@
 """Networks: plain ``nn.Module`` classes that map images ``(B, C, H, W)`` to logits ``(B, K, H, W)``."""
 
+from lits_seg.models.dense import DenseUNet
+from lits_seg.models.han import HanUNet
+from lits_seg.models.mobilenet import MobileNetV1UNet
+from lits_seg.models.residual_fcn import ResidualFCN, Tandem
 from lits_seg.models.strided import StridedUNet
 from lits_seg.models.unet import DSCUNet, UNet, UShape
+from lits_seg.models.vgg import FCN8s, SegNet, TernausNet
 
-__all__ = ["DSCUNet", "StridedUNet", "UNet", "UShape"]
+__all__ = [
+    "DSCUNet",
+    "DenseUNet",
+    "FCN8s",
+    "HanUNet",
+    "MobileNetV1UNet",
+    "ResidualFCN",
+    "SegNet",
+    "StridedUNet",
+    "Tandem",
+    "TernausNet",
+    "UNet",
+    "UShape",
+]

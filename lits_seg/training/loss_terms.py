@@ -160,3 +160,38 @@ def _nearest_component(lesion: np.ndarray) -> tuple[np.ndarray, int]:
             regions[number] = components[tuple(nearest)] + count
             count += found
     return regions, count
+
+
+class TandemDice(nn.Module):
+    """The soft Dice losses of two decisions: liver (with its lesions) or not, lesion or not (Vorontsov et al., 2017).
+
+    Class logits ``[0, liver, lesion + max(liver, 0)]``, as ``models.Tandem`` returns, contain the logits of both
+    decisions.
+
+    Args:
+        smooth: number of pixels added to numerator and denominator, so that a batch without lesion has a loss.
+    """
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__()
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the sum of both losses, each over all pixels of the batch, in [0, 2].
+
+        Args:
+            logits: ``(B, 3, H, W)``.
+            target: classes ``(B, H, W)``.
+
+        Raises:
+            InputError: if the logits do not have three classes.
+        """
+        if logits.shape[1] != 3:
+            raise InputError("model.out_channels", "3 with this loss (background, liver, lesion)", logits.shape[1])
+        background, liver, lesion = logits.unbind(1)
+        heads = (liver - background, target >= 1), (lesion - torch.maximum(background, liver), target == 2)
+        return torch.stack([self._dice_loss(logit.sigmoid(), true) for logit, true in heads]).sum()
+
+    def _dice_loss(self, probability: Tensor, true: Tensor) -> Tensor:
+        overlap = (probability * true).sum()
+        return 1 - (2 * overlap + self.smooth) / (probability.sum() + true.sum() + self.smooth)

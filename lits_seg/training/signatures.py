@@ -49,6 +49,7 @@ class Settings:
     seed: Seed
     ckpt_path: Place | None
     init_from: Place | None
+    weights: Place | None
     minutes: Annotated[float, Gt(0), Le(1_000_000)] | None
     baseline: bool
     runs: Place

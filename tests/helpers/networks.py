@@ -21,9 +21,23 @@ def model_config(*overrides: str) -> DictConfig:
 
 OWN = [model for model in MODELS if model_config(f"model={model}")._target_.rpartition(".")[0] == "lits_seg.models"]
 WITH_DECODERS = [model for model in OWN if "upsample" in model_config(f"model={model}")]  # decoder= applies
+# Networks with a decoder of their own, narrowed.
+LEVELS = "model.widths=[8,8,16,16,32]"
+NARROW_OWN = {
+    "denseunet_161": ("model.init_features=12", "model.growth_rate=4", "model.block_config=[2,2,2,2]"),
+    "drozdzal_2016": (
+        *("model.kinds=[simple,bottleneck,bottleneck,bottleneck]", "model.widths=[8,16,32,32]"),
+        *("model.repetitions=[1,2,1,2]", "model.width=8"),
+    ),
+    "fcn8s": (LEVELS, "model.head_width=32"),
+    "han": NARROW,
+    "mobilenet_v1": (LEVELS,),
+    "segnet": (LEVELS,),
+    "ternausnet": ("model.base_width=4",),
+    "vorontsov": ("model.kinds=[simple,basic,basic,basic]", "model.widths=[8,8,8,16]", "model.width=8"),
+}
+NARROW_OWN["drozdzal_2018"] = (*NARROW_OWN["drozdzal_2016"], "model.preprocessor=[4,8,8]")
 # The overrides of every network of the package: with each decoder, or with the decoder of its own.
-EVERY = [
-    (f"model={model}", f"decoder={decoder}", *NARROW)[: None if model in WITH_DECODERS else 1]
-    for model in OWN
-    for decoder in (DECODERS if model in WITH_DECODERS else DECODERS[:1])
+EVERY = [(f"model={model}", f"decoder={decoder}", *NARROW) for model in WITH_DECODERS for decoder in DECODERS] + [
+    (f"model={model}", *NARROW_OWN.get(model, ())) for model in OWN if model not in WITH_DECODERS
 ]

@@ -4,27 +4,37 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.networks import DECODERS, EVERY, OWN, WITH_DECODERS, model_config
+from helpers.networks import DECODERS, EVERY, NARROW_OWN, OWN, WITH_DECODERS, model_config
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 from torch import nn
 
 
-@pytest.fixture(params=EVERY, ids=lambda overrides: "-".join(part.partition("=")[2] for part in overrides[:2]))
-def network(request: pytest.FixtureRequest) -> nn.Module:
+def _name(overrides: tuple[str, ...]) -> str:
+    return "-".join(part.partition("=")[2] for part in overrides if not part.startswith("model."))
+
+
+@pytest.fixture(params=EVERY, ids=_name)
+def config(request: pytest.FixtureRequest) -> DictConfig:
+    return model_config(*request.param)
+
+
+@pytest.fixture
+def network(config: DictConfig) -> nn.Module:
     torch.manual_seed(0)
-    return instantiate(model_config(*request.param))
+    return instantiate(config)
 
 
 def test_every_network_is_here() -> None:
     assert len(WITH_DECODERS) * len(DECODERS) >= 4 * 8
-    assert {"strided_unet", "strided_resunet", "strided_unet_512"} == set(OWN) - set(WITH_DECODERS)
-    assert len(EVERY) == len(WITH_DECODERS) * len(DECODERS) + 3
+    assert {"strided_unet", "strided_resunet", "strided_unet_512", *NARROW_OWN} == set(OWN) - set(WITH_DECODERS)
+    assert len(EVERY) == len(WITH_DECODERS) * len(DECODERS) + 3 + 9
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 53), (17, 16), (1, 1)])
-def test_logits_have_the_images_size(network: nn.Module, size: tuple[int, int]) -> None:
+def test_logits_have_the_images_size(network: nn.Module, config: DictConfig, size: tuple[int, int]) -> None:
     logits = network.eval()(torch.rand(2, 1, *size))
-    assert logits.shape == (2, 2, *size)
+    assert logits.shape == (2, config.out_channels, *size)
     assert torch.isfinite(logits).all()
 
 

@@ -33,6 +33,9 @@ def after(rules: Rules, row: str, voxel_ml: float = 1.0, probability: list[float
         (Rules(lesions_within_liver_mm=2), "1102200", "1102200"),
         (Rules(lesions_within_liver_mm=1.9), "1102200", "1100000"),
         (Rules(lesions_within_liver_mm=2), "0002200", "0000000"),
+        (Rules(lesions_within_liver_mm=2), "2202100201000220", "0002100201000000"),
+        (Rules(lesions_within_liver_mm=1000), "2000000000001", "2000000000001"),
+        (Rules(largest_liver=True, lesions_within_liver_mm=2), "1020001111", "0000001111"),
         # First the liver, then the small ones, then all but the largest.
         (Rules(largest_liver=True, min_lesion_ml=2, largest_lesion=True), "1222122121022220", "1222111111000000"),
     ],
@@ -80,6 +83,21 @@ def test_a_probability_is_averaged_over_neighbouring_slices() -> None:
     assert (labels[:, 0, 1] == 2).tolist() == [2 <= number <= 6 for number in range(9)]
 
 
+def test_distances_to_the_liver_are_in_mm_along_each_axis() -> None:
+    spacing = (0.7, 0.8, 5.0)
+    for axis, side in enumerate(spacing[::-1]):
+        labels = np.zeros((9, 9, 9), np.uint8)
+        place = [4, 4, 4]
+        labels[tuple(place)] = 1
+        place[axis] = 7
+        labels[tuple(place)] = 2
+        for distance, kept in ((3 * side + 0.01, True), (3 * side - 0.01, False)):
+            copy = labels.copy()
+            Rules(lesions_within_liver_mm=distance)(copy, copy, spacing, 1.0)
+            assert (copy == 2).any() == kept
+            assert (copy == 1).sum() == 1
+
+
 def test_networks_without_liver_find_lesions_anywhere() -> None:
     labels = np.array([[[0, 2, 0]]], np.uint8)
     probability = np.array([[[200, 100, 10]]], np.uint8)
@@ -121,6 +139,7 @@ def test_no_rule_makes_new_liver_outside_the_liver(labels: np.ndarray, probabili
         ({"min_lesion_ml": -1}, r"rules\.min_lesion_ml: expected a number from 0 to 10000; found -1"),
         ({"min_lesion_ml": float("nan")}, r"rules\.min_lesion_ml: expected"),
         ({"min_lesion_ml": float("inf")}, r"rules\.min_lesion_ml: expected"),
+        ({"lesions_within_liver_mm": float("nan")}, r"rules\.lesions_within_liver_mm: expected"),
         ({"threshold": 1}, r"rules\.threshold: expected"),
         ({"min_probability": 1.1}, r"rules\.min_probability: expected"),
         ({"smooth_mm": 3}, r"rules\.smooth_mm: expected rules\.threshold as well"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
-from lits_seg.training.loss_terms import ComponentDice, Sum, TopKCrossEntropy
+from lits_seg.data.sampling import LIVER_OR_LESION
+from lits_seg.training.loss_terms import ComponentDice, Sum, TandemDice, TopKCrossEntropy, without_unknown
 from lits_seg.training.losses import WeightedCrossEntropy
 
 
@@ -81,3 +82,42 @@ def test_a_sum_weighs_its_terms_and_sets_their_counts() -> None:
 def test_wrong_settings_are_named(wrong: object, named: str) -> None:
     with pytest.raises(InputError, match=named):
         wrong()
+
+
+def soft_dice(probability: torch.Tensor, true: torch.Tensor) -> float:
+    probability = probability.detach()
+    overlap = float((probability * true).sum())
+    return 1 - (2 * overlap + 1) / (float(true.sum()) + float(probability.sum()) + 1)
+
+
+def test_tandem_dice_is_the_loss_of_both_heads() -> None:
+    torch.manual_seed(0)
+    liver, lesion = torch.randn(2, 2, 8, 8, dtype=torch.double).requires_grad_().unbind()
+    target = torch.randint(3, (2, 8, 8))
+    logits = torch.stack([torch.zeros_like(liver), liver, lesion + liver.clamp(min=0)], dim=1)
+    expected = soft_dice(liver.sigmoid(), target >= 1) + soft_dice(lesion.sigmoid(), target == 2)
+    loss = TandemDice()(logits, target)
+    assert loss.item() == pytest.approx(expected)
+    # The gradient is the one of the heads, although both logits pass through the third class.
+    sums = [
+        (2 * (head.sigmoid() * true).sum() + 1) / (head.sigmoid().sum() + true.sum() + 1)
+        for head, true in ((liver, target >= 1), (lesion, target == 2))
+    ]
+    found = torch.autograd.grad(loss, (liver, lesion), retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(-sum(sums), (liver, lesion)))
+
+
+def test_tandem_dice_of_certain_and_of_unknown_pixels() -> None:
+    target, loss = two_lesions(), TandemDice()
+    target[:, 25:, :10] = 1
+    liver, lesion = (60.0 * (target >= label) - 30 for label in (1, 2))
+    logits = torch.stack([torch.zeros_like(liver), liver, lesion + liver.clamp(min=0)], dim=1)
+    assert loss(logits, target) == pytest.approx(0, abs=1e-4)
+    assert loss(-logits, target) > 1
+    known, label = without_unknown(torch.randn(1, 3, 32, 32), torch.full((1, 32, 32), LIVER_OR_LESION))
+    assert loss(known, label) == pytest.approx(0, abs=1e-4)
+
+
+def test_tandem_dice_needs_three_classes() -> None:
+    with pytest.raises(InputError, match=r"model\.out_channels: expected 3"):
+        TandemDice()(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long))
