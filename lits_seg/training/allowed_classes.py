@@ -75,8 +75,8 @@ def require_allowed(settings: dict[str, Any], where: object) -> dict[str, Any]:
             raise InputError(where, "names of settings", repr(key)[:80])
         if not (leaf is None or isinstance(leaf, (bool, int, float)) or _is_name(leaf)):
             raise InputError(where, f"a name or a number ({key})", repr(leaf)[:80])
-    from_plain(Rules, settings["rules"] or {}, where)
-    if type(settings["temperature"]) not in (int, float):
+    from_plain(Rules, settings.get("rules") or {}, where)
+    if type(settings.get("temperature", 1.0)) not in (int, float):
         raise InputError(where, "a temperature, a number", repr(settings["temperature"])[:80])
     for part in BUILT:
         for key, leaf in _leaves(settings[part], where):
