@@ -167,8 +167,8 @@ class LesionModule(pl.LightningModule):
         """Count the voxels of a batch."""
         self._evaluate(batch, "val")
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Count the voxels of a batch; return the predicted LiTS labels ``(B, H, W)`` for the callbacks."""
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Count the voxels of a batch; return LiTS labels and the lesion's probability, ``(B, H, W)``, to callbacks."""
         return self._evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
@@ -184,17 +184,17 @@ class LesionModule(pl.LightningModule):
         self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
         self.seen = SeenSlices(patients).to(self.device)
 
-    def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
+    def _evaluate(self, batch: dict[str, Tensor], part: str) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
         if part == "val":
             loss = self.loss(logits, self._target(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
             self._require_finite(logits, batch)
-        predicted, _ = self.labels(logits, *batch["truth"].shape[-2:])
+        predicted, probability = self.labels(logits, *batch["truth"].shape[-2:])
         self.overlap.update(predicted, batch["truth"], batch["case"])
         self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
-        return predicted
+        return {"labels": predicted, "probability": probability}
 
     def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
         finite = logits.isfinite().flatten(1).all(dim=1)

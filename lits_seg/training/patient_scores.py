@@ -78,20 +78,23 @@ class PatientScores(Callback):
                 raise InputError(f"trainer.limit_{part}_batches", expected, found)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Create the mask files that all ranks write their slices into."""
+        """Create the files of masks and probabilities that all ranks write their slices into."""
         if trainer.is_global_zero:
             shutil.rmtree(self._masks, ignore_errors=True)
             self._masks.mkdir(parents=True)
             for number, case in enumerate(trainer.datamodule.split["test"]):
-                np.lib.format.open_memmap(self._masks / f"{number}.npy", "w+", np.uint8, case.shape)
+                for name in (number, f"probability{number}"):
+                    np.lib.format.open_memmap(self._masks / f"{name}.npy", "w+", np.uint8, case.shape)
         trainer.strategy.barrier()
-        self._mask = lru_cache(maxsize=2)(lambda number: np.load(self._masks / f"{number}.npy", mmap_mode="r+"))
+        self._mask = lru_cache(maxsize=4)(lambda name: np.load(self._masks / f"{name}.npy", mmap_mode="r+"))
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Write a batch of predicted slices, all of the same patient, into the patient's mask; 0: not predicted."""
-        self._mask(int(batch["case"][0]))[batch["slice"].cpu().numpy()] = outputs.cpu().numpy() + 1
+        """Write a batch of predicted slices, all of one patient, into the patient's files; mask 0: not predicted."""
+        number, slices = int(batch["case"][0]), batch["slice"].cpu().numpy()
+        self._mask(number)[slices] = outputs["labels"].cpu().numpy() + 1
+        self._mask(f"probability{number}")[slices] = (255 * outputs["probability"]).round().byte().cpu().numpy()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and draw on the first rank, after all ranks have written their slices."""
@@ -114,7 +117,8 @@ class PatientScores(Callback):
             predicted = mask - 1
             (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
-            scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml)
+            probability = np.load(self._masks / f"probability{number}.npy", mmap_mode="r")
+            scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
             self.cases.append(scores)
             chosen = _most_lesion(truth, predicted)
             row = {
