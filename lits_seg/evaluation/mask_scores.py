@@ -13,7 +13,8 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
 from lits_seg.data.layouts import PROBABILITY, find_masks, natural, stem
-from lits_seg.data.volumes import Volume, read_labels, read_volume
+from lits_seg.data.nifti import open_nifti
+from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores
 
@@ -84,11 +85,15 @@ def read_probability(prediction: Path, true: Volume, reference: Path, grid: str 
     path = next(filter(os.path.lexists, names), None)
     if path is None:
         return None
-    slices = _on_grid(read_volume(path), path, true, reference, grid).slices
-    lowest, highest = slices.min(), slices.max()
-    if lowest < 0 or highest > 1 + 1e-6:  # 255 times 1/255 in 32 bits
+    with open_nifti(path) as image:
+        stored, slope, offset = image.dataobj.get_unscaled(), image.dataobj.slope, image.dataobj.inter
+    volume = Volume(image.affine, stored.shape, to_slices(stored, image.affine))
+    slices = _on_grid(volume, path, true, reference, grid).slices
+    lowest, highest = sorted(slope * float(end) + offset for end in (slices.min(), slices.max()))
+    if not (lowest >= 0 and highest <= 1 + 1e-6):  # 255 times 1/255 in 32 bits; NaN is neither
         raise InputError(path, "probabilities from 0 to 1", f"values from {lowest:g} to {highest:g}")
-    return np.stack([np.rint(255 * part).astype(np.uint8) for part in slices])  # slice by slice, to save memory
+    # Scaled slice by slice, to save memory.
+    return np.stack([np.rint(255 * (slope * part + offset)).astype(np.uint8) for part in slices])
 
 
 def _on_grid(found: Volume, path: Path, true: Volume, reference: Path, grid: str) -> Volume:

@@ -11,13 +11,18 @@ CLASSES = (ALL, *SIZES)
 RATES = (1, 2, 4, 8)  # mean false lesions a patient
 
 
+def has_curve(case: CaseScores) -> bool:
+    """Return whether a patient had a probability map, and was scored by a version that records sizes."""
+    return case.froc is not None and case.by_size is not None
+
+
 def curve(cases: Sequence[CaseScores], overlap: str, drawn: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the recall and the mean false lesions a patient for each of ``froc.THRESHOLDS``.
 
     The false lesions are of all sizes, also next to the recall of a size class: whoever reads the masks sees all.
 
     Args:
-        cases: the patients; without a probability map or without sizes for one of them, the arrays are NaN.
+        cases: the patients, each with a curve.
         overlap: name of the IoU's threshold, see ``Detection.by_overlap``.
         drawn: indices of the patients in each resample, ``(resamples, patients)``; None: all patients once.
 
@@ -26,12 +31,10 @@ def curve(cases: Sequence[CaseScores], overlap: str, drawn: np.ndarray | None = 
         lesions, ``(resamples, thresholds)``.
     """
     times = np.ones((1, len(cases))) if drawn is None else _times(drawn)
-    if any(case.froc is None or case.by_size is None for case in cases):
-        return np.full((len(times), len(CLASSES), 1), np.nan), np.full((len(times), 1), np.nan)
     rows = np.array([case.froc.by_overlap()[overlap] for case in cases if case.froc], float)
     sizes = [case.by_size.by_size().values() for case in cases if case.by_size]
     lesions = times @ np.array([[size.references for size in one] for one in sizes], float)
-    found = np.einsum("rp,ptk->rkt", times, rows)
+    found = np.tensordot(times, rows, axes=1).swapaxes(1, 2)
     found, false = found[:, :-1], found[:, -1]
     found = np.concatenate([found.sum(axis=1, keepdims=True), found], axis=1)
     lesions = np.concatenate([lesions.sum(axis=1, keepdims=True), lesions], axis=1)[..., None]

@@ -53,12 +53,13 @@ def figures(cases: Sequence[CaseScores]) -> dict[str, Figure]:
         tp, fp, fn = (np.array([getattr(one, name) for one in counts]) for name in ("tp", "fp", "fn"))
         found[f"detection/{overlap}/precision"] = Figure(tp, tp + fp, per_case=False)
         found[f"detection/{overlap}/recall"] = Figure(tp, tp + fn, per_case=False)
-        found[f"detection/{overlap}/false_per_patient"] = _mean(fp, better=-1)
+        found[f"detection/{overlap}/false_per_patient"] = Figure(fp, np.ones(len(cases)), better=-1, per_case=False)
     for size in SIZES:
         for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
             tp, fp, fn = _lesions_of_size(cases, size, overlap)
             found[f"detection/{overlap}/{size}/recall"] = Figure(tp, tp + fn, per_case=False)
-            found[f"detection/{overlap}/{size}/false_per_patient"] = _mean(fp, better=-1)
+            false = Figure(fp, np.ones(len(cases)), better=-1, per_case=False)
+            found[f"detection/{overlap}/{size}/false_per_patient"] = false
     detected = [[lesion for lesion in case.lesions if np.isfinite(lesion.dice)] for case in cases]
     count = np.array([len(lesions) for lesions in detected])
     for name in QUALITY:
@@ -90,7 +91,7 @@ def _overlap_figures(cases: Sequence[CaseScores], part: str, more: Sequence[str]
     }
 
 
-def _mean(values: Sequence[float] | np.ndarray, better: int) -> Figure:
+def _mean(values: Sequence[float], better: int) -> Figure:
     array = np.array(values, dtype=float)
     defined = np.isfinite(array)
     return Figure(np.where(defined, array, 0.0), defined.astype(float), better=better)

@@ -3,13 +3,14 @@
 Patients are resampled (bootstrap), never lesions or voxels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lits_seg.metrics.froc import THRESHOLDS
-from lits_seg.metrics.froc_curve import CLASSES, curve, froc_names, recall_at
+from lits_seg.metrics.froc_curve import CLASSES, curve, froc_names, has_curve, recall_at
 from lits_seg.metrics.ratios import Figure, figures
 from lits_seg.metrics.scores import IOU_OVER_HALF, IOU_OVER_ZERO, CaseScores
 
@@ -140,7 +141,7 @@ def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Est
     summary = {}
     for name, figure in figures(cases).items():
         undefined = int((figure.under == 0).sum()) if figure.per_case else 0
-        summary[name] = Estimate(float(figure.value()), interval(figure.value(drawn)), undefined)
+        summary[name] = Estimate(_plain(figure.value()), interval(figure.value(drawn)), undefined)
     summary |= _froc(cases, drawn)
     errors = np.abs([case.tumour_burden.error for case in cases])
     largest = float(np.nanmax(errors)) if np.isfinite(errors).any() else float("nan")
@@ -165,9 +166,9 @@ def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 
     compared = {}
     for name, (first, second) in _both(figures(a), figures(b)).items():
         compared[name] = Difference(
-            a=float(first.value()),
-            b=float(second.value()),
-            difference=float(first.value() - second.value()),
+            a=_plain(first.value()),
+            b=_plain(second.value()),
+            difference=_plain(first.value() - second.value()),
             interval=interval(first.value(drawn) - second.value(drawn)),
             test=_test(first, second, seed) if first.per_case else None,
         )
@@ -211,7 +212,7 @@ def froc_points(cases: Sequence[CaseScores], seed: int = 0) -> list[FrocPoint]:
         cases: the patients.
         seed: seed of the resamples.
     """
-    if any(case.froc is None or case.by_size is None for case in cases):
+    if not all(map(has_curve, cases)):
         return []
     points = []
     for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
@@ -219,20 +220,30 @@ def froc_points(cases: Sequence[CaseScores], seed: int = 0) -> list[FrocPoint]:
         for i, size in enumerate(CLASSES):
             for j, threshold in enumerate(THRESHOLDS):
                 around = interval(resampled[:, i, j])
-                points.append(FrocPoint(overlap, size, threshold, float(false[0, j]), float(recall[0, i, j]), around))
+                found = _plain(recall[0, i, j])
+                points.append(FrocPoint(overlap, size, threshold, float(false[0, j]), found, around))
     return points
 
 
 def _froc(cases: Sequence[CaseScores], drawn: np.ndarray) -> dict[str, Estimate]:
-    found = {}
-    missing = sum(case.froc is None or case.by_size is None for case in cases)
+    found: dict[str, Estimate] = {}
+    missing = sum(not has_curve(case) for case in cases)
     for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
+        if missing:
+            names = (name for of_rate in froc_names(overlap).values() for name in of_rate)
+            found |= dict.fromkeys(names, Estimate(math.nan, None, missing))
+            continue
         whole, resampled = curve(cases, overlap), curve(cases, overlap, drawn)
-        for rate, names in froc_names(overlap).items():
+        for rate, of_rate in froc_names(overlap).items():
             values, resamples = recall_at(*whole, rate)[0], recall_at(*resampled, rate)
-            for name, value, resample in zip(names, values, resamples.T, strict=True):
-                found[name] = Estimate(float(value), interval(resample), missing)
+            for name, value, resample in zip(of_rate, values, resamples.T, strict=True):
+                found[name] = Estimate(_plain(value), interval(resample), 0)
     return found
+
+
+def _plain(value: np.ndarray) -> float:
+    """Return a float; NaN is always the same object, so that equal records compare as equal."""
+    return math.nan if np.isnan(value) else float(value)
 
 
 def _draw(patients: int, seed: int) -> np.ndarray:

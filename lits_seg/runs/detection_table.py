@@ -8,14 +8,14 @@ from lits_seg.metrics.scores import IOU_OVER_HALF, IOU_OVER_ZERO, SIZES, CaseSco
 from lits_seg.metrics.statistics import Estimate, FrocPoint
 
 HEADER = ("diameter", "lesions", "recall [95 %]", "false a patient [95 %]")
-FROC_HEADER = tuple(f"recall at {rate} false [95 %]" for rate in RATES)
+FROC_HEADER = tuple(f"FROC at {rate} [95 %]" for rate in RATES)
 FROC_COLUMNS = ("overlap", "size", "threshold", "false_per_patient", "recall", "low", "high")
 SHOWN = {ALL: ALL, "<10mm": "< 10 mm", "10-20mm": "10–20 mm", ">20mm": "> 20 mm"}
 FOUND_IF = {IOU_OVER_HALF: "IoU > 0.5", IOU_OVER_ZERO: "IoU > 0"}
 DEFINITION = (
     "Diameter: of the ball with the lesion's volume. Recall: by the reference lesion's diameter. False: by the "
-    "predicted lesion's. Recall at k false (FROC): the highest recall, over thresholds of the lesion's probability from 0.01 to "
-    "0.99, with at most k false lesions of any size a patient."
+    "predicted lesion's diameter. FROC at k: the highest recall with at most k false lesions of any size a patient, "
+    "over thresholds of the lesion's probability from 0.01 to 0.99."
 )
 
 
