@@ -47,7 +47,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_in_sizes_and_froc_is_named_or_reported(data: st.DataObject, sound: Path, tmp_path: Path) -> None:
     plain = json.loads((sound / "run" / "result.json").read_text())
@@ -56,10 +56,13 @@ def test_any_value_in_sizes_and_froc_is_named_or_reported(data: st.DataObject, s
     value = data.draw(st.sampled_from([*WRONG, 0, 1, 7]))
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
     (tmp_path / "run" / "result.json").write_text(json.dumps(put(plain, place, value)))
+    told = ""
     try:
         found = find_runs(tmp_path)
     except InputError as error:
-        assert "run/result.json: expected" in str(error)
+        told = str(error)
+    if told:
+        assert "run/result.json: expected" in told
         return
     groups = pool(found.finished, "unet, deconv")
     assert "Lesions by size" in report_text(groups, found, 0.02)
@@ -71,10 +74,10 @@ def test_any_value_in_sizes_and_froc_is_named_or_reported(data: st.DataObject, s
     [
         (("cases", 0, "froc", "thresholds"), [0.5], "froc of 1: a row for each threshold"),
         (("cases", 1, "froc", "iou>0"), [[1, 0, 0, 0]] * 3, "froc of 2: a row for each threshold"),
-        (("cases", 0, "froc", "iou>0.5", 3), [1, 0, 0], "iou>0.5"),
+        (("cases", 0, "froc", "iou>0.5", 3), [1, 0, 0], "over_half.3"),
         (("cases", 0, "froc", "iou>0.5", 3, 0), 10.5, "found lesions of each size, at most"),
         (("cases", 0, "by_size", "<10mm", "iou>0.5", "fp"), -1, "fp: at least 0"),
-        (("cases", 0, "by_size", ">20mm"), None, ">20mm"),
+        (("cases", 0, "by_size", ">20mm"), None, "by_size.large"),
     ],
 )
 def test_sizes_and_froc_that_no_run_has_are_named(
@@ -85,9 +88,7 @@ def test_sizes_and_froc_that_no_run_has_are_named(
     (tmp_path / "run" / "result.json").write_text(json.dumps(put(plain, place, value)))
     with pytest.raises(InputError) as error:
         find_runs(tmp_path)
-    assert told.replace("iou>0.5", "over_half").replace(">20mm", "large") in str(error.value) or told in str(
-        error.value
-    )
+    assert told in str(error.value)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

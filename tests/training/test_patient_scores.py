@@ -50,10 +50,12 @@ def test_scores_are_of_whole_patients_on_their_own_grid(volumes: SliceDataModule
     for number, (case, scores) in enumerate(zip(cases, found, strict=True)):
         truth = np.stack([case.truth(i) for i in range(len(case))])
         predicted = prediction(torch.from_numpy(truth), number).numpy()
-        expected = score_case(predicted, truth, case.spacing, case.name)
+        probability = np.uint8(191) * (predicted == 2)  # 0.75
+        expected = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
         assert scores.voxels == expected.voxels
         assert scores.lesion == expected.lesion
         assert scores.detection == expected.detection
+        assert (scores.by_size, scores.froc) == (expected.by_size, expected.froc)
     with (tmp_path / "test_cases.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lesion_dice"]) for row in rows] == [case.lesion.dice for case in found]
