@@ -42,7 +42,7 @@ def froc(group: Group) -> str:
         for axes in grid[-1]:
             axes.set_xscale("symlog", base=2, linthresh=RATES[0])
             axes.set(xlim=(0, max(most, RATES[-1]) * 1.1), xlabel="false lesions a patient")
-            axes.xaxis.set_major_locator(FixedLocator((0, *RATES, *(RATES[-1] * 4**power for power in range(1, 8)))))
+            axes.xaxis.set_major_locator(FixedLocator((0, *RATES, 32, 128, 1_000, 10_000, 100_000)))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         handles = [Line2D([], [], ms=5, label=brief(name), **drawn) for name, drawn in looks.items()]

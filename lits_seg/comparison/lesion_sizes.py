@@ -5,9 +5,9 @@ from typing import Any
 
 from lits_seg.comparison.pool import Group
 from lits_seg.comparison.rows import Table
-from lits_seg.metrics.scores import IOU_OVER_HALF
 from lits_seg.runs.detection_table import (
     DEFINITION,
+    FOUND_IF,
     FROC_COLUMNS,
     FROC_HEADER,
     HEADER,
@@ -19,14 +19,15 @@ CURVE_COLUMNS = ("group", "variant", "model", "decoder", *FROC_COLUMNS)
 
 
 def size_table(group: Group) -> Table:
-    """Return four rows for each variant: all lesions and each size class. A lesion is found if IoU > 0.5."""
+    """Return a row for each variant, each threshold of the IoU, and each size class."""
     froc = any(variant.froc for variant in group.variants)
     rows = [
-        (str(i), variant.name, *row)
+        (str(i), variant.name, words, *row)
         for i, variant in enumerate(group.variants, 1)
-        for row in detection_rows(list(variant.cases.values()), variant.scores, IOU_OVER_HALF, froc)
+        for overlap, words in FOUND_IF.items()
+        for row in detection_rows(list(variant.cases.values()), variant.scores, overlap, froc)
     ]
-    return ("no.", "network", *HEADER, *(FROC_HEADER if froc else ())), rows
+    return ("no.", "network", "found if", *HEADER, *(FROC_HEADER if froc else ())), rows
 
 
 def size_notes(group: Group) -> list[str]:

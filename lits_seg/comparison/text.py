@@ -55,7 +55,7 @@ def report_text(groups: Sequence[Group], found: Found, margin: float) -> str:
     blocks = [f"warning: {note}" for note in run_notes(found)]
     for group in groups:
         blocks += [f"## {group.title}", about(group), *(f"Note: {note}" for note in group_notes(group))]
-        blocks += [markdown(*rows.score_table(group, (DICE,))), "### Lesions by size, IoU > 0.5"]
+        blocks += [markdown(*rows.score_table(group, (DICE,))), "### Lesions by size"]
         blocks += [markdown(*size_table(group)), *size_notes(group)]
         blocks += ["### Cost", markdown(*rows.cost_table(group)), TRAINING]
         if group.pairs:

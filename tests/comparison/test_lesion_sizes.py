@@ -23,8 +23,10 @@ def test_recall_and_false_lesions_by_size_as_by_hand() -> None:
     # A lesion of 20 voxels of 6.75 mm³ has the volume of a ball of 6.4 mm. A lesion that misses 12 is not found, but
     # false; so is a voxel elsewhere.
     (variant,) = (group := one_group([run("a", [case("1"), case("2", missed=12, wrong=1)])])).variants
-    header, rows = size_table(group)
-    assert header == ("no.", "network", "diameter", "lesions", "recall [95 %]", "false a patient [95 %]")
+    header, both = size_table(group)
+    rows = [row[1:] for row in both if row[2] == "IoU > 0.5"]
+    assert len(both) == 2 * len(rows)
+    assert header == ("no.", "network", "found if", "diameter", "lesions", "recall [95 %]", "false a patient [95 %]")
     assert [row[2:4] for row in rows] == [("all", "2"), ("< 10 mm", "2"), ("10–20 mm", "0"), ("> 20 mm", "0")]
     assert [row[4].split()[0] for row in rows] == ["0.500", "0.500", DASH, DASH]
     assert [row[5].split()[0] for row in rows] == ["1.000", "1.000", "0.000", "0.000"]
@@ -37,7 +39,7 @@ def test_runs_with_probabilities_have_curves() -> None:
     group = one_group([light, heavy])
     header, rows = size_table(group)
     assert header[-4:] == tuple(f"FROC at {rate} [95 %]" for rate in (1, 2, 4, 8))
-    assert [row[-1].split()[0] for row in rows if row[2] == "all"] == ["1.000", "1.000"]
+    assert [row[-1].split()[0] for row in rows if row[2:4] == ("IoU > 0.5", "all")] == ["1.000", "1.000"]
     points = [row for row in curve_rows(group) if (row["overlap"], row["size"]) == ("iou>0.5", "all")]
     recall = {(row["model"], row["threshold"]): row["recall"] for row in points}
     # Up to 0.25, the map also contains the voxels that the mask of the first patient misses.
@@ -48,8 +50,8 @@ def test_runs_with_probabilities_have_curves() -> None:
 def test_one_run_of_an_earlier_version_leaves_no_figure_that_would_mislead() -> None:
     new, old = case("1", mapped=True), earlier(case("2", missed=3))
     group = one_group([run("a", [new]), run("b", [old], fold=1), run("c", [new], LIGHT)])
-    _, rows = size_table(group)
-    whole, *sizes = (row[3:] for row in rows if row[1] == HEAVY)
+    rows = [row for row in size_table(group)[1] if row[2] == "IoU > 0.5"]
+    whole, *sizes = (row[4:] for row in rows if row[1] == HEAVY)
     assert whole[0] == "2"
     assert whole[1].startswith("1.000")
     assert all(set(row) == {DASH} for row in sizes)
