@@ -94,7 +94,7 @@ def evaluate_masks(cfg: Settings, predictions: str, unscored: list[str]) -> str:
         unscored: list to which the error of each mask that cannot be scored is added.
     """
     references = _references(cfg)
-    cases = score_masks(predictions, references, cfg.grid, cfg.workers, unscored)
+    cases = score_masks(predictions, references, cfg.grid, cfg.workers, unscored, maps=True)
     return write_scores(Path(cfg.output), cases, _described(references, unscored), _facts(cfg, predictions=predictions))
 
 

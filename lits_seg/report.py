@@ -17,6 +17,7 @@ from lits_seg.common.tables import csv_text
 from lits_seg.comparison import rows
 from lits_seg.comparison.conflicts import without_conflicts
 from lits_seg.comparison.finished_runs import find_runs, opened
+from lits_seg.comparison.lesion_sizes import CURVE_COLUMNS, curve_rows
 from lits_seg.comparison.page import page
 from lits_seg.comparison.pool import pool
 from lits_seg.comparison.text import DEFINITIONS, report_text
@@ -26,11 +27,12 @@ TEXT = "report.md"
 VARIANTS = "report.csv"
 PAIRS = "pairs.csv"
 CASES = "cases.csv"
+FROC = "froc.csv"
 NAMED = rows.PAIR_COLUMNS[:4]  # the first columns of all tables
 KINDS = {
     PAGE: text_file("page", '<meta name="generator" content="lits-seg report">', "<title>Comparison of runs"),
     TEXT: text_file("report", DEFINITIONS[0].partition(")")[0]),  # the same in version 0.1.0
-    **dict.fromkeys((VARIANTS, PAIRS, CASES), table_file(",".join(NAMED))),
+    **dict.fromkeys((VARIANTS, PAIRS, CASES, FROC), table_file(",".join(NAMED))),
 }
 
 
@@ -59,6 +61,7 @@ def main(cfg: Settings) -> None:
             VARIANTS: csv_text(list(rows.variant_rows(groups)), NAMED),
             PAIRS: csv_text(list(rows.pair_rows(groups)), rows.PAIR_COLUMNS),
             CASES: csv_text(list(rows.case_rows(groups)), NAMED),
+            FROC: csv_text([row for group in groups for row in curve_rows(group)], CURVE_COLUMNS),
         }
     output.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

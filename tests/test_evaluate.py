@@ -42,6 +42,7 @@ def test_tables_and_files_say_the_same(folder: Path) -> None:
         "cases.csv",
         "lesions.csv",
         "summary.csv",
+        "froc.csv",
         "evaluation.json",
     }
     evaluation = json.loads((folder / "out" / "evaluation.json").read_text())
@@ -77,6 +78,7 @@ def test_two_programs_are_compared(folder: Path) -> None:
     assert compared["difference"] == pytest.approx(1 - compared["b"])
     assert compared["p"] == pytest.approx(2 / 8)  # all three signs alike: 2 of 8 ways
     assert "| lesion Dice per case" in out
+    assert "| recall: a | recall: b | recall: a - b [95 %]" in out
     rows = read_csv(folder / "out" / "cases.csv")
     assert [row["program"] for row in rows] == ["a"] * 3 + ["b"] * 3
     (row,) = (r for r in read_csv(folder / "out" / "comparison.csv") if r["score"] == "lesion/dice_per_case")
@@ -192,3 +194,39 @@ def test_bad_masks_are_named_and_the_others_are_scored(what: str, told: str, doo
 def test_bad_arguments_are_named(arguments: tuple[str, ...], told: str, folder: Path) -> None:
     assert told in failed_command("evaluate", *arguments, cwd=folder)
     assert not (folder / "evaluation").exists()
+
+
+def test_what_small_lesions_cost_is_one_block(folder: Path) -> None:
+    out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
+    evaluation = json.loads((folder / "out" / "evaluation.json").read_text())
+    sizes = [case["by_size"] for case in evaluation["cases"]]
+    assert sum(one[size]["references"] for one in sizes for size in one) == 3
+    (size,) = {size for one in sizes for size in one if one[size]["references"]}
+    recall = evaluation["summary"]["detection"]["iou>0"][size]["recall"]
+    assert recall["value"] == sum(one[size]["iou>0"]["tp"] for one in sizes) / 3
+    assert out.count("| found if") == 1
+    assert "No FROC: 3 of 3 patients (segmentation-0, segmentation-1, segmentation-2) have no probability map" in out
+    assert evaluation["froc"] is None
+    assert read_csv(folder / "out" / "froc.csv") == []
+
+
+def test_maps_of_predict_give_a_froc_with_intervals(folder: Path) -> None:
+    for number, labels in enumerate(LABELS):
+        path = folder / "shifted" / "probability" / f"segmentation-{number}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        image = nib.Nifti1Image(np.where(labels == 2, 200, 10).astype(np.uint8), AFFINES["oblique"])
+        image.header.set_slope_inter(1 / 255, 0)
+        nib.save(image, path)
+    out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
+    evaluation = json.loads((folder / "out" / "evaluation.json").read_text())
+    assert evaluation["summary"]["froc"]["iou>0.5"]["all"]["at_1_false"] == {
+        **{"value": 1.0, "interval": [1.0, 1.0], "undefined": 0},
+    }
+    assert "FROC at 8 [95 %]" in out
+    assert "1.000 [1.000, 1.000]" in out
+    assert "No FROC" not in out
+    rows = read_csv(folder / "out" / "froc.csv")
+    assert len(rows) == len(evaluation["froc"]) == 2 * 4 * 15
+    whole = [row for row in rows if (row["overlap"], row["size"]) == ("iou>0.5", "all")]
+    recall = {float(row["threshold"]): float(row["recall"]) for row in whole}
+    assert (recall[0.01], recall[0.5], recall[0.8]) == (0, 1, 0)  # all of the CT is one lesion; the lesions; nothing

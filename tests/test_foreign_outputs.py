@@ -42,10 +42,10 @@ def package(command: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "file"),
     [
-        *((EVALUATE, name) for name in ("evaluation.json", "cases.csv", "lesions.csv", "summary.csv")),
+        *((EVALUATE, name) for name in ("evaluation.json", "cases.csv", "lesions.csv", "summary.csv", "froc.csv")),
         *((COMPARE, name) for name in ("comparison.json", "comparison.csv", "cases.csv")),
         *((SCORE, name) for name in ("evaluation.json", "summary.csv")),
-        *((REPORT, name) for name in ("report.html", "report.md", "report.csv", "pairs.csv", "cases.csv")),
+        *((REPORT, name) for name in ("report.html", "report.md", "report.csv", "pairs.csv", "cases.csv", "froc.csv")),
         *((PREPARE, name) for name in ("check.json", "check.html")),
         *(
             (EXPORT, name)

@@ -12,7 +12,7 @@ from helpers.commands import SMOKE, failed_command, run_command
 from helpers.run_folders import case, write_run
 from PIL import Image
 
-FILES = ("report.html", "report.md", "report.csv", "pairs.csv", "cases.csv")
+FILES = ("report.html", "report.md", "report.csv", "pairs.csv", "cases.csv", "froc.csv")
 NETWORKS = ("dsc_unet, subpixel", "unet, deconv")
 
 
@@ -52,7 +52,7 @@ def test_markdown_is_printed_written_and_lines_up(folder: Path, shown: str) -> N
     text = (folder / "out" / "report.md").read_text()
     assert text.strip() in shown
     tables = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
-    assert len(tables) == 4  # scores, cost, differences, claims
+    assert len(tables) == 5  # scores, lesions by size, cost, differences, claims
     for table in tables:
         assert len({len(line) for line in table.splitlines()}) == 1
     assert "phantom (synthetic CT), 128 px, 2 folds (split seed 0)" in text

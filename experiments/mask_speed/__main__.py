@@ -21,10 +21,10 @@ from lits_seg.common.timing import seconds
 from lits_seg.evaluation.mask_scores import read_pair
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.lesions import box_around, label_box
-from lits_seg.metrics.surface import NEIGHBOURS
 
 SHAPE = (512, 512, 400)
 LESIONS = 30
+NEIGHBOURS = ndimage.generate_binary_structure(3, 2)  # the 18 neighbours that share a face or an edge
 AFFINE = np.diag([-0.7, -0.7, 1.0, 1.0])
 
 Row = tuple[str, str, str]

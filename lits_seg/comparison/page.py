@@ -14,6 +14,8 @@ from lits_seg.comparison import rows
 from lits_seg.comparison.claims import claims
 from lits_seg.comparison.figures import NAMED, learning, pareto, whole_variants
 from lits_seg.comparison.finished_runs import Found
+from lits_seg.comparison.froc_figure import froc
+from lits_seg.comparison.lesion_sizes import size_notes, size_table
 from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.overlays import overlays
 from lits_seg.comparison.pool import DICE, SCORES, Group, Variant
@@ -82,6 +84,9 @@ def _group(group: Group, margin: float) -> dict[str, Any]:
         "scores": html_table(rows.score_table(group, tuple(SCORES))),
         "pareto": Markup(pareto(group)),
         "pareto_caption": FRONT + NUMBERS if len(group.variants) > NAMED else FRONT,
+        "sizes": html_table(size_table(group)),
+        "sizes_notes": size_notes(group),
+        "froc": Markup(froc(group)) if any(variant.froc for variant in group.variants) else None,
         "cost": html_table(rows.cost_table(group)),
         "pairs": html_table(rows.pair_table(group)) if group.pairs else None,
         "claims": [

@@ -7,6 +7,8 @@ from typing import Any
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
+from lits_seg.metrics.froc import THRESHOLDS
+from lits_seg.metrics.scores import CaseScores
 from lits_seg.runs.result import RunResult
 
 LONGEST = 1000  # characters of a name
@@ -38,9 +40,25 @@ def require_plausible(result: RunResult, where: Path) -> None:
     if len(set(names)) < len(names):
         raise InputError(where, "cases: each patient once", f"{max(names, key=names.count)} more than once")
     for case in result.cases:
+        _require_froc(case, where)
         for counts in (case.voxels.lesion, case.voxels.liver):
             if counts.both > min(counts.predicted, counts.reference):
                 raise InputError(where, f"voxels of {case.case}: at most as many in both masks as in one", counts)
+
+
+def _require_froc(case: CaseScores, where: Path) -> None:
+    """Require a row for each threshold, and at most as many found lesions of a size as the reference has."""
+    if case.froc is None:
+        return
+    rows = {name: len(rows) for name, rows in case.froc.by_overlap().items()}
+    if case.froc.thresholds != THRESHOLDS or set(rows.values()) != {len(THRESHOLDS)}:
+        expected = f"froc of {case.case}: a row for each threshold of {', '.join(map(str, THRESHOLDS))}"
+        raise InputError(where, expected, f"thresholds {case.froc.thresholds}, rows {rows}"[:80])
+    sizes = case.by_size.by_size().values() if case.by_size else ()
+    for row in (*case.froc.over_half, *case.froc.over_zero):
+        if any(found > size.references for found, size in zip(row, sizes, strict=False)):
+            expected = f"froc of {case.case}: found lesions of each size, at most those of the reference (by_size)"
+            raise InputError(where, expected, row)
 
 
 def _leaves(plain: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -13,7 +13,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.variants import names
 from lits_seg.metrics.scores import CaseScores, VoxelCounts
-from lits_seg.metrics.statistics import Difference, Estimate, compare_cases, summarise_cases
+from lits_seg.metrics.statistics import Difference, Estimate, FrocPoint, compare_cases, froc_points, summarise_cases
 
 # The scores in the report: a selection of those that summarise_cases and compare_cases return.
 SCORES = {
@@ -25,6 +25,7 @@ SCORES = {
     "detection/iou>0.5/recall": "lesions: recall",
 }
 DICE = "lesion/dice_per_case"
+DETECTION = ("detection/", "froc/")  # starts of the names of further scores: by size, and FROC
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ class Variant:
         name: model, decoder, and the settings that differ between variants.
         runs: the runs, sorted by fold, seed and name.
         cases: scores of each patient by name; scores and counts are means over seeds.
-        scores: ``SCORES`` with intervals over patients.
+        scores: ``SCORES``, detection by size and FROC with intervals over patients.
+        froc: points of the FROC curves; none if a run has no probabilities.
     """
 
     name: str
     runs: tuple[Run, ...]
     cases: dict[str, CaseScores]
     scores: dict[str, Estimate]
+    froc: list[FrocPoint]
 
     @property
     def model(self) -> str:
@@ -160,7 +163,7 @@ def by_test_data(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def compare(variant: Variant, other: Variant) -> dict[str, Difference] | None:
-    """Compare two variants by ``SCORES`` on the patients that both have.
+    """Compare two variants by ``SCORES``, and by the detection of each size, on the patients that both have.
 
     Args:
         variant: the first variant, ``a`` in the result.
@@ -174,7 +177,7 @@ def compare(variant: Variant, other: Variant) -> dict[str, Difference] | None:
         return None
     a, b = ([one.cases[patient] for patient in patients] for one in (variant, other))
     compared = compare_cases(a, b)
-    return {score: compared[score] for score in SCORES}
+    return _selected(compared)
 
 
 def find_variant(variants: Sequence[Variant], name: str) -> list[Variant]:
@@ -244,13 +247,19 @@ def _variant(name: str, runs: list[Run], elsewhere: bool) -> Variant:
             tested_by[repeat, case.case] = run
             rows.setdefault(case.case, []).append(case)
     cases = {patient: _mean(rows[patient]) for patient in sorted(rows)}
-    summary = summarise_cases(list(cases.values()))
-    return Variant(name, tuple(runs), cases, {score: summary[score] for score in SCORES})
+    pooled = list(cases.values())
+    return Variant(name, tuple(runs), cases, _selected(summarise_cases(pooled)), froc_points(pooled))
+
+
+def _selected(scores: dict[str, Any]) -> dict[str, Any]:
+    return {name: score for name, score in scores.items() if name in SCORES or name.startswith(DETECTION)}
 
 
 def _mean(rows: list[Any]) -> Any:
     """Average one patient over seeds. Counts are averaged, too, because pooled scores are ratios of their sums."""
     first = rows[0]
+    if any(row is None for row in rows):  # a result of an earlier version, without this part
+        return None
     if len(rows) == 1 or isinstance(first, str):
         return first
     if isinstance(first, VoxelCounts):

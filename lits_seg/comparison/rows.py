@@ -47,8 +47,8 @@ def score_table(group: Group, intervals: Sequence[str]) -> Table:
     rows = []
     for i, variant in enumerate(group.variants, 1):
         scores = [
-            with_interval(score.value, score.interval if name in intervals else None)
-            for name, score in variant.scores.items()
+            with_interval(variant.scores[name].value, variant.scores[name].interval if name in intervals else None)
+            for name in SCORES
         ]
         counts = (str(len(variant.cases)), folds_text(variant), str(len(variant.every("seed"))))
         rows.append((str(i), variant.name, _parameters(variant), *scores, *counts))
@@ -132,8 +132,8 @@ def variant_rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
                 "cpu_threads": " ".join(map(str, variant.every("latency.cpu_threads"))),
                 "gpu": " / ".join(variant.every("latency.gpu")),
             }
-            for name in SCORES:
-                row |= _score_columns(name, variant.scores[name])
+            for name, score in variant.scores.items():
+                row |= _score_columns(name, score)
             yield row
 
 
@@ -219,5 +219,6 @@ def _named(group: Group, variant: Variant) -> dict[str, Any]:
 
 def _score_columns(name: str, score: Estimate) -> dict[str, Any]:
     short = "dice_per_case" if name == DICE else name.split("/", 1)[-1].replace("iou>0.5/", "lesion_")
+    short = short if name in SCORES else name.replace("/", "_")
     low, high = score.interval or (None, None)
     return {short: score.value, f"{short}_low": low, f"{short}_high": high}

@@ -7,6 +7,7 @@ from lits_seg.common.tables import markdown, plural
 from lits_seg.comparison import rows
 from lits_seg.comparison.claims import claims
 from lits_seg.comparison.finished_runs import Found
+from lits_seg.comparison.lesion_sizes import size_notes, size_table
 from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.pool import DICE, Group
 
@@ -54,7 +55,9 @@ def report_text(groups: Sequence[Group], found: Found, margin: float) -> str:
     blocks = [f"warning: {note}" for note in run_notes(found)]
     for group in groups:
         blocks += [f"## {group.title}", about(group), *(f"Note: {note}" for note in group_notes(group))]
-        blocks += [markdown(*rows.score_table(group, (DICE,))), markdown(*rows.cost_table(group)), TRAINING]
+        blocks += [markdown(*rows.score_table(group, (DICE,))), "### Lesions by size"]
+        blocks += [markdown(*size_table(group)), *size_notes(group)]
+        blocks += ["### Cost", markdown(*rows.cost_table(group)), TRAINING]
         if group.pairs:
             blocks += [f"### Differences from {group.baseline.name}", markdown(*rows.pair_table(group)), PAIRS]
         for title, found_claims in claims(group, margin):

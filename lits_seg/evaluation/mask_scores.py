@@ -1,16 +1,19 @@
 """Pair two folders of masks by file name, match the grids of each pair, and score the pairs."""
 
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from lits_seg.cli import as_input_error
 from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
-from lits_seg.data.layouts import find_masks, natural, stem
+from lits_seg.data.layouts import PROBABILITY, find_masks, natural, stem
+from lits_seg.data.nifti import open_nifti
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
 from lits_seg.metrics.scores import CaseScores
@@ -59,14 +62,48 @@ def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[
     Raises:
         InputError: if the grids differ.
     """
-    true, found = read_labels(reference), read_labels(prediction)
+    true = read_labels(reference)
+    return _on_grid(read_labels(prediction), prediction, true, reference, grid), true
+
+
+def read_probability(prediction: Path, true: Volume, reference: Path, grid: str = "affine") -> np.ndarray | None:
+    """Read the probability map that ``predict probability=true`` writes for a mask, on the reference's grid.
+
+    Args:
+        prediction: path of the mask. The map is ``probability/NAME.nii[.gz]`` in the mask's folder.
+        true: the reference mask.
+        reference: path of the reference mask.
+        grid: as for ``read_pair``.
+
+    Returns:
+        The lesion's probability scaled to 0…255, ``(S, H, W)`` uint8; None if there is no map.
+
+    Raises:
+        InputError: if the grids differ, or if a value is outside [0, 1].
+    """
+    names = [prediction.parent / PROBABILITY / f"{stem(prediction)}{suffix}" for suffix in (".nii.gz", ".nii")]
+    path = next(filter(os.path.lexists, names), None)
+    if path is None:
+        return None
+    with open_nifti(path) as image:
+        stored, slope, offset = image.dataobj.get_unscaled(), image.dataobj.slope, image.dataobj.inter
+    volume = Volume(image.affine, stored.shape, to_slices(stored, image.affine))
+    slices = _on_grid(volume, path, true, reference, grid).slices
+    lowest, highest = sorted(slope * float(end) + offset for end in (slices.min(), slices.max()))
+    if not (lowest >= 0 and highest <= 1 + 1e-6):  # 255 times 1/255 in 32 bits; NaN is neither
+        raise InputError(path, "probabilities from 0 to 1", f"values from {lowest:g} to {highest:g}")
+    # Scaled slice by slice, to save memory.
+    return np.stack([np.rint(255 * (slope * part + offset)).astype(np.uint8) for part in slices])
+
+
+def _on_grid(found: Volume, path: Path, true: Volume, reference: Path, grid: str) -> Volume:
     if grid == "voxels" and found.shape == true.shape:
         stored = from_slices(found.slices, found.affine)
         found = Volume(true.affine, true.shape, to_slices(stored, true.affine))
     if found.slices.shape != true.slices.shape or not same_place(found, true):
         hint = "; grid=voxels compares them as stored" if found.shape == true.shape else ""
-        raise InputError(prediction, f"the grid of {reference} ({true})", f"{found}{hint}")
-    return found, true
+        raise InputError(path, f"the grid of {reference} ({true})", f"{found}{hint}")
+    return found
 
 
 def score_masks(
@@ -75,6 +112,7 @@ def score_masks(
     grid: str = "affine",
     workers: int = 2,
     unscored: list[str] | None = None,
+    maps: bool = False,
 ) -> list[CaseScores]:
     """Score each mask against its reference.
 
@@ -84,6 +122,7 @@ def score_masks(
         grid: as for ``read_pair``.
         workers: number of masks scored at the same time.
         unscored: list to which the error of each mask that cannot be scored is added; None: raise an error.
+        maps: also compute the FROC of the masks that have probability maps, see ``read_probability``.
 
     Raises:
         InputError: if the folders cannot be paired, or if no mask can be scored. The message names all of them.
@@ -97,7 +136,8 @@ def score_masks(
         try:
             found, true = read_pair(*pairs[name], grid)
             burdens.append(burden(true.slices))
-            return score_case(found.slices, true.slices, true.spacing, name, true.voxel_ml)
+            probability = read_probability(pairs[name][0], true, pairs[name][1], grid) if maps else None
+            return score_case(found.slices, true.slices, true.spacing, name, true.voxel_ml, probability)
         except Exception as error:  # whatever is wrong with one mask, the others are scored
             return as_input_error(pairs[name][0], error)
 

@@ -10,12 +10,15 @@ from lits_seg.common.files import write_text
 from lits_seg.common.ownership import Kind, json_file, table_file
 from lits_seg.common.records import as_plain
 from lits_seg.common.tables import csv_text, json_text, markdown, number, plural, with_interval
+from lits_seg.evaluation.detection_tables import detection_block, detection_comparison
 from lits_seg.metrics.scores import CaseScores, flat_case
-from lits_seg.metrics.statistics import Difference, Estimate, Interval, compare_cases, summarise_cases
+from lits_seg.metrics.statistics import Difference, Estimate, Interval, compare_cases, froc_points, summarise_cases
+from lits_seg.runs.detection_table import FROC_COLUMNS, froc_row, in_detection_table
 
 CASES = "cases.csv"
 LESIONS = "lesions.csv"
 SUMMARY = "summary.csv"
+FROC = "froc.csv"
 EVALUATION = "evaluation.json"
 COMPARISON_TABLE = "comparison.csv"
 COMPARISON = "comparison.json"
@@ -69,6 +72,7 @@ class References:
 def score_files(output: Path) -> dict[Path, Kind]:
     """Return the files that ``write_scores`` writes into a folder, with their kinds."""
     kinds = {CASES: _CASES, LESIONS: table_file(",".join(LESION_COLUMNS)), SUMMARY: table_file("score,value,")}
+    kinds[FROC] = table_file(",".join(FROC_COLUMNS))
     kinds[EVALUATION] = json_file("table", "lits_seg", "definitions", "summary")
     return {output / name: kind for name, kind in kinds.items()}
 
@@ -83,7 +87,7 @@ def comparison_files(output: Path) -> dict[Path, Kind]:
 def write_scores(
     output: Path, cases: Sequence[CaseScores], references: References, facts: Mapping[str, Any] | None = None
 ) -> str:
-    """Write ``cases.csv``, ``lesions.csv``, ``summary.csv`` and ``evaluation.json``.
+    """Write ``cases.csv``, ``lesions.csv``, ``summary.csv``, ``froc.csv`` and ``evaluation.json``.
 
     Args:
         output: folder for the files.
@@ -100,9 +104,13 @@ def write_scores(
     lesions = [{"case": case.case, **asdict(lesion)} for case in cases for lesion in case.lesions]
     write_text(output / LESIONS, csv_text(lesions, LESION_COLUMNS))
     write_text(output / SUMMARY, csv_text([_estimate_row(name, estimate) for name, estimate in summary.items()]))
-    results = {"patients": len(cases), "summary": _nested(as_plain(summary)), "cases": as_plain(cases)}
+    curves = [froc_row(point) for point in froc_points(cases)]
+    write_text(output / FROC, csv_text(curves, FROC_COLUMNS))
+    results = {"patients": len(cases), "summary": _nested(as_plain(summary)), "froc": curves or None}
+    results["cases"] = as_plain(cases)
     write_text(output / EVALUATION, _evaluation_json(references, facts, results))
-    lines = [_patients(len(cases), references), "", case_table(cases), "", summary_table(summary), "", _found(cases)]
+    lines = [_patients(len(cases), references), "", case_table(cases), "", summary_table(summary), ""]
+    lines += [detection_block(cases, summary), "", _found(cases)]
     return "\n".join([*lines, *_unscored(references), *_warnings(cases), RESEARCH_USE])
 
 
@@ -135,8 +143,8 @@ def write_comparison(
     results = {"patients": len(a), "comparison": _nested(plain), "cases_a": as_plain(a), "cases_b": as_plain(b)}
     write_text(output / COMPARISON, _evaluation_json(references, facts, results))
     note = f"p: paired permutation test. {RESEARCH_USE}"
-    lines = [_patients(len(a), references), "", comparison_table(compared), "", *_unscored(references), note]
-    return "\n".join(lines)
+    lines = [_patients(len(a), references), "", comparison_table(compared), "", detection_comparison(compared), ""]
+    return "\n".join([*lines, *_unscored(references), note])
 
 
 def case_table(cases: Sequence[CaseScores]) -> str:
@@ -159,10 +167,14 @@ def case_table(cases: Sequence[CaseScores]) -> str:
 
 
 def summary_table(summary: Mapping[str, Estimate]) -> str:
-    """Return a table with a row for each score: value, interval, and the number of patients without a value."""
+    """Return a table with a row for each score: value, interval, and the number of patients without a value.
+
+    Detection by size and FROC have a table of their own, see ``detection_block``.
+    """
     rows = [
         (_title(name), with_interval(estimate.value, estimate.interval), str(estimate.undefined or ""))
         for name, estimate in summary.items()
+        if not in_detection_table(name)
     ]
     return markdown(("score", "value [95 %]", "undefined in"), rows)
 
@@ -173,7 +185,7 @@ def comparison_table(compared: Mapping[str, Difference]) -> str:
     rows = []
     for name, row in compared.items():
         a, b = number(row.a), number(row.b)
-        if a == b == number(None):
+        if in_detection_table(name) or a == b == number(None):
             continue
         each = ("", "", "", "")  # only means over patients have a test
         if row.test is not None:

@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from lits_seg.metrics.detection import OVERLAPS, detection, match_lesions
-from lits_seg.metrics.lesions import Box, box_around, boxes, components, label_box
+from lits_seg.metrics.detection import OVERLAPS, detection, detection_by_size, match_lesions
+from lits_seg.metrics.froc import froc
+from lits_seg.metrics.lesions import Box, box_around, boxes_and_sizes, components, label_box
 from lits_seg.metrics.overlap import LOWEST_LABEL, case_scores, liver_predicted
 from lits_seg.metrics.scores import (
     CaseScores,
     Detection,
+    DetectionBySize,
     LesionScores,
     LiverScores,
     Overlap,
@@ -38,7 +40,12 @@ class Quality:
 
 
 def score_case(
-    predicted: np.ndarray, reference: np.ndarray, spacing: Spacing, case: str = "", voxel_ml: float | None = None
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    spacing: Spacing,
+    case: str = "",
+    voxel_ml: float | None = None,
+    probability: np.ndarray | None = None,
 ) -> CaseScores:
     """Score a patient's predicted mask against the reference.
 
@@ -48,15 +55,20 @@ def score_case(
         spacing: size of a voxel in mm along x (W), y (H), z (S).
         case: name of the patient.
         voxel_ml: volume of a voxel in mL (``Grid.voxel_ml``); None: the product of the sides in ``spacing``.
+        probability: the lesion's probability scaled to 0…255, ``(S, H, W)`` uint8; None: no FROC.
 
     Returns:
         All scores; a score that is not defined for this patient is NaN.
     """
+    volume = box_ml(spacing) if voxel_ml is None else voxel_ml
+    curve = None if probability is None else froc(probability, reference, volume)
+    # Far fewer voxels: the liver, with its lesions, takes a tenth of a CT.
+    around = _box(predicted, reference, LOWEST_LABEL["liver"])
+    predicted, reference = predicted[around], reference[around]
     lesion = count_voxels(predicted, reference, LOWEST_LABEL["lesion"])
     liver = count_voxels(predicted, reference, LOWEST_LABEL["liver"])
     has_liver = bool(liver_predicted(lesion, liver))
-    volume = box_ml(spacing) if voxel_ml is None else voxel_ml
-    found, lesions = _lesions(predicted, reference, spacing, volume)
+    found, by_size, lesions = _lesions(predicted, reference, spacing, volume, around[0].start)
     return CaseScores(
         case=case,
         spacing=spacing,
@@ -67,6 +79,8 @@ def score_case(
         liver=_liver(predicted, reference, spacing, liver, has_liver),
         tumour_burden=_burden(lesion, liver, has_liver),
         voxel_ml=volume,
+        by_size=by_size,
+        froc=curve,
     )
 
 
@@ -110,13 +124,15 @@ def quality(predicted: np.ndarray, reference: np.ndarray, spacing: Spacing) -> Q
 
 
 def _lesions(
-    predicted: np.ndarray, reference: np.ndarray, spacing: Spacing, voxel_ml: float
-) -> tuple[Detection, tuple[LesionScores, ...]]:
+    predicted: np.ndarray, reference: np.ndarray, spacing: Spacing, voxel_ml: float, lowest_slice: int
+) -> tuple[Detection, DetectionBySize, tuple[LesionScores, ...]]:
     around = _box(predicted, reference, 2)
     references, reference_count = components(reference[around] == 2)
     predictions, prediction_count = components(predicted[around] == 2)
-    reference_boxes, prediction_boxes = boxes(references), boxes(predictions)
+    reference_boxes, reference_sizes = boxes_and_sizes(references, voxel_ml)
+    prediction_boxes, prediction_sizes = boxes_and_sizes(predictions, voxel_ml)
     pairs = match_lesions(references, predictions)
+    first = lowest_slice + around[0].start
     rows = []
     for pair in pairs:
         parts = [reference_boxes[number - 1] for number in pair.reference]
@@ -129,15 +145,16 @@ def _lesions(
                 merged_references=len(pair.reference),
                 merged_predictions=len(pair.predicted),
                 iou=pair.iou,
-                first_slice=around[0].start + box[0].start,
-                last_slice=around[0].start + box[0].stop - 1,
+                first_slice=first + box[0].start,
+                last_slice=first + box[0].stop - 1,
                 reference_ml=float(true.sum() * voxel_ml),
                 predicted_ml=float(found.sum() * voxel_ml),
                 **asdict(scores),
             )
         )
     over_half, over_zero = (detection(pairs, prediction_count, overlap) for overlap in OVERLAPS)
-    return Detection(reference_count, prediction_count, over_half, over_zero), tuple(rows)
+    found_lesions = Detection(reference_count, prediction_count, over_half, over_zero)
+    return found_lesions, detection_by_size(pairs, reference_sizes, prediction_sizes), tuple(rows)
 
 
 def _liver(
@@ -145,8 +162,7 @@ def _liver(
 ) -> LiverScores:
     scores = Quality()
     if has_liver and counts.reference:
-        box = _box(predicted, reference, 1)
-        scores = quality(predicted[box] >= 1, reference[box] >= 1, spacing)
+        scores = quality(predicted >= 1, reference >= 1, spacing)
     overlap = _overlap(counts, has_liver)
     return LiverScores(**asdict(overlap), rvd=scores.rvd, assd=scores.assd, rmsd=scores.rmsd, msd=scores.msd)
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 
-from lits_seg.metrics.scores import DetectionCounts
+from lits_seg.metrics.scores import SIZES, Detection, DetectionBySize, DetectionCounts
 
 OVERLAPS = (0.5, 0.0)
 
@@ -40,7 +39,9 @@ def match_lesions(reference: np.ndarray, predicted: np.ndarray) -> list[Pair]:
     Returns:
         Pairs; every reference lesion is in exactly one pair.
     """
-    sizes, predicted_sizes = (cc3d.statistics(numbered)["voxel_counts"] for numbered in (reference, predicted))
+    either = np.flatnonzero((reference > 0) | (predicted > 0))  # a small part of all voxels
+    reference, predicted = (numbered.ravel()[either].astype(np.int64) for numbered in (reference, predicted))
+    sizes, predicted_sizes = np.bincount(reference, minlength=1), np.bincount(predicted, minlength=1)
     lesion, prediction, voxels = _overlaps(reference, predicted)
     merged = _merged(_largest(lesion, prediction, voxels, len(sizes)))
     (prediction, target), inverse = np.unique([prediction, merged[lesion]], axis=1, return_inverse=True)
@@ -75,12 +76,36 @@ def detection(pairs: Sequence[Pair], predictions: int, overlap: float) -> Detect
     )
 
 
+def detection_by_size(pairs: Sequence[Pair], references: Sequence[int], predictions: Sequence[int]) -> DetectionBySize:
+    """Count one patient's lesions as ``detection`` does, separately for each size class.
+
+    Args:
+        pairs: result of ``match_lesions``.
+        references: size class of each reference lesion, in the order of their numbers.
+        predictions: size class of each predicted lesion, in the order of their numbers.
+    """
+    true, found = _by_class(references), _by_class(predictions)
+    counts: list[list[DetectionCounts]] = [[] for _ in SIZES]
+    for overlap in OVERLAPS:
+        detected = [pair for pair in pairs if pair.iou > overlap]
+        tp = _by_class([references[number - 1] for pair in detected for number in pair.reference])
+        matched = _by_class([predictions[number - 1] for pair in detected for number in pair.predicted])
+        for i, size in enumerate(counts):
+            size.append(DetectionCounts(tp=tp[i], fp=found[i] - matched[i], fn=true[i] - tp[i]))
+    return DetectionBySize(*(Detection(true[i], found[i], *size) for i, size in enumerate(counts)))
+
+
+def _by_class(classes: Sequence[int]) -> list[int]:
+    """Return the number of lesions in each size class."""
+    return [classes.count(size) for size in range(len(SIZES))]
+
+
 def _overlaps(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the reference, the prediction and the common voxels of each overlapping pair of lesions, ``(pairs,)``."""
     inside = (reference > 0) & (predicted > 0)
     # Each pair is encoded as a single number, since np.unique(axis=1) is slow: it sorts rows of bytes.
     width = int(predicted.max(initial=0)) + 1
-    pairs, voxels = np.unique(reference[inside].astype(np.int64) * width + predicted[inside], return_counts=True)
+    pairs, voxels = np.unique(reference[inside] * width + predicted[inside], return_counts=True)
     return pairs // width, pairs % width, voxels
 
 

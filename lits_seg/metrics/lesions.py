@@ -1,5 +1,12 @@
-"""Measure lesions, the connected components of a mask: their volumes and diameters."""
+"""Measure lesions, the connected components of a mask: their volumes and diameters.
 
+Two diameters answer two questions. The report on a CT contains the largest distance within a lesion (``diameter``), as
+a reader measures it. Scores sort lesions by the diameter of the ball of equal volume (``ball_diameter``). It depends on
+the volume only: neither thick slices, nor the orientation of the grid, nor a single stray voxel move a lesion into
+another class, and false lesions of any shape are sorted in the same way.
+"""
+
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +19,7 @@ from nibabel.affines import apply_affine
 Box = tuple[slice, ...]
 
 LISTED = 1000  # a mask with more lesions is noise
+SMALL_MM, LARGE_MM = 10.0, 20.0  # below 10 mm, RECIST 1.1 does not call a lesion measurable in CT
 FACES = 0.5 * np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)])
 
 
@@ -67,9 +75,29 @@ def box_around(parts: Iterable[Box]) -> Box:
     return tuple(slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*parts, strict=True))
 
 
-def boxes(numbered: np.ndarray) -> Sequence[Box]:
-    """Return the box of each component, in the order of their numbers from 1."""
-    return cc3d.statistics(numbered)["bounding_boxes"][1:]
+def boxes_and_sizes(numbered: np.ndarray, voxel_ml: float) -> tuple[Sequence[Box], list[int]]:
+    """Return the box and the size class of each component, in the order of their numbers from 1.
+
+    Args:
+        numbered: components ``(S, H, W)``.
+        voxel_ml: volume of a voxel in mL.
+    """
+    facts = cc3d.statistics(numbered)
+    return facts["bounding_boxes"][1:], [size_class(int(count) * voxel_ml) for count in facts["voxel_counts"][1:]]
+
+
+def ball_diameter(volume_ml: float) -> float:
+    """Return the diameter in mm of the ball with a volume in mL: (6 V / π)^(1/3).
+
+    Scikit-image calls the same measure ``equivalent_diameter_area``.
+    """
+    return math.cbrt(6 * 1000 * volume_ml / math.pi)
+
+
+def size_class(volume_ml: float) -> int:
+    """Return a lesion's index in ``scores.SIZES`` by its ``ball_diameter``: < 10 mm, 10 to 20 mm, > 20 mm."""
+    diameter_mm = ball_diameter(volume_ml)
+    return int(diameter_mm >= SMALL_MM) + int(diameter_mm > LARGE_MM)
 
 
 def measure(labels: np.ndarray, affine: np.ndarray, voxel_ml: float, most: int = LISTED) -> tuple[int, list[Lesion]]:

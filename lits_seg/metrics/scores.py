@@ -11,6 +11,7 @@ Count = int | float
 
 IOU_OVER_HALF = "iou>0.5"
 IOU_OVER_ZERO = "iou>0"
+SIZES = ("<10mm", "10-20mm", ">20mm")  # classes of the diameter, see ``lesions.size_class``
 
 
 class VoxelCounts(NamedTuple):
@@ -97,6 +98,52 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class DetectionBySize:
+    """Detection of the lesions of each size class (see ``lesions.size_class``).
+
+    ``references``, ``tp`` and ``fn`` count reference lesions of the class; ``predictions`` and ``fp`` count predicted
+    lesions of the class.
+
+    Args:
+        small: lesions with a diameter below 10 mm.
+        medium: lesions with a diameter from 10 to 20 mm.
+        large: lesions with a diameter above 20 mm.
+    """
+
+    small: Detection = field(metadata={"key": SIZES[0]})
+    medium: Detection = field(metadata={"key": SIZES[1]})
+    large: Detection = field(metadata={"key": SIZES[2]})
+
+    def by_size(self) -> dict[str, Detection]:
+        """Return the detection of each class, by its name in ``SIZES``."""
+        return dict(zip(SIZES, (self.small, self.medium, self.large), strict=True))
+
+
+FrocCounts = tuple[Count, Count, Count, Count]
+
+
+@dataclass(frozen=True)
+class Froc:
+    """Detection in masks that are cut from a probability map at several thresholds, see ``froc.froc``.
+
+    A row contains the found reference lesions of each size class, smallest first, and the false lesions of all sizes.
+
+    Args:
+        thresholds: lowest probability of a lesion's voxels in each mask.
+        over_half: a row for each threshold, if an IoU above 0.5 means found.
+        over_zero: a row for each threshold, if any overlap means found.
+    """
+
+    thresholds: tuple[float, ...]
+    over_half: tuple[FrocCounts, ...] = field(metadata={"key": IOU_OVER_HALF})
+    over_zero: tuple[FrocCounts, ...] = field(metadata={"key": IOU_OVER_ZERO})
+
+    def by_overlap(self) -> dict[str, tuple[FrocCounts, ...]]:
+        """Return the rows for each threshold of the IoU, by its name."""
+        return {IOU_OVER_HALF: self.over_half, IOU_OVER_ZERO: self.over_zero}
+
+
+@dataclass(frozen=True)
 class LesionScores:
     """Scores of a reference lesion, or of several merged ones, and the predicted lesions matched with it.
 
@@ -164,6 +211,8 @@ class CaseScores:
         liver: scores of the liver with its lesions.
         tumour_burden: tumour burden of both masks.
         voxel_ml: volume of a voxel in mL; NaN in files of earlier versions (``read_result`` fills it in).
+        by_size: found, false and missed lesions by diameter; None in files of earlier versions.
+        froc: detection at several thresholds of the lesion's probability; None without a probability map.
     """
 
     case: str
@@ -175,6 +224,8 @@ class CaseScores:
     liver: LiverScores
     tumour_burden: TumourBurden
     voxel_ml: float = float("nan")
+    by_size: DetectionBySize | None = None
+    froc: Froc | None = None
 
 
 def flat_case(case: CaseScores) -> dict[str, Any]:

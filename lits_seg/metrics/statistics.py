@@ -1,51 +1,22 @@
 """Statistics of many patients: means and pooled figures with intervals, and paired comparisons of two programs.
 
-Every figure is a ratio of two sums over patients. The denominator of a mean counts patients; the denominator of a
-global Dice counts voxels. A single bootstrap therefore serves all figures.
+Patients are resampled (bootstrap), never lesions or voxels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lits_seg.metrics.froc import THRESHOLDS
+from lits_seg.metrics.froc_curve import CLASSES, curve, froc_names, has_curve, recall_at
+from lits_seg.metrics.ratios import Figure, figures
 from lits_seg.metrics.scores import IOU_OVER_HALF, IOU_OVER_ZERO, CaseScores
 
 RESAMPLES = 10_000
-QUALITY = ("dice", "jaccard", "voe", "rvd", "assd", "rmsd", "msd")
 
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of a data set: the ratio Σ ``over`` / Σ ``under`` of two sums over patients.
-
-    Args:
-        over: each patient's part of the numerator, ``(patients,)``; 0 for a patient without a value.
-        under: each patient's part of the denominator, ``(patients,)``; 0 for a patient without a value.
-        root: take the square root of the ratio (RMSE).
-        empty: value of the figure if the denominator is 0.
-        better: 1 if higher values are better, -1 if lower values are, 0 if values nearer to zero are.
-        per_case: whether the figure is a mean over patients, so that patients can be compared one by one.
-    """
-
-    over: np.ndarray
-    under: np.ndarray
-    root: bool = False
-    empty: float = float("nan")
-    better: int = 1
-    per_case: bool = True
-
-    def value(self, drawn: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return the value for all patients or, given indices ``(resamples, patients)``, for each resample."""
-        over, under = self.over[drawn].sum(axis=-1), self.under[drawn].sum(axis=-1)
-        ratio = np.divide(over, under, out=np.full(np.shape(over), self.empty), where=under != 0)
-        return np.sqrt(ratio) if self.root else ratio
-
-    def cases(self) -> np.ndarray:
-        """Return each patient's value; NaN for a patient without a value."""
-        return np.where(self.under != 0, self.over, np.nan)
 
 
 @dataclass(frozen=True)
@@ -61,6 +32,27 @@ class Estimate:
     value: float
     interval: Interval | None
     undefined: int
+
+
+@dataclass(frozen=True)
+class FrocPoint:
+    """A point of a FROC curve.
+
+    Args:
+        overlap: name of the IoU's threshold above which a lesion is found.
+        size: size class of the reference lesions, or ``all``.
+        threshold: lowest probability of a lesion's voxels.
+        false_per_patient: mean number of false lesions a patient, of any size.
+        recall: share of the reference lesions that are found; NaN without such lesions.
+        interval: 95 % interval of ``recall``; None as in ``Estimate``.
+    """
+
+    overlap: str
+    size: str
+    threshold: float
+    false_per_patient: float
+    recall: float
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -134,24 +126,6 @@ def interval(resampled: np.ndarray, confidence: float = 0.95) -> Interval | None
     return (float(low), float(high))
 
 
-def figures(cases: Sequence[CaseScores]) -> dict[str, Figure]:
-    """Return all figures of a data set by name."""
-    found = _overlap_figures(cases, "lesion", ("voe",))
-    for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
-        counts = [case.detection.by_overlap()[overlap] for case in cases]
-        tp, fp, fn = (np.array([getattr(one, name) for one in counts]) for name in ("tp", "fp", "fn"))
-        found[f"detection/{overlap}/precision"] = Figure(tp, tp + fp, per_case=False)
-        found[f"detection/{overlap}/recall"] = Figure(tp, tp + fn, per_case=False)
-    detected = [[lesion for lesion in case.lesions if np.isfinite(lesion.dice)] for case in cases]
-    count = np.array([len(lesions) for lesions in detected])
-    for name in QUALITY:
-        total = np.array([sum(getattr(lesion, name) for lesion in lesions) for lesions in detected])
-        found[f"detected_lesions/{name}"] = Figure(total, count, better=_better(name), per_case=False)
-    found |= _overlap_figures(cases, "liver", ("voe", "rvd", "assd", "rmsd", "msd"))
-    error = _mean([case.tumour_burden.error for case in cases], better=1)
-    return {**found, "tumour_burden/rmse": Figure(error.over**2, error.under, root=True, better=-1)}
-
-
 def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Estimate]:
     """Estimate each figure of a data set.
 
@@ -160,13 +134,15 @@ def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Est
         seed: seed of the resamples.
 
     Returns:
-        Estimates by name. ``tumour_burden/max_error`` has no interval, since it is an extreme.
+        Estimates by name: ``figures``, and the FROC scores (see ``froc_curve``), which are NaN unless every patient has
+        a probability map. ``tumour_burden/max_error`` has no interval, since it is an extreme.
     """
     drawn = _draw(len(cases), seed)
     summary = {}
     for name, figure in figures(cases).items():
         undefined = int((figure.under == 0).sum()) if figure.per_case else 0
-        summary[name] = Estimate(float(figure.value()), interval(figure.value(drawn)), undefined)
+        summary[name] = Estimate(_plain(figure.value()), interval(figure.value(drawn)), undefined)
+    summary |= _froc(cases, drawn)
     errors = np.abs([case.tumour_burden.error for case in cases])
     largest = float(np.nanmax(errors)) if np.isfinite(errors).any() else float("nan")
     summary["tumour_burden/max_error"] = Estimate(largest, None, int(np.isnan(errors).sum()))
@@ -190,9 +166,9 @@ def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 
     compared = {}
     for name, (first, second) in _both(figures(a), figures(b)).items():
         compared[name] = Difference(
-            a=float(first.value()),
-            b=float(second.value()),
-            difference=float(first.value() - second.value()),
+            a=_plain(first.value()),
+            b=_plain(second.value()),
+            difference=_plain(first.value() - second.value()),
             interval=interval(first.value(drawn) - second.value(drawn)),
             test=_test(first, second, seed) if first.per_case else None,
         )
@@ -229,27 +205,45 @@ def _test(first: Figure, second: Figure, seed: int) -> PairedTest:
     return PairedTest(p, int((gain > 0).sum()), int((gain < 0).sum()), int((gain == 0).sum()), len(a))
 
 
-def _overlap_figures(cases: Sequence[CaseScores], part: str, more: Sequence[str]) -> dict[str, Figure]:
-    both, predicted, reference = np.array([getattr(case.voxels, part) for case in cases], dtype=float).T
-    scores = [getattr(case, part) for case in cases]
-    return {
-        f"{part}/dice_per_case": _mean([one.dice for one in scores], _better("dice")),
-        f"{part}/dice_global": Figure(2 * both, predicted + reference, empty=0.0, per_case=False),
-        **{
-            f"{part}/{name}": _mean([getattr(one, name) for one in scores], _better(name))
-            for name in ("jaccard", "paper_symbols", *more)
-        },
-    }
+def froc_points(cases: Sequence[CaseScores], seed: int = 0) -> list[FrocPoint]:
+    """Return the points of all FROC curves; none unless every patient has a probability map.
+
+    Args:
+        cases: the patients.
+        seed: seed of the resamples.
+    """
+    if not all(map(has_curve, cases)):
+        return []
+    points = []
+    for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
+        (recall, false), (resampled, _) = curve(cases, overlap), curve(cases, overlap, _draw(len(cases), seed))
+        for i, size in enumerate(CLASSES):
+            for j, threshold in enumerate(THRESHOLDS):
+                around = interval(resampled[:, i, j])
+                found = _plain(recall[0, i, j])
+                points.append(FrocPoint(overlap, size, threshold, float(false[0, j]), found, around))
+    return points
 
 
-def _mean(values: Sequence[float], better: int) -> Figure:
-    array = np.array(values, dtype=float)
-    defined = np.isfinite(array)
-    return Figure(np.where(defined, array, 0.0), defined.astype(float), better=better)
+def _froc(cases: Sequence[CaseScores], drawn: np.ndarray) -> dict[str, Estimate]:
+    found: dict[str, Estimate] = {}
+    missing = sum(not has_curve(case) for case in cases)
+    for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
+        if missing:
+            names = (name for of_rate in froc_names(overlap).values() for name in of_rate)
+            found |= dict.fromkeys(names, Estimate(math.nan, None, missing))
+            continue
+        whole, resampled = curve(cases, overlap), curve(cases, overlap, drawn)
+        for rate, of_rate in froc_names(overlap).items():
+            values, resamples = recall_at(*whole, rate)[0], recall_at(*resampled, rate)
+            for name, value, resample in zip(of_rate, values, resamples.T, strict=True):
+                found[name] = Estimate(_plain(value), interval(resample), 0)
+    return found
 
 
-def _better(name: str) -> int:
-    return {"rvd": 0, "voe": -1, "assd": -1, "rmsd": -1, "msd": -1}.get(name, 1)
+def _plain(value: np.ndarray) -> float:
+    """Return a float; NaN is always the same object, so that equal records compare as equal."""
+    return math.nan if np.isnan(value) else float(value)
 
 
 def _draw(patients: int, seed: int) -> np.ndarray:

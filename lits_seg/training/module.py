@@ -189,8 +189,8 @@ class LesionModule(pl.LightningModule):
         """Count the voxels of a batch."""
         self._evaluate(batch, "val")
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Count the voxels of a batch; return LiTS labels and the lesion's probability for the callbacks."""
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Count the voxels of a batch; return LiTS labels and the lesion's probability, ``(B, H, W)``, to callbacks."""
         return self._evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
@@ -215,7 +215,7 @@ class LesionModule(pl.LightningModule):
         self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
         self.seen = SeenSlices(patients).to(self.device)
 
-    def _evaluate(self, batch: dict[str, Tensor], part: str) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, batch: dict[str, Tensor], part: str) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
         if part == "val":
             loss = self.loss(logits, self._target(batch["label"]))
@@ -227,7 +227,7 @@ class LesionModule(pl.LightningModule):
         if part == "val":
             self.overlap.update(predicted, batch["truth"], batch["case"])
         self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
-        return predicted, probability
+        return {"labels": predicted, "probability": probability}
 
     def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
         finite = logits.isfinite().flatten(1).all(dim=1)

@@ -93,19 +93,18 @@ class PatientScores(Callback):
             shutil.rmtree(self._masks, ignore_errors=True)
             self._masks.mkdir(parents=True)
             for number, case in enumerate(trainer.datamodule.split["test"]):
-                for name in (f"{number}.npy", f"{number}_{PROBABILITY}.npy"):
-                    np.lib.format.open_memmap(self._masks / name, "w+", np.uint8, case.shape)
+                for name in (number, f"{PROBABILITY}{number}"):
+                    np.lib.format.open_memmap(self._masks / f"{name}.npy", "w+", np.uint8, case.shape)
         trainer.strategy.barrier()
         self._map = lru_cache(maxsize=4)(lambda name: np.load(self._masks / f"{name}.npy", mmap_mode="r+"))
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Write a batch of predicted slices, all of the same patient, into the patient's mask; 0: not predicted."""
-        labels, probability = outputs
+        """Write a batch of predicted slices, all of one patient, into the patient's files; mask 0: not predicted."""
         number, slices = int(batch["case"][0]), batch["slice"].cpu().numpy()
-        self._map(str(number))[slices] = labels.cpu().numpy() + 1
-        self._map(f"{number}_{PROBABILITY}")[slices] = (probability * 255).round().byte().cpu().numpy()
+        self._map(number)[slices] = outputs["labels"].cpu().numpy() + 1
+        self._map(f"{PROBABILITY}{number}")[slices] = (255 * outputs["probability"]).round().byte().cpu().numpy()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and draw on the first rank, after all ranks have written their slices; log the means on all ranks."""
@@ -136,11 +135,11 @@ class PatientScores(Callback):
             if not mask[:, 0, 0].all():
                 continue
             predicted = mask - 1
-            probability = np.load(self._masks / f"{number}_{PROBABILITY}.npy", mmap_mode="r")
+            probability = np.load(self._masks / f"{PROBABILITY}{number}.npy", mmap_mode="r")
             module.rules(predicted, probability, case.spacing, case.voxel_ml, module.classes == 3)
             (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
-            scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml)
+            scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
             self.cases.append(scores)
             chosen = _most_lesion(truth, predicted)
             image = torch.from_numpy(case.images[chosen] / np.float32(255))[None, None]

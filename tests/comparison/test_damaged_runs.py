@@ -17,6 +17,9 @@ from PIL import Image
 from lits_seg.common.errors import InputError
 from lits_seg.comparison.conflicts import without_conflicts
 from lits_seg.comparison.finished_runs import find_runs
+from lits_seg.comparison.froc_figure import froc
+from lits_seg.comparison.pool import pool
+from lits_seg.comparison.text import report_text
 
 pytestmark = pytest.mark.hostile
 
@@ -40,8 +43,52 @@ def put(plain: Any, place: tuple, value: Any) -> Any:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound")
-    write_run(folder / "run", [case("1", missed=3), case("2", wrong=2)])
+    write_run(folder / "run", [case("1", missed=3, mapped=True), case("2", wrong=2, mapped=True)])
     return folder
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_value_in_sizes_and_froc_is_named_or_reported(data: st.DataObject, sound: Path, tmp_path: Path) -> None:
+    plain = json.loads((sound / "run" / "result.json").read_text())
+    inside = [place for place in places(plain) if {"by_size", "froc"} & set(place)]
+    place = data.draw(st.sampled_from(inside))
+    value = data.draw(st.sampled_from([*WRONG, 0, 1, 7]))
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "run" / "result.json").write_text(json.dumps(put(plain, place, value)))
+    told = ""
+    try:
+        found = find_runs(tmp_path)
+    except InputError as error:
+        told = str(error)
+    if told:
+        assert "run/result.json: expected" in told
+        return
+    groups = pool(found.finished, "unet, deconv")
+    assert "Lesions by size" in report_text(groups, found, 0.02)
+    assert all(froc(group).startswith("<svg") for group in groups if group.variants[0].froc)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("cases", 0, "froc", "thresholds"), [0.5], "froc of 1: a row for each threshold"),
+        (("cases", 1, "froc", "iou>0"), [[1, 0, 0, 0]] * 3, "froc of 2: a row for each threshold"),
+        (("cases", 0, "froc", "iou>0.5", 3), [1, 0, 0], "over_half.3"),
+        (("cases", 0, "froc", "iou>0.5", 3, 0), 10.5, "found lesions of each size, at most"),
+        (("cases", 0, "by_size", "<10mm", "iou>0.5", "fp"), -1, "fp: at least 0"),
+        (("cases", 0, "by_size", ">20mm"), None, "by_size.large"),
+    ],
+)
+def test_sizes_and_froc_that_no_run_has_are_named(
+    place: tuple, value: Any, told: str, sound: Path, tmp_path: Path
+) -> None:
+    plain = json.loads((sound / "run" / "result.json").read_text())
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "run" / "result.json").write_text(json.dumps(put(plain, place, value)))
+    with pytest.raises(InputError) as error:
+        find_runs(tmp_path)
+    assert told in str(error.value)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -89,3 +89,66 @@ def test_every_bad_mask_is_told(tmp_path: Path) -> None:
     assert "2 that cannot" in told
     assert "a.nii: expected only labels 0 (background), 1 (liver), 2 (lesion); found values 0, 2, 4" in told
     assert "b.nii.gz: expected a readable NIfTI volume" in told
+
+
+def write_map(path: Path, probability: np.ndarray, slope: float = 1.0, affine: np.ndarray | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(probability, AFFINES["oblique"] if affine is None else affine)
+    image.header.set_slope_inter(slope, 0)
+    nib.save(image, path)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_map_next_to_a_mask_gives_its_froc(ending: str, tmp_path: Path) -> None:
+    write(tmp_path / "r" / "a.nii")
+    write(tmp_path / "p" / "a.nii.gz")
+    stored = (153 * (LABELS == 2)).astype(np.uint8)  # probability 0.6
+    write_map(tmp_path / "p" / "probability" / f"a{ending}", stored, 1 / 255)
+    (without,), (case,) = (score_masks(tmp_path / "p", tmp_path / "r", maps=maps) for maps in (False, True))
+    assert without.froc is None
+    assert case.detection == without.detection
+    found = [row[:3] for row in case.froc.over_half]
+    all_of_them = tuple(size.references for size in case.by_size.by_size().values())
+    assert found == [all_of_them] * 9 + [(0, 0, 0)] * 6
+    write_map(tmp_path / "p" / "probability" / f"a{ending}", (stored / 255).astype(np.float32))
+    assert score_masks(tmp_path / "p", tmp_path / "r", maps=True) == [case]
+
+
+def test_a_map_follows_the_axes_of_the_reference(tmp_path: Path) -> None:
+    affine, order = AFFINES["oblique"], ORDERS[-1]
+    write(tmp_path / "r" / "a.nii")
+    write(tmp_path / "p" / "a.nii")
+    stored = (200 * (LABELS == 2)).astype(np.uint8)
+    turned = apply_orientation(stored, order), 1 / 255, affine @ inv_ornt_aff(order, stored.shape)
+    write_map(tmp_path / "p" / "probability" / "a.nii", *turned)
+    (case,) = score_masks(tmp_path / "p", tmp_path / "r", maps=True)
+    assert sum(case.froc.over_half[0][:3]) == case.detection.references > 0
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("probability", "affine", "told"),
+    [
+        (LABELS, None, "expected probabilities from 0 to 1; found values from 0 to 2"),
+        (-LABELS.astype(np.int16), None, "expected probabilities from 0 to 1; found values from -2 to 0"),
+        (np.full(LABELS.shape, np.nan, np.float32), None, "found values from nan to nan"),
+        (LABELS[1:] // 2, None, "expected the grid of"),
+        (LABELS // 2, np.eye(4), "expected the grid of"),
+        (None, None, "expected a readable NIfTI volume"),
+    ],
+    ids=["labels", "negative", "NaN", "shape", "place", "cut"],
+)
+def test_a_map_that_does_not_fit_is_named(
+    probability: np.ndarray | None, affine: np.ndarray | None, told: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "r" / "a.nii")
+    write(tmp_path / "p" / "a.nii")
+    if probability is None:
+        (tmp_path / "p" / "probability").mkdir()
+        (tmp_path / "p" / "probability" / "a.nii.gz").write_bytes(b"\x1f\x8b cut")
+    else:
+        write_map(tmp_path / "p" / "probability" / "a.nii.gz", probability, affine=affine)
+    with pytest.raises(InputError) as error:
+        score_masks(tmp_path / "p", tmp_path / "r", maps=True)
+    assert told in str(error.value)
+    assert "probability/a.nii.gz: " in str(error.value)

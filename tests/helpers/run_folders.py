@@ -24,14 +24,18 @@ SPACING = (1.5, 1.5, 3.0)
 PARAMETERS = {"dsc_unet": 2_246_365, "unet": 31_030_658}
 
 
-def case(name: str, missed: int = 0, wrong: int = 0) -> CaseScores:
-    """A patient with a lesion of 20 voxels, of which a prediction misses some and takes others for lesion."""
+def case(name: str, missed: int = 0, wrong: int = 0, mapped: bool = False) -> CaseScores:
+    """A patient with a lesion of 20 voxels, of which a prediction misses some and takes others for lesion.
+
+    ``mapped``: with a probability map, 0.75 in the predicted lesions and 0.25 in the missed voxels.
+    """
     reference = np.ones((2, 8, 10), np.uint8)
     reference[0, 2:4] = 2
     predicted = reference.copy()
     predicted[0, 2:4].flat[:missed] = 1
     predicted[1, 7].flat[:wrong] = 2
-    return score_case(predicted, reference, SPACING, name)
+    probability = (127 * (predicted == 2) + 64 * (reference == 2)).astype(np.uint8) if mapped else None
+    return score_case(predicted, reference, SPACING, name, None, probability)
 
 
 def config(**settings: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def same(one: Any, other: Any) -> None:
         assert len(one) == len(other)
         for a, b in zip(one, other, strict=True):
             same(a, b)
-    else:
+    elif one is not None:
         assert one == pytest.approx(other, rel=1e-5, nan_ok=True)
 
 

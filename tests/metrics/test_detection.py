@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lits_seg.metrics.detection import detection, match_lesions
-from lits_seg.metrics.lesions import components
+from lits_seg.metrics.detection import detection, detection_by_size, match_lesions
+from lits_seg.metrics.lesions import components, size_class
 
 
 def numbered(*rows: str) -> np.ndarray:
@@ -94,3 +94,30 @@ def test_equals_plain_sets(reference: np.ndarray, predicted: np.ndarray) -> None
         counts = detection(found, predicted_count, overlap)
         assert counts.tp + counts.fn == count
         assert 0 <= counts.fp <= predicted_count
+
+
+@given(
+    arrays(bool, (3, 5, 6), elements=st.booleans()),
+    arrays(bool, (3, 5, 6), elements=st.booleans()),
+    st.floats(0.02, 2),
+)
+@settings(deadline=None, max_examples=60)
+def test_sizes_equal_plain_sets_and_add_up(reference: np.ndarray, predicted: np.ndarray, voxel_ml: float) -> None:
+    (references, count), (predictions, predicted_count) = components(reference), components(predicted)
+    pairs = match_lesions(references, predictions)
+    sizes = [
+        [size_class((labels == number).sum() * voxel_ml) for number in range(1, n + 1)]
+        for labels, n in ((references, count), (predictions, predicted_count))
+    ]
+    by_size = detection_by_size(pairs, *sizes)
+    for i, found in enumerate(by_size.by_size().values()):
+        assert (found.references, found.predictions) == (sizes[0].count(i), sizes[1].count(i))
+        for overlap, counts in ((0.5, found.over_half), (0.0, found.over_zero)):
+            detected = {number for pair in pairs if pair.iou > overlap for number in pair.reference}
+            true = {number for pair in pairs if pair.iou > overlap for number in pair.predicted}
+            assert counts.tp == sum(sizes[0][number - 1] == i for number in detected)
+            assert counts.fn == sizes[0].count(i) - counts.tp
+            assert counts.fp == sum(sizes[1][n - 1] == i for n in range(1, predicted_count + 1) if n not in true)
+    for overlap, name in ((0.5, "iou>0.5"), (0.0, "iou>0")):
+        parts = [astuple(found.by_overlap()[name]) for found in by_size.by_size().values()]
+        assert tuple(map(sum, zip(*parts, strict=True))) == astuple(detection(pairs, predicted_count, overlap))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lits_seg.metrics.lesions import label_box, measure
+from lits_seg.metrics.lesions import ball_diameter, label_box, measure, size_class
 
 LABELS = arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 1, 2]))
 AFFINE = np.diag([0.7, 0.8, 2.5, 1.0])
@@ -85,3 +85,24 @@ def test_the_box_is_tight(labels: np.ndarray, lowest: int) -> None:
         assert [(side.start, side.stop - 1) for side in box] == list(
             zip(places.min(axis=0), places.max(axis=0), strict=True)
         )
+
+
+@given(st.floats(2, 12), st.tuples(*[st.floats(0.4, 0.8)] * 3))
+@settings(deadline=None, max_examples=20)
+def test_a_ball_has_its_own_diameter(radius: float, spacing: tuple[float, float, float]) -> None:
+    z, y, x = (np.arange(-40, 41) * side for side in spacing)
+    ball = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 <= radius**2
+    assert ball_diameter(ball.sum() * np.prod(spacing) / 1000) == pytest.approx(2 * radius, rel=0.06)
+
+
+@given(st.floats(1e-4, 1e3), st.floats(0.1, 10))
+@settings(deadline=None, max_examples=50)
+def test_a_diameter_grows_with_the_sides_and_a_class_with_the_volume(volume_ml: float, scale: float) -> None:
+    assert ball_diameter(scale**3 * volume_ml) == pytest.approx(scale * ball_diameter(volume_ml))
+    assert ball_diameter(volume_ml) == pytest.approx((6000 * volume_ml / np.pi) ** (1 / 3))
+    assert size_class(volume_ml) <= size_class(volume_ml * (1 + scale))
+
+
+def test_classes_of_size() -> None:
+    volumes = [np.pi / 6000 * diameter**3 for diameter in (9.99, 10.01, 19.99, 20.01)]
+    assert [size_class(volume) for volume in volumes] == [0, 1, 1, 2]

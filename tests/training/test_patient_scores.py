@@ -31,9 +31,9 @@ class Copying(pl.LightningModule):
         super().__init__()
         self.rules = rules
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, torch.Tensor]:
         labels = prediction(batch["truth"], int(batch["case"][0]))
-        return labels, (labels == 2) * 0.8
+        return {"labels": labels, "probability": 0.75 * (labels == 2)}
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,12 @@ def test_scores_are_of_whole_patients_on_their_own_grid(volumes: SliceDataModule
     for number, (case, scores) in enumerate(zip(cases, found, strict=True)):
         truth = np.stack([case.truth(i) for i in range(len(case))])
         predicted = prediction(torch.from_numpy(truth), number).numpy()
-        expected = score_case(predicted, truth, case.spacing, case.name)
+        probability = np.uint8(191) * (predicted == 2)  # 0.75
+        expected = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
         assert scores.voxels == expected.voxels
         assert scores.lesion == expected.lesion
         assert scores.detection == expected.detection
+        assert (scores.by_size, scores.froc) == (expected.by_size, expected.froc)
     with (tmp_path / "test_cases.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lesion_dice"]) for row in rows] == [case.lesion.dice for case in found]
