@@ -14,7 +14,13 @@ def _name(overrides: tuple[str, ...]) -> str:
     return "-".join(part.partition("=")[2] for part in overrides if not part.startswith("model."))
 
 
-@pytest.fixture(params=EVERY, ids=_name)
+# The networks of other papers share their blocks: in an ordinary run, two stand for them.
+PUBLISHED = {f"model={model}" for model in NARROW_OWN} - {"model=vorontsov", "model=segnet"}
+
+
+@pytest.fixture(
+    params=[pytest.param(each, marks=[pytest.mark.slow] * (each[0] in PUBLISHED)) for each in EVERY], ids=_name
+)
 def config(request: pytest.FixtureRequest) -> DictConfig:
     return model_config(*request.param)
 
