@@ -18,7 +18,7 @@ from torch.export import Dim
 
 from lits_seg.exporters.graph import Logits, Prepare, Restore
 from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, OUTPUTS, PROBABILITY, ExportMetadata
-from lits_seg.models.unet import split_decoder
+from lits_seg.models import for_inference
 from lits_seg.training.module import LesionModule
 
 OPSET = 18
@@ -49,7 +49,7 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
     # All sizes differ, so that the exporter cannot confuse them.
     hu = torch.zeros(2, context, 48, 40)
     export_onnx(Prepare(preprocess), {HU: hu}, [IMAGE], parts.prepare, {HU: slices})
-    export_network(split_decoder(module.network), context, preprocess.size, parts.logits)
+    export_network(for_inference(module.network), context, preprocess.size, parts.logits)
     restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu}
     outputs = [LABELS, PROBABILITY]
     export_onnx(Restore(module.classes), restore, outputs, parts.restore, {LOGITS: {0: BATCH}, LIKE: slices})
