@@ -27,6 +27,8 @@ BASELINE = "unet/deconv"
 NETWORKS: dict[str, tuple[str, ...]] = {
     **{f"dsc_unet/{decoder}": ("model=dsc_unet", f"decoder={decoder}") for decoder in DECODERS},
     BASELINE: ("model=unet", "decoder=deconv"),
+    "unet_bn/deconv": ("model=unet_bn", "decoder=deconv"),
+    **{model: (f"model={model}",) for model in ("strided_unet", "strided_resunet", "strided_unet_512")},
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
 PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # in the rivals extra

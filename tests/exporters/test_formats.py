@@ -12,6 +12,7 @@ from helpers.networks import model_config
 from omegaconf import OmegaConf
 from torch import nn
 
+from experiments.shared.checkpoints import write_checkpoint
 from lits_seg.exporters.formats import ENDINGS, PRECISIONS, open_file, write_file
 from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
@@ -22,22 +23,25 @@ PAIRS = [(format, precision) for format, known in PRECISIONS.items() for precisi
 
 
 def checkpoint(path: Path, size: int, overrides: tuple[str, ...]) -> LesionModule:
-    """An untrained network, whose norms have the statistics of some images."""
+    """A network after 20 steps, which finds grey levels: fewer pixels are undecided than in an untrained network."""
     model = OmegaConf.to_container(model_config(*overrides, "model.out_channels=3"), resolve=True)
     settings = {**SETTINGS, "model": model, "preprocess": {**SETTINGS["preprocess"], "size": size}}
-    module = save_checkpoint(path, settings=settings)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.momentum = None
-    with torch.no_grad():
-        module.train()(torch.from_numpy(network_images(module, slices(module.context))).float() / 255)
+    module = save_checkpoint(path, settings=settings).train()
+    images = torch.from_numpy(network_images(module, slices(module.context))).float() / 255
+    levels = torch.bucketize(images[:, module.context // 2].contiguous(), torch.tensor([0.3, 0.7]))
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(images), levels).backward()
+        optimizer.step()
+    write_checkpoint(module, path)
     return module.eval()
 
 
 def slices(context: int, count: int = 4) -> np.ndarray:
-    """Smooth noise about the liver's HU, ``(count, context, 44, 52)``."""
+    """Smooth noise about the liver's HU, ``(count, context, 44, 52)``, in whole numbers."""
     noise = torch.randn(count, context, 11, 13, generator=torch.Generator().manual_seed(1))
-    return (50 + 80 * nn.functional.interpolate(noise, scale_factor=4, mode="bicubic")).numpy()
+    return (50 + 80 * nn.functional.interpolate(noise, scale_factor=4, mode="bicubic")).round().numpy()
 
 
 @pytest.mark.slow
@@ -61,7 +65,8 @@ def test_every_format_gives_the_checkpoints_masks(size: int, overrides: tuple[st
         path = tmp_path / f"{precision}{ENDINGS[format]}"
         write_file(module, parts, network_images(module, hu), path, metadata)
         found = parity(module, open_file(path, 1), hu)
-        # Where an untrained network is unsure, 16 and 8 bits decide for other classes: the logits have the bar of export.
-        least, farthest = (1, 1e-4) if precision == "fp32" else (0.95, LIMITS[precision][1])
+        print(overrides, path.name, found)  # shown by pytest -s
+        # Most pixels of these small slices lie near an edge between classes, which bf16 moves.
+        least = {"fp32": 1, "bf16": 0.95}.get(precision, LIMITS[precision][0])
         assert found.labels >= least, path.name
-        assert found.logits <= farthest * found.largest, path.name
+        assert found.logits <= (1e-4 if precision == "fp32" else LIMITS[precision][1]) * found.largest, path.name
