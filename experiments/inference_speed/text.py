@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import metadata
 
 import torch
@@ -125,10 +124,12 @@ def _targets(measured: Measured) -> str:
     header = ["network", "parameters", "GMAC", "ms", f"times as fast as `{OURS}`", f"times as fast as `{BASELINE}`"]
     rows = []
     for cost in measured.costs:
-        by_threads = partial(_by_threads, measured, cost.network, ONNX_RUNTIME)
-        cells = [by_threads(lambda one: f"{1000 * one.seconds:.1f}")]
-        for other in (OURS, BASELINE):
-            cells.append(by_threads(lambda one, other=other: _times(ratio(measured, one, ONNX_RUNTIME, other))))
+        shown: list[Callable[[Timing], str]] = [
+            lambda one: f"{1000 * one.seconds:.1f}",
+            lambda one: _times(ratio(measured, one, ONNX_RUNTIME, OURS)),
+            lambda one: _times(ratio(measured, one, ONNX_RUNTIME)),
+        ]
+        cells = [_by_threads(measured, cost.network, ONNX_RUNTIME, show) for show in shown]
         rows.append([f"`{cost.network}`", f"{cost.parameters:,}", f"{cost.macs / 1e9:.2f}", *cells])
     return markdown(header, rows)
 
