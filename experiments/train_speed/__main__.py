@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.train_speed.measure import PAIR, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
@@ -77,7 +78,7 @@ def _networks(measured: TrainSpeed) -> str:
     header = ["network", "parameters", "GMAC", "slices/s", *(f"times as fast as `{name}`" for name in PAIR)]
     rows = []
     for name, one in shipped.items():
-        macs = count_macs(one.module.network, int(one.cfg.data.context), measured.size)
+        macs = _macs(one, measured)
         ratios = [f"{one.rate / shipped[other].rate:.1f} x" for other in PAIR]
         counted = [f"{count_parameters(one.module.network):,}", f"{macs / 1e9:.2f}"]
         rows.append([f"`{name}`", *counted, f"{one.rate:.2f}", *ratios, f"{one.augmentation:.0%}"])
@@ -103,8 +104,13 @@ def _row(measured: TrainSpeed, key: str, gpu: bool) -> list[str]:
 def _share(one: Trained, measured: TrainSpeed) -> float:
     """Return the measured rate as a share of the limit: the rate if training were a single matrix product."""
     limit = measured.limits["bfloat16" if "bf16" in str(one.cfg.trainer.precision) else "float32"]
-    macs = count_macs(one.module.network, int(one.cfg.data.context), measured.size)
-    return 3 * 2 * macs * one.rate / limit
+    return 3 * 2 * _macs(one, measured) * one.rate / limit
+
+
+def _macs(one: Trained, measured: TrainSpeed) -> int:
+    """Return the multiply-accumulates of an image: of a crop, if the augmentation crops."""
+    side = OmegaConf.select(one.cfg, "data.augment.crop") or measured.size
+    return count_macs(one.module.network, int(one.cfg.data.context), side)
 
 
 if __name__ == "__main__":
