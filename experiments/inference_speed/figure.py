@@ -21,6 +21,7 @@ COUNTED: dict[str, Callable[[Cost], int]] = {
     "parameters": lambda cost: cost.parameters,
     "multiply-accumulates of a slice": lambda cost: cost.macs,
 }
+OWN = ("dsc_unet", "strided")  # starts of the names of the networks that are shipped channels-last
 CONTIGUOUS, CHANNELS_LAST, *OTHERS = ENGINES
 
 
@@ -117,8 +118,8 @@ def _stands_out(names: list[str], points: list[tuple[int, float]], name: str) ->
 
 def _as_shipped(measured: Measured, threads: int) -> list[Timing]:
     """Return the timings in the memory order that users get: channels-last for our networks, contiguous for others."""
-    ours = [one for one in _of(measured, CHANNELS_LAST, threads) if one.network.startswith("dsc_unet")]
-    return ours + [one for one in _of(measured, CONTIGUOUS, threads) if not one.network.startswith("dsc_unet")]
+    ours = [one for one in _of(measured, CHANNELS_LAST, threads) if one.network.startswith(OWN)]
+    return ours + [one for one in _of(measured, CONTIGUOUS, threads) if not one.network.startswith(OWN)]
 
 
 def _of(measured: Measured, engine: Engine, threads: int) -> list[Timing]:

@@ -8,11 +8,12 @@ import torch
 
 from experiments.inference_speed.measure import LIMITED, Measured, Timing, thread_counts
 from experiments.shared.engines import ENGINES, Engine
-from experiments.shared.networks import BASELINE
+from experiments.shared.networks import BASELINE, OURS
 from lits_seg import RESEARCH_USE
 from lits_seg.common.tables import csv_text, markdown, number
 from lits_seg.models.cost import processor
 
+ONNX_RUNTIME = next(engine for engine in ENGINES if engine.name == "ONNX Runtime")
 PLAIN = ENGINES[0]  # PyTorch with contiguous maps, as users commonly run a UNet
 
 
@@ -26,6 +27,7 @@ def inference_text(measured: Measured, whole_ct: str) -> str:
     threads = " / ".join(str(count) for count in thread_counts())
     sections = [
         ("", _costs(measured), _cost_legend(measured, threads)),
+        ("## ONNX Runtime, fp32", _targets(measured), [f"Milliseconds and speed with {threads} threads."]),
         *(
             (
                 f"## How many times as fast as `{BASELINE}`, {thread_text(count)}",
@@ -65,6 +67,7 @@ def inference_csv(measured: Measured) -> str:
                 "milliseconds_per_slice": 1000 * timing.seconds,
                 "times_as_fast_as_unet_in_pytorch": ratio(measured, timing, PLAIN),
                 "times_as_fast_as_unet_in_this_engine": ratio(measured, timing, timing.engine),
+                "times_as_fast_as_dsc_unet_in_this_engine": ratio(measured, timing, timing.engine, OURS),
                 "share_of_limit": _share(measured, timing),
                 "relative_rms_difference_from_pytorch": timing.difference,
             }
@@ -85,16 +88,17 @@ def find(measured: Measured, network: str, engine: Engine, threads: int) -> Timi
     return next((one for one in measured.timings if (one.network, one.engine, one.threads) == wanted), None)
 
 
-def ratio(measured: Measured, timing: Timing, engine: Engine) -> float:
-    """Return the speed of a network relative to the UNet with as many threads; NaN if the UNet was not timed.
+def ratio(measured: Measured, timing: Timing, engine: Engine, baseline: str = BASELINE) -> float:
+    """Return the speed of a network relative to another with as many threads; NaN if the other was not timed.
 
     Args:
         measured: the timings of a run.
         timing: timing of the network.
-        engine: the engine of the UNet.
+        engine: the engine of the other network.
+        baseline: name of the other network.
     """
-    baseline = find(measured, BASELINE, engine, timing.threads)
-    return baseline.seconds / timing.seconds if baseline else math.nan
+    other = find(measured, baseline, engine, timing.threads)
+    return other.seconds / timing.seconds if other else math.nan
 
 
 def thread_text(count: int) -> str:
@@ -116,13 +120,28 @@ def _costs(measured: Measured) -> str:
     return markdown(header, rows)
 
 
+def _targets(measured: Measured) -> str:
+    header = ["network", "parameters", "GMAC", "ms", f"times as fast as `{OURS}`", f"times as fast as `{BASELINE}`"]
+    rows = []
+    for cost in measured.costs:
+        shown: list[Callable[[Timing], str]] = [
+            lambda one: f"{1000 * one.seconds:.1f}",
+            lambda one: _times(ratio(measured, one, ONNX_RUNTIME, OURS)),
+            lambda one: _times(ratio(measured, one, ONNX_RUNTIME)),
+        ]
+        cells = [_by_threads(measured, cost.network, ONNX_RUNTIME, show) for show in shown]
+        rows.append([f"`{cost.network}`", f"{cost.parameters:,}", f"{cost.macs / 1e9:.2f}", *cells])
+    return markdown(header, rows)
+
+
 def _cost_legend(measured: Measured, threads: str) -> list[str]:
     return [
         f"Milliseconds per slice of {measured.size} x {measured.size}, with {threads} threads. Peak memory: of loading",
         "the network into ONNX Runtime and running the network once, beyond the memory after the runtime's start.",
         f"Training step: forward, backward and optimizer on {measured.batch} slices, as in `python -m lits_seg.train`.",
-        "`dsc_unet` is shipped channels-last. The other networks usually run contiguous, PyTorch's default. The other",
-        "engines run `dsc_unet` as `python -m lits_seg.export` writes it: without concatenation, except for int8.",
+        "This package's networks are shipped channels-last; others usually run contiguous, PyTorch's default.",
+        "All engines run networks as `lits-seg export` writes them: norms and skips are folded, and",
+        "`dsc_unet` does not concatenate, except for int8.",
     ]
 
 

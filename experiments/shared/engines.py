@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ import torch
 from experiments.shared.machine import torch_threads
 from experiments.shared.networks import Network, contiguous
 from lits_seg.common.dependencies import openvino_core
+from lits_seg.models import for_inference
 
 Run = Callable[[], np.ndarray]  # returns the logits of the slice, (1, K, size, size)
 
@@ -101,13 +101,17 @@ def openvino_has_bf16() -> bool:
 
 
 def _pytorch(order: str, network: Network, threads: int) -> Run:
-    channels_last = order == "channels-last"  # the order in LesionModule
-    module = network.module if channels_last else contiguous(deepcopy(network.module.network))
+    # As predict runs the network. The conversion of one channel to channels-last, LesionModule's order, moves no data.
+    module, image = for_inference(network.module.network), network.image
+    if order == "channels-last":
+        image = image.contiguous(memory_format=torch.channels_last)
+    else:
+        module = contiguous(module)
 
     @torch.inference_mode()
     def run() -> np.ndarray:
         with torch_threads(threads):
-            return module(network.image).numpy()
+            return module(image).numpy()
 
     return run
 

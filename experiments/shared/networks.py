@@ -15,8 +15,9 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.exporters.onnx import export_onnx
 from lits_seg.exporters.quantize import quantize
+from lits_seg.models import for_inference
 from lits_seg.models.blocks import SeparableResidualBlock
-from lits_seg.models.unet import UShape, split_decoder
+from lits_seg.models.unet import UShape
 from lits_seg.phantom.write import generate_volume
 from lits_seg.training.module import LesionModule
 
@@ -26,6 +27,8 @@ BASELINE = "unet/deconv"
 NETWORKS: dict[str, tuple[str, ...]] = {
     **{f"dsc_unet/{decoder}": ("model=dsc_unet", f"decoder={decoder}") for decoder in DECODERS},
     BASELINE: ("model=unet", "decoder=deconv"),
+    "unet_bn/deconv": ("model=unet_bn", "decoder=deconv"),
+    **{model: (f"model={model}",) for model in ("strided_unet", "strided_resunet", "strided_unet_512")},
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
 PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # in the rivals extra
@@ -41,8 +44,8 @@ class Network:
         module: the network with its pre-processing.
         image: the slice, ``(1, 1, size, size)`` in [0, 1].
         logits: PyTorch's logits of the slice, ``(1, K, size, size)``.
-        onnx: ONNX file as ``lits_seg.export`` writes it: the decoder does not concatenate.
-        whole: ONNX file of the unchanged network, which int8 is quantized from.
+        onnx: ONNX file as ``lits_seg.export`` writes it: the network for inference.
+        whole: ONNX file of the network for inference with int8, which int8 is quantized from.
         reason: why the files are missing; empty if the files exist.
     """
 
@@ -64,8 +67,8 @@ class Network:
     def write_files(self) -> None:
         """Write both ONNX files, or keep the reason if the export fails."""
         try:
-            export_onnx(split_decoder(self.module.network), {"image": self.image}, ["logits"], self.onnx)
-            export_onnx(self.module.network, {"image": self.image}, ["logits"], self.whole)
+            export_onnx(for_inference(self.module.network), {"image": self.image}, ["logits"], self.onnx)
+            export_onnx(for_inference(self.module.network, int8=True), {"image": self.image}, ["logits"], self.whole)
         except Exception as error:  # of any kind, since the exporter does not wrap exceptions
             self.reason = f"no ONNX file: {str(error).splitlines()[0]}"
 

@@ -1,15 +1,16 @@
-"""``python -m experiments.train_speed``: measure how fast the light network and the UNet train, by setting."""
+"""``python -m experiments.train_speed``: measure how fast networks train, and the effect of settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 
 from experiments.shared.command import PUBLISHED, command, publish
-from experiments.train_speed.measure import NETWORKS, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
+from experiments.train_speed.measure import PAIR, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
 from lits_seg.common.settings import BatchSize, Place, Rounds, Size
 from lits_seg.common.tables import markdown
-from lits_seg.models.cost import count_macs, processor
+from lits_seg.models.cost import count_macs, count_parameters, processor
 
 PAPER_STEPS = 100_000
 PAPER_BATCH = 16
@@ -24,6 +25,7 @@ class Settings:
     batch: BatchSize | None
     rounds: Rounds
     steps: Rounds | None
+    networks: list[str] | None
     settings: list[str] | None
     overrides: list[str]
 
@@ -31,7 +33,7 @@ class Settings:
 @command("train_speed/settings", Settings, {"train.md": PUBLISHED})
 def main(cfg: Settings) -> None:
     """Measure, print the table and write the table into ``output``."""
-    measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.settings, list(cfg.overrides))
+    measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.networks, cfg.settings, list(cfg.overrides))
     publish(train_speed_text(measured), Path(cfg.output) / "train.md")
 
 
@@ -43,7 +45,7 @@ def train_speed_text(measured: TrainSpeed) -> str:
     header += ["`dsc_unet`, of limit", "`unet`, of limit"]
     if gpu:
         header += ["`dsc_unet`, peak", "`unet`, peak"]
-    shipped = {name: measured.trained[SHIPPED, name] for name in NETWORKS}
+    shipped = {name: measured.trained[SHIPPED, name] for name in measured.networks}
     rates = ", ".join(f"{dtype} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in measured.limits.items())
     days = ", ".join(
         f"`{name}` {PAPER_STEPS * PAPER_BATCH / one.rate / 86400:.1f} days" for name, one in shipped.items()
@@ -52,6 +54,10 @@ def train_speed_text(measured: TrainSpeed) -> str:
     return "\n".join(
         [
             "# Training speed",
+            "",
+            _networks(measured),
+            "",
+            "## Settings",
             "",
             markdown(header, [_row(measured, key, gpu) for key in measured.settings]),
             "",
@@ -67,8 +73,20 @@ def train_speed_text(measured: TrainSpeed) -> str:
     )
 
 
+def _networks(measured: TrainSpeed) -> str:
+    shipped = {name: measured.trained[SHIPPED, name] for name in measured.networks}
+    header = ["network", "parameters", "GMAC", "slices/s", *(f"times as fast as `{name}`" for name in PAIR)]
+    rows = []
+    for name, one in shipped.items():
+        macs = _macs(one, measured)
+        ratios = [f"{one.rate / shipped[other].rate:.1f} x" for other in PAIR]
+        counted = [f"{count_parameters(one.module.network):,}", f"{macs / 1e9:.2f}"]
+        rows.append([f"`{name}`", *counted, f"{one.rate:.2f}", *ratios, f"{one.augmentation:.0%}"])
+    return markdown([*header, "augmentation, of a step"], rows)
+
+
 def _row(measured: TrainSpeed, key: str, gpu: bool) -> list[str]:
-    both = [measured.trained[key, name] for name in NETWORKS]
+    both = [measured.trained[key, name] for name in PAIR]
     ours, unet = (one.rate for one in both)
     row = [
         SETTINGS[key].title,
@@ -86,8 +104,13 @@ def _row(measured: TrainSpeed, key: str, gpu: bool) -> list[str]:
 def _share(one: Trained, measured: TrainSpeed) -> float:
     """Return the measured rate as a share of the limit: the rate if training were a single matrix product."""
     limit = measured.limits["bfloat16" if "bf16" in str(one.cfg.trainer.precision) else "float32"]
-    macs = count_macs(one.module.network, int(one.cfg.data.context), measured.size)
-    return 3 * 2 * macs * one.rate / limit
+    return 3 * 2 * _macs(one, measured) * one.rate / limit
+
+
+def _macs(one: Trained, measured: TrainSpeed) -> int:
+    """Return the multiply-accumulates of an image: of a crop, if the augmentation crops."""
+    side = OmegaConf.select(one.cfg, "data.augment.crop") or measured.size
+    return count_macs(one.module.network, int(one.cfg.data.context), side)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Time training steps of both networks, as shipped and with one setting changed, in turns in one run."""
+"""Time training steps of networks as shipped, and of two of them with one setting changed, in turns in one run."""
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,17 @@ from experiments.shared.networks import contiguous
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
 
-NETWORKS = {"dsc_unet": ("model=dsc_unet", "decoder=subpixel"), "unet": ("model=unet", "decoder=deconv")}
+NETWORKS = {
+    "dsc_unet": ("model=dsc_unet", "decoder=subpixel"),
+    "unet": ("model=unet", "decoder=deconv"),
+    "unet_bn": ("model=unet_bn", "decoder=deconv"),
+    **{
+        model: (f"model={model}",)
+        for model in ("strided_unet", "strided_resunet", "strided_unet_512", "nnunet_2d", "basic_unet")
+    },
+}
+PAIR = ("dsc_unet", "unet")  # measured in every setting
+STEPS = {"unet": 1, "unet_bn": 1, "strided_unet": 16, "strided_resunet": 16, "strided_unet_512": 16}  # others: 4
 DTYPES = ("float32", "bfloat16")
 
 
@@ -64,12 +74,18 @@ class Trained:
     cfg: DictConfig
     module: LesionModule
     seconds: list[float] = field(default_factory=list)  # seconds of a step, for each visit
+    augmenting: list[float] = field(default_factory=list)  # of these, conversion to float and augmentation
     peak: int = 0  # peak memory on the GPU, bytes
 
     @property
     def rate(self) -> float:
         """Slices per second in the fastest visit."""
         return self.cfg.data.batch_size / min(self.seconds)
+
+    @property
+    def augmentation(self) -> float:
+        """Share of augmentation in a step, in the fastest visit."""
+        return self.augmenting[self.seconds.index(min(self.seconds))] / min(self.seconds)
 
 
 @dataclass
@@ -80,6 +96,7 @@ class TrainSpeed:
         size: side of the images, pixels.
         batch: images in a step.
         rounds: number of visits.
+        networks: names of the measured networks.
         settings: keys of the measured settings.
         trained: measurements by setting and network.
         limits: operations per second of a matrix product, by precision.
@@ -88,16 +105,32 @@ class TrainSpeed:
     size: int
     batch: int
     rounds: int
+    networks: list[str]
     settings: list[str]
     trained: dict[tuple[str, str], Trained]
     limits: dict[str, float]
 
 
 class StepClock(pl.Callback):
-    """Record the time at the end of each training step, after the device has finished."""
+    """Record the time at the end of each training step, after the device has finished, and that of its augmentation.
 
-    def __init__(self) -> None:
+    Args:
+        datamodule: the data module of the training, whose augmentation is timed from now on.
+    """
+
+    def __init__(self, datamodule: pl.LightningDataModule) -> None:
         self.times: list[float] = []
+        self.augmenting: list[float] = []
+        augment = datamodule.on_after_batch_transfer
+
+        def timed(batch: Any, number: int) -> Any:
+            start = time.perf_counter()
+            batch = augment(batch, number)
+            wait()
+            self.augmenting.append(time.perf_counter() - start)
+            return batch
+
+        datamodule.on_after_batch_transfer = timed  # type: ignore[method-assign]
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Record the time."""
@@ -114,47 +147,50 @@ def train_speed(
     batch: int | None,
     rounds: int,
     steps: int | None,
+    networks: Sequence[str] | None = None,
     settings: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> TrainSpeed:
-    """Time training steps of both networks with each setting.
+    """Time training steps of networks as shipped, and of ``PAIR`` with each setting.
 
     Args:
         size: side of the images, pixels.
         batch: images in a step; None: 4 on a CPU, 16 on a GPU.
         rounds: number of visits to each network with each setting, in turns.
-        steps: timed steps of the UNet in each visit; None: 1 on a CPU, 20 on a GPU. The light network takes four
-            times as many steps in about the same time, so that other work on the machine affects both alike.
+        steps: timed steps of the UNet in each visit; None: 1 on a CPU, 20 on a GPU. Lighter networks take more steps
+            in about the same time (``STEPS``), so that other work on the machine affects all alike.
+        networks: some of ``NETWORKS``, in addition to ``PAIR``; None: all.
         settings: some of ``SETTINGS``, in addition to the shipped one; None: all.
         overrides: further overrides of the training configuration.
 
     Raises:
-        InputError: for an unknown setting.
+        InputError: for an unknown network or setting.
     """
     gpu = torch.cuda.is_available()
     steps = steps or (20 if gpu else 1)
     batch = batch or (16 if gpu else 4)
-    chosen = [SHIPPED, *(key for key in _known(settings) if key != SHIPPED)]
+    names = list(dict.fromkeys([*PAIR, *_known("networks", networks, NETWORKS)]))
+    chosen = list(dict.fromkeys([SHIPPED, *_known("settings", settings, SETTINGS)]))
     with tempfile.TemporaryDirectory() as folder:
         trained = {
-            (key, name): _make(Path(folder), size, batch, SETTINGS[key], [*network, *overrides])
+            (key, name): _make(Path(folder), size, batch, SETTINGS[key], [*NETWORKS[name], *overrides])
             for key in chosen
-            for name, network in NETWORKS.items()
+            for name in (names if key == SHIPPED else PAIR)
         }
         limits = dict.fromkeys(DTYPES, 0.0)
         for _ in range(rounds):
             for dtype in DTYPES:
                 limits[dtype] = max(limits[dtype], matmul_rate(getattr(torch, dtype)))
             for (_, name), one in trained.items():
-                _visit(one, steps if name == "unet" else 4 * steps)
-    return TrainSpeed(size, batch, rounds, chosen, trained, limits)
+                _visit(one, STEPS.get(name, 4) * steps)
+    return TrainSpeed(size, batch, rounds, names, chosen, trained, limits)
 
 
-def _known(settings: Sequence[str] | None) -> Sequence[str]:
-    for key in settings or ():
-        if key not in SETTINGS:
-            raise InputError("settings", f"some of {', '.join(SETTINGS)}", key)
-    return list(SETTINGS) if settings is None else settings
+def _known(setting: str, names: Sequence[str] | None, known: Mapping[str, object]) -> Sequence[str]:
+    for name in names or ():
+        if name not in known:
+            raise InputError(setting, f"some of {', '.join(known)}", name)
+    return list(known) if names is None else names
 
 
 def _make(folder: Path, size: int, batch: int, setting: Setting, overrides: Sequence[str]) -> Trained:
@@ -178,7 +214,8 @@ def _make(folder: Path, size: int, batch: int, setting: Setting, overrides: Sequ
 
 
 def _visit(one: Trained, steps: int) -> None:
-    clock = StepClock()
+    datamodule = instantiate(one.cfg.data)
+    clock = StepClock(datamodule)
     trainer = instantiate(
         one.cfg.trainer,
         max_epochs=-1,
@@ -191,7 +228,8 @@ def _visit(one: Trained, steps: int) -> None:
     )
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    trainer.fit(one.module, instantiate(one.cfg.data))
+    trainer.fit(one.module, datamodule)
     one.seconds.append(clock.seconds())
+    one.augmenting.append(statistics.median(clock.augmenting))
     one.peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     one.module.cpu().zero_grad()

@@ -106,32 +106,38 @@ class RotateZoomBend:
 
     def _grid(self, labels: Tensor, draw: Draws) -> Tensor:
         """Draw the source position of each pixel, ``(B, h, w, 2)`` as (x, y); the slice's edges are at -1 and 1."""
-        side = torch.tensor(labels.shape[:0:-1], device=labels.device)  # W, H
         height, width = (self.crop, self.crop) if self.crop else labels.shape[1:]
-        rows, columns = (torch.arange(n, device=labels.device) - (n - 1) / 2 for n in (height, width))
-        place = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
-        bent = place + self._bend(height, width, max(labels.shape[1:]), draw)
+        side = torch.tensor(labels.shape[:0:-1], device=labels.device)  # W, H
+        nodes = self._nodes(height, width, max(labels.shape[1:]), draw)
         largest = math.radians(self.rotate)
         angle = draw.between(-largest, largest)
         cos, sin = angle.cos(), angle.sin()
         scale_x, scale_y = draw.around_one(self.zoom), draw.around_one(self.zoom)
-        matrix = torch.stack([cos * scale_x, -sin * scale_y, sin * scale_x, cos * scale_y], dim=-1)
-        moved = torch.einsum("bij,bhwj->bhwi", matrix.view(-1, 2, 2), bent)
-        chosen = draw.chance(self.probability)[:, None, None, None]
-        centre = self._centre(labels, draw)[:, None, None] if self.crop else side / 2
-        return (centre + torch.where(chosen, moved, place)) * 2 / side - 1
+        matrix = torch.stack([cos * scale_x, -sin * scale_y, sin * scale_x, cos * scale_y], dim=-1).view(-1, 2, 2)
+        chosen = draw.chance(self.probability)[:, None, None]
+        centre = self._centre(labels, draw) if self.crop else (side / 2).expand(len(labels), 2)
+        # The matrix applies to the few nodes instead of all pixels; the interpolation between nodes is linear in them.
+        nodes = torch.where(chosen, matrix @ nodes.flatten(2), 0).view_as(nodes) * (2 / side)[:, None, None]
+        bend = self._between(nodes, height, width, max(labels.shape[1:]))
+        # The part of each row and of each column is computed first: only the sums take all pixels.
+        across, down = (torch.where(chosen, matrix, torch.eye(2, device=labels.device)) * 2 / side[:, None]).unbind(-1)
+        columns, rows = (torch.arange(n, device=labels.device) - (n - 1) / 2 for n in (width, height))
+        start = (centre * 2 / side - 1)[..., None] + down[..., None] * rows
+        return (bend + start[..., None] + (across[..., None] * columns)[..., None, :]).permute(0, 2, 3, 1)
 
-    def _bend(self, height: int, width: int, side: int, draw: Draws) -> Tensor:
-        """Draw displacements ``(B, h, w, 2)`` in pixels: normal at evenly spaced nodes, bicubic in between."""
+    def _nodes(self, height: int, width: int, side: int, draw: Draws) -> Tensor:
+        """Draw the displacements of evenly spaced nodes, ``(B, 2, rows, columns)`` in pixels: normal numbers."""
         spacing = self.bend_spacing * side
-        nodes = [math.ceil(n / spacing) + 4 for n in (height, width)]
         magnitude = side * draw.between(*self.bend_magnitude)
-        offsets = magnitude[:, None, None, None] * draw.normal(2, *nodes)
+        return magnitude[:, None, None, None] * draw.normal(2, *(math.ceil(n / spacing) + 4 for n in (height, width)))
+
+    def _between(self, nodes: Tensor, height: int, width: int, side: int) -> Tensor:
+        """Interpolate the nodes' displacements to all pixels, ``(B, 2, h, w)``: bicubic."""
         rows, columns = (
-            _bicubic(count, round(count * spacing), n, draw.device)
-            for count, n in zip(nodes, (height, width), strict=True)
+            _bicubic(count, round(count * self.bend_spacing * side), n, nodes.device)
+            for count, n in zip(nodes.shape[2:], (height, width), strict=True)
         )
-        return (rows @ offsets @ columns.T).permute(0, 2, 3, 1)
+        return rows @ nodes @ columns.T
 
     def _centre(self, labels: Tensor, draw: Draws) -> Tensor:
         """Draw the centre of each crop, ``(B, 2)`` as (x, y): near a pixel of the drawn class, inside the slice."""

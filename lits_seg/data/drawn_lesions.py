@@ -71,7 +71,7 @@ class DrawnLesions:
             share, difference = self._lesion(images[some], liver[some], Draws(len(some), generator))
             share = share * liver[some][:, None]
             # Where lesions overlap, the later lesion replaces the earlier: contrasts do not add up.
-            images[some] = images[some] * (1 - share) + (plain[some] + difference) * share
+            images[some] = images[some].lerp(plain[some] + difference, share)
             labels[some] = torch.where(share[:, images.shape[1] // 2] > 0.5, 2, labels[some])
         return images, labels
 
@@ -80,15 +80,20 @@ class DrawnLesions:
         channels, height, width = images.shape[1:]
         low, high = (math.log(limit) for limit in self.radius)
         radius = draw.between(low, high).exp() * (self.side or width)
-        offset = _places(height, width, images.device) - random_pixel(liver, draw)[:, None, None]
+        centre = random_pixel(liver, draw)
         angle, stretch = draw.between(0, math.pi), draw.between(-0.3, 0.3).exp()
-        turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).view(-1, 2, 2)
-        turned = torch.einsum("bij,bhwj->bhwi", turn, offset) / radius[:, None, None, None]
-        turned = turned * torch.stack([stretch, 1 / stretch], dim=-1)[:, None, None]
+        # The position in radii along both axes of the ellipse. Factors apply to rows and columns, not to all pixels.
+        across = (torch.arange(width, device=images.device) - centre[:, :1])[:, None]
+        down = (torch.arange(height, device=images.device) - centre[:, 1:])[..., None]
+        cos, sin, long, short = (
+            value[:, None, None] for value in (angle.cos(), angle.sin(), stretch / radius, 1 / (stretch * radius))
+        )
+        along = cos * long * across - sin * long * down
+        beside = sin * short * across + cos * short * down
         waves = _smooth_noise(height, width, radius, draw)
         # The limits keep the outline in one piece.
         outline = (1 + draw.between(0.1, 0.45)[:, None, None] * waves).clamp(0.5, 1.8)
-        squared = turned.square().sum(-1) * outline
+        squared = (along.square() + beside.square()) * outline
         # Neighbouring slices cut the ball nearer to its pole; slices are some 0.3 to 0.8 radii of a small lesion apart.
         apart = (torch.arange(channels, device=images.device) - channels // 2)[:, None, None].abs()
         pole = (apart * draw.between(0.0, 0.5)[:, None, None, None]).square()
@@ -108,15 +113,10 @@ class DrawnLesions:
         return sign * contrast * (uneven + core - rim)
 
 
-def _places(height: int, width: int, device: torch.device) -> Tensor:
-    rows, columns = (torch.arange(n, device=device, dtype=torch.float32) for n in (height, width))
-    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
-
-
 def _smooth_noise(height: int, width: int, radius: Tensor, draw: Draws) -> Tensor:
     """Draw noise ``(B, H, W)`` of mean 0 that varies over about a radius."""
     nodes = draw.normal(1, 16, 16)
-    centred = _places(height, width, radius.device) - torch.tensor([width, height], device=radius.device) / 2
     # The grid's 16 nodes span 8 radii; its mirrored copies continue it.
-    grid = centred / (4 * radius[:, None, None, None])
+    across, down = ((torch.arange(n, device=radius.device) - n / 2) / (4 * radius[:, None]) for n in (width, height))
+    grid = torch.stack(torch.broadcast_tensors(across[:, None], down[..., None]), dim=-1)
     return functional.grid_sample(nodes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)[:, 0]

@@ -14,11 +14,12 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.evaluation.recorded_data import recorded_volumes, run_of
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
+from lits_seg.models import for_inference
 from lits_seg.models.cost import count_macs
 from lits_seg.postprocess import Changes
 from lits_seg.runs.folder import CONFIG, PICTURES, recorded_split
 from lits_seg.runs.provenance import provenance
-from lits_seg.runs.result import NetworkResult, mean_scores, table
+from lits_seg.runs.result import NetworkFacts, NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.messages import hide_chatter
@@ -37,6 +38,9 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     segmenter = load_module(cfg.ckpt)
     segmenter.rules = rules.of(segmenter.rules)
     datamodule = checkpoint_volumes(cfg, segmenter)
+    facts = network_facts(segmenter)
+    macs = count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size)
+    segmenter.network = for_inference(segmenter.network)
     output = Path(cfg.output)
     scored = PatientScores(output)
     free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
@@ -56,9 +60,9 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
         if new and not any(output.iterdir()):
             output.rmdir()
         raise
-    result = _result(segmenter, datamodule, scored.cases)
-    facts = {**as_plain(provenance(cfg.ckpt)), **as_plain(result), "rules": segmenter.rules.plain()}
-    text = write_scores(output, scored.cases, References(result.data, result.synthetic), facts)
+    result = _result(facts, macs, datamodule, scored.cases)
+    recorded = {**as_plain(provenance(cfg.ckpt)), **as_plain(result), "rules": segmenter.rules.plain()}
+    text = write_scores(output, scored.cases, References(result.data, result.synthetic), recorded)
     return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
 
 
@@ -101,12 +105,11 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
     return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers)
 
 
-def _result(segmenter: LesionModule, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
-    facts = network_facts(segmenter)
+def _result(facts: NetworkFacts, macs: int, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
     return NetworkResult(
         **vars(facts),
         model=str(facts.network),
-        macs=count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size),
+        macs=macs,
         data=str(datamodule.test_root or datamodule.root),
         size=datamodule.preprocess.size,
         selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,

@@ -1,7 +1,6 @@
 """Write and run ExecuTorch programs for apps on phones, with XNNPACK kernels, in fp32, for slices of a fixed size."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from lits_seg.exporters.graph import Contract
 from lits_seg.inference.contract import METADATA, ExportMetadata, read_metadata
 from lits_seg.inference.exported import ExportedSegmenter
 from lits_seg.inference.runtimes import first_line
+from lits_seg.models import for_inference
 from lits_seg.training.module import LesionModule
 
 
@@ -34,7 +34,7 @@ def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata)
         InputError: if the metadata has no ``plane``.
     """
     # Some kernels require the default memory format. The format does not change the results.
-    network = deepcopy(module.network).to(memory_format=torch.contiguous_format)
+    network = for_inference(module.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     contract = Contract(network, module.preprocess, module.classes, module.temperature).eval()
     inputs = (torch.zeros(1, module.context, *_plane(metadata)), torch.ones(1, 2))[: len(metadata.inputs)]
     program = to_edge_transform_and_lower(

@@ -13,6 +13,7 @@ from lits_seg.exporters.openvino import write_openvino
 from lits_seg.exporters.quantize import quantize
 from lits_seg.inference.contract import ExportMetadata
 from lits_seg.inference.exported import ExportedModel, ExportedSegmenter
+from lits_seg.models import for_inference
 from lits_seg.training.module import LesionModule
 
 # The precisions in which each runtime can compute, or at least store weights, on a CPU.
@@ -47,15 +48,11 @@ def write_file(module: LesionModule, parts: Parts, images: np.ndarray, path: Pat
 
 
 def _int8(module: LesionModule, parts: Parts, images: np.ndarray) -> Path:
-    """Return the ONNX file of the 8-bit network, which the first call writes.
-
-    The decoder is not split here: a split decoder sums the outputs of two convolutions, and 8-bit sums would lose too
-    much accuracy.
-    """
+    """Return the ONNX file of the 8-bit network, which the first call writes."""
     quantized = parts.logits.with_name("logits_int8.onnx")
     if not quantized.exists():
         whole = parts.logits.with_name("whole.onnx")
-        export_network(module.network, module.context, module.preprocess.size, whole)
+        export_network(for_inference(module.network, int8=True), module.context, module.preprocess.size, whole)
         quantize(whole, images, quantized)
     return quantized
 

@@ -18,7 +18,7 @@ from torch.export import Dim
 
 from lits_seg.exporters.graph import Logits, Prepare, Restore
 from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, OUTPUTS, PIXEL, PROBABILITY, ExportMetadata
-from lits_seg.models.unet import split_decoder
+from lits_seg.models import for_inference
 from lits_seg.training.module import LesionModule
 
 OPSET = 18
@@ -55,7 +55,7 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
     mm, like_mm = ({name: torch.ones(2, 2)} if resampled else {} for name in (PIXEL, LIKE_PIXEL))
     sizes = {name: {0: BATCH} for name in mm}
     export_onnx(Prepare(preprocess), {HU: hu, **mm}, [IMAGE], parts.prepare, {HU: slices, **sizes})
-    export_network(split_decoder(module.network), context, preprocess.size, parts.logits)
+    export_network(for_inference(module.network), context, preprocess.size, parts.logits)
     restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu, **like_mm}
     outputs = [LABELS, PROBABILITY]
     shapes = {LOGITS: {0: BATCH}, LIKE: slices, **sizes}

@@ -10,6 +10,7 @@ from torch import Tensor
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
 from lits_seg.inference.segmenter import ModelFacts, NotFiniteError, RunSettings, Segmenter
+from lits_seg.models import for_inference
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.training.checkpoints import load_module, network_facts
 from lits_seg.training.malloc import keep_freed_memory
@@ -62,12 +63,14 @@ class Ensemble(Segmenter):
             keep_freed_memory()
         self.members = [load_module(path).to(self.device) for path in checkpoints]
         self.first = self.members[0]
+        self.facts = network_facts(self.first)
         self.classes, self.context, self.rules = self.first.classes, self.first.context, self.first.rules
         for path, member in zip(checkpoints, self.members, strict=True):
             for name in ("classes", "context", "preprocess", "rules"):
                 expected, found = getattr(self.first, name), getattr(member, name)
                 if expected != found:
                     raise InputError(path, f"the same {name} as {checkpoints[0]} ({expected})", found)
+            member.network = for_inference(member.network)
 
     def __call__(
         self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None
@@ -80,7 +83,7 @@ class Ensemble(Segmenter):
     def model(self) -> ModelFacts:
         """See ``Segmenter``."""
         return ModelFacts(
-            **vars(network_facts(self.first)),
+            **vars(self.facts),
             classes=self.classes,
             preprocess=self.first.preprocess.plain(),
             checkpoints=[CheckpointFile(path, sha256(path)) for path in self.checkpoints],

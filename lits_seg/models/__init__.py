@@ -1,6 +1,7 @@
 """Networks: plain ``nn.Module`` classes that map images ``(B, C, H, W)`` to logits ``(B, K, H, W)``."""
 
 from lits_seg.models.dense import DenseUNet
+from lits_seg.models.folding import for_inference
 from lits_seg.models.han import HanUNet
 from lits_seg.models.mobilenet import MobileNetV1UNet
 from lits_seg.models.residual_fcn import ResidualFCN, Tandem
@@ -21,4 +22,5 @@ __all__ = [
     "TernausNet",
     "UNet",
     "UShape",
+    "for_inference",
 ]

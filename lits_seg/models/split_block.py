@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 
-import torch
 from torch import Tensor, nn
 
 from lits_seg.models.blocks import DepthwiseSeparableConv2d, SeparableResidualBlock
@@ -43,7 +42,7 @@ class SplitResidualBlock(nn.Module):
         maps = [norm(features) for norm, features in zip(self.norms, (first, second), strict=True)]
         inner = [convolution(features) for convolution, features in zip(self.convolutions, maps, strict=True)]
         shortcuts = [shortcut(features) for shortcut, features in zip(self.shortcuts, maps, strict=True)]
-        return torch.relu(self.rest(inner[0] + inner[1]) + shortcuts[0] + shortcuts[1])
+        return self.rest(inner[0].add_(inner[1])).add_(shortcuts[0]).add_(shortcuts[1]).relu_()
 
 
 def _inputs_of(layer: nn.Module, channels: slice) -> nn.Module:

@@ -1,8 +1,7 @@
 """A light UNet of dense 3x3 convolutions that downsamples by stride and decodes at half resolution."""
 
 from collections.abc import Sequence
-from copy import deepcopy
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from annotated_types import Ge, Le, Len
@@ -12,6 +11,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Width, Widths
+from lits_seg.models.folding import fold_norms
+from lits_seg.models.upsample import dense_gradient
 
 
 class ConvNormReLU(nn.Module):
@@ -34,12 +35,13 @@ class ConvNormReLU(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
         mapped = self.norm(self.conv(features))
-        return functional.relu(mapped + features if self.skip else mapped)
+        # No backward pass needs the output of the norm, so that sum and ReLU may replace the output in place.
+        return (mapped.add_(features) if self.skip else mapped).relu_()
 
     def fold(self) -> None:
         """Fold batch norm and skip into the convolution, in place; the function in eval mode stays the same."""
         assert isinstance(self.norm, nn.BatchNorm2d)
-        conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+        conv = fuse_conv_bn_eval(self.conv, self.norm)
         if self.skip:
             with torch.no_grad():
                 channels = torch.arange(conv.out_channels)
@@ -63,7 +65,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = ConvNormReLU(in_channels, out_channels, stride)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
@@ -74,7 +76,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
-        return functional.relu(self.norm(self.conv(self.first(features))) + self.shortcut(features))
+        return self.norm(self.conv(self.first(features))).add_(self.shortcut(features)).relu_()
+
+    def fold(self) -> None:
+        """Fold the batch norms into the convolutions, in place, except those of ``first``, which folds itself."""
+        assert isinstance(self.norm, nn.BatchNorm2d)
+        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
+        if isinstance(self.shortcut, nn.Sequential):
+            fold_norms(self.shortcut)
 
 
 class StridedUNet(nn.Module):
@@ -151,16 +160,15 @@ class StridedUNet(nn.Module):
             skips.append(features)
         skips.pop()
         for level in self.decoder:
-            larger = functional.interpolate(features, scale_factor=2.0, mode="nearest")
+            larger = dense_gradient(functional.interpolate(features, scale_factor=2.0, mode="nearest"))
             features = level(torch.cat([skips.pop(), larger], dim=1))
         if self.fine:
             features = self.merged(torch.cat([first, self.shuffled(features)], dim=1))
         return self.logits(features)[..., :height, :width]
 
-    def for_inference(self) -> "StridedUNet":
-        """Return a copy in eval mode with all batch norms and skips folded into the convolutions."""
-        network = deepcopy(self).eval()
-        for module in network.modules():
-            if isinstance(module, ConvNormReLU):
+    def for_inference(self, int8: bool = False) -> Self:
+        """Fold all batch norms and skips into the convolutions, in place; see ``folding.for_inference``."""
+        for module in self.modules():
+            if isinstance(module, (ConvNormReLU, ResidualBlock)):
                 module.fold()
-        return network
+        return self

@@ -1,8 +1,7 @@
 """The paper's network and its baseline: two classes that share one U shape."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from annotated_types import Ge, Le
@@ -18,6 +17,7 @@ from lits_seg.models.blocks import (
     SeparableResidualBlock,
     channels_last,
 )
+from lits_seg.models.folding import fold_norms
 from lits_seg.models.split_block import SplitResidualBlock
 from lits_seg.models.upsample import Upsampler, upsamplers
 
@@ -142,6 +142,13 @@ class UNet(UShape):
             in_channels, out_channels, encoder_widths, innermost_width, decoder_widths, upsample, block, block
         )
 
+    def for_inference(self, int8: bool = False) -> Self:
+        """Fold all batch norms into the convolutions, in place; see ``folding.for_inference``."""
+        for module in self.modules():
+            if isinstance(module, ConvBlock):
+                fold_norms(module)
+        return self
+
 
 class DSCUNet(UShape):
     """The paper's network: residual blocks of depthwise separable convolutions (section V.A, Fig. 1).
@@ -199,19 +206,15 @@ class DSCUNet(UShape):
             block if innermost == "block" else separable,
         )
 
-
-def split_decoder(network: nn.Module) -> nn.Module:
-    """Return a copy of a ``DSCUNet`` for inference whose decoder avoids concatenation; any other network unchanged."""
-    if not isinstance(network, DSCUNet):
-        return network
-    network = deepcopy(network).eval()
-    for number, (level, upsampler) in enumerate(zip(network.decoder, network.upsamplers, strict=True)):
-        assert isinstance(level, SeparableResidualBlock)
-        assert isinstance(upsampler, Upsampler)
-        if isinstance(level.shortcut, PointwiseConv2d):
-            skip = level.norm.num_features - upsampler.out_channels
-            network.decoder[number] = SplitResidualBlock(level, skip)
-    return network
+    def for_inference(self, int8: bool = False) -> Self:
+        """Replace the decoder's blocks by blocks that do not concatenate, in place; see ``folding.for_inference``."""
+        for number, (level, upsampler) in enumerate(zip(self.decoder, self.upsamplers, strict=True)):
+            assert isinstance(level, SeparableResidualBlock)
+            assert isinstance(upsampler, Upsampler)
+            if isinstance(level.shortcut, PointwiseConv2d) and not int8:
+                skip = level.norm.num_features - upsampler.out_channels
+                self.decoder[number] = SplitResidualBlock(level, skip)
+        return self
 
 
 def _initialise(module: nn.Module) -> None:

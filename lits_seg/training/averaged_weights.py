@@ -6,19 +6,20 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge, Gt, Le, Lt
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import update_bn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 STATISTICS = ("running_mean", "running_var")
 
 
-class AveragedWeights(EMAWeightAveraging):
+class AveragedWeights(WeightAveraging):
     """An exponential moving average of the weights, which is validated, tested and saved.
 
     Batch norm normalizes by the mean and the variance of its inputs. These do not fit the averaged weights, since they
     were gathered with other weights. Before each validation and each checkpoint, they are estimated again by the
     averaged network, from the last training batches of the epoch. Networks without batch norm are only averaged.
+    Lightning's ``EMAWeightAveraging`` updates one tensor at a time, which takes four times as long on a CPU.
 
     Args:
         decay: share of the old average that remains after each step, in [0, 1).
@@ -28,7 +29,7 @@ class AveragedWeights(EMAWeightAveraging):
     def __init__(
         self, decay: Annotated[float, Ge(0), Lt(1)] = 0.998, batches: Annotated[int, Gt(0), Le(1000)] = 20
     ) -> None:
-        super().__init__(decay=decay)
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
         self._images: deque[Tensor] = deque(maxlen=batches)
         self._estimated = -1  # the step whose average has its statistics
 

@@ -25,8 +25,8 @@ def without_unknown(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
     """
     unknown = label == LIVER_OR_LESION
-    certain = torch.zeros_like(logits)
-    certain[:, 0] = 100.0
+    certain = logits.new_zeros(logits.shape[1], 1, 1)
+    certain[0] = 100.0
     return torch.where(unknown[:, None], certain, logits), torch.where(unknown, 0, label)
 
 

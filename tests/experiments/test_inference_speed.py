@@ -44,7 +44,9 @@ def test_the_command_fills_every_cell(tmp_path: Path) -> None:
         assert float(row["training_step_to_unet"]) == 1
     assert {int(row["threads"]) for row in rows} == set(counts)
     tables = [line for line in shown.splitlines() if line.startswith("| `")]
-    assert len(tables) == len(CHOSEN) * (2 + len(counts))
+    assert len(tables) == len(CHOSEN) * (3 + len(counts))
+    targets = shown.partition("## ONNX Runtime, fp32")[2].splitlines()
+    assert next(line for line in targets if line.startswith("| `dsc_unet/subpixel`")).count("1.0 x") == len(counts)
     assert len(here) < len(ENGINES) or not any("–" in line for line in tables)
 
 

@@ -11,10 +11,17 @@ SMALL = ("size=32", "batch=2", "rounds=1", "steps=1", "output=out")
 
 def test_every_setting_trains(tmp_path: Path) -> None:
     kept = [key for key in SETTINGS if key != "compile"]  # minutes of a compiler
-    arguments = (*SMALL, f"settings=[{','.join(kept)}]", overrides(*NARROW, "data.workers=0"))
+    arguments = (*SMALL, "networks=[unet_bn]", f"settings=[{','.join(kept)}]", overrides(*NARROW, "data.workers=0"))
     text = run_experiment("train_speed.__main__", *arguments, cwd=tmp_path)
     assert (tmp_path / "out/train.md").read_text() in text
-    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    networks, _, table = text.partition("## Settings")
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in networks.splitlines() if line[:3] == "| `"
+    ]
+    assert [row[0] for row in cells] == ["`dsc_unet`", "`unet`", "`unet_bn`"]
+    assert (cells[0][4], cells[1][5]) == ("1.0 x", "1.0 x")
+    assert all(float(row[3]) > 0 and 0 < int(row[6].rstrip("%")) < 100 for row in cells)
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == len(kept)
     for row, key in zip(rows, kept, strict=True):
         name, ours, unet, ratio, *_ = (cell.strip() for cell in row.strip("|").split("|"))
@@ -31,3 +38,5 @@ def test_another_setting_is_one_clear_error(tmp_path: Path) -> None:
     shown = failed_experiment("train_speed.__main__", *SMALL, "settings=[fp8]", cwd=tmp_path)
     assert shown.startswith("error: settings: expected some of shipped, bf16, ")
     assert shown.endswith("found fp8")
+    shown = failed_experiment("train_speed.__main__", *SMALL, "networks=[resnet]", cwd=tmp_path)
+    assert shown.startswith("error: networks: expected some of dsc_unet, unet, ")

@@ -1,16 +1,13 @@
-"""The networks that take any decoder: the upsampling of each level, bad settings, the split decoder."""
+"""The networks that take any decoder: the upsampling of each level, bad settings."""
 
 import pytest
 import torch
 from helpers.networks import DECODERS, NARROW, WITH_DECODERS, model_config
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from torch import nn
 
 from lits_seg.common.errors import InputError
 from lits_seg.models.cost import count_parameters
-from lits_seg.models.split_block import SplitResidualBlock
-from lits_seg.models.unet import split_decoder
 from lits_seg.models.upsample import UPSAMPLERS
 
 
@@ -47,27 +44,3 @@ def test_bad_settings_are_named(override: str, told: str) -> None:
         instantiate(model_config(*overrides, override))
     assert isinstance(error.value.__cause__, InputError)
     assert told in str(error.value.__cause__)
-
-
-@pytest.mark.parametrize("shortcut", ["conv", "pad"])
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_a_decoder_that_concatenates_nothing_is_the_same_function(decoder: str, shortcut: str) -> None:
-    torch.manual_seed(0)
-    overrides = ("model=dsc_unet", f"decoder={decoder}", f"model.shortcut={shortcut}", *NARROW)
-    network = instantiate(model_config(*overrides)).eval()
-    for norm in network.modules():
-        if isinstance(norm, nn.BatchNorm2d):  # scales of either sign, and statistics, as training may leave them
-            for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
-                tensor.normal_()
-            norm.running_var.uniform_(0.5, 2)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    split, images = split_decoder(network), torch.rand(2, 1, 40, 56)
-    assert any(isinstance(level, SplitResidualBlock) for level in split.decoder) == (shortcut == "conv")
-    logits = network(images)
-    assert torch.allclose(split(images), logits, atol=1e-5 * logits.detach().abs().max().item())
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_networks_without_such_blocks_are_left_alone() -> None:
-    network = instantiate(model_config("model=unet", *NARROW))
-    assert split_decoder(network) is network
