@@ -1,6 +1,7 @@
 """The state of a phantom patient while organs and lesions are painted."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,19 @@ from lits_seg.phantom.axes import Box, WarpedAxes
 AIR = -1000.0  # HU, as below
 FAT = -105.0
 LUNG = -850.0
+
+
+class Levels(NamedTuple):
+    """HU of the organs that take up contrast agent."""
+
+    liver: float
+    spleen: float
+    cortex: float  # of the kidneys
+    medulla: float
+    aorta: float
+    portal_vein: float
+    liver_veins: float
+    bowel: float  # its wall; also the pancreas
 
 
 @dataclass
@@ -22,8 +36,10 @@ class Patient:
         liver: mask of the liver, ``(X, Y, Z)``.
         cavity: mask of the abdominal cavity, ``(X, Y, Z)``.
         phase: contrast phase, a key of ``anatomy.PHASES``.
-        levels: HU of liver, spleen, kidney cortex, kidney medulla, aorta and liver veins.
+        levels: HU of the organs that take up contrast agent.
+        muscle: HU of the muscles.
         body: half width and half depth of the cavity in mm.
+        back: y of the spine's centre in mm.
     """
 
     rng: np.random.Generator
@@ -32,8 +48,20 @@ class Patient:
     liver: np.ndarray
     cavity: np.ndarray
     phase: str
-    levels: tuple[float, ...]
+    levels: Levels
+    muscle: float
     body: tuple[float, float]
+    back: float
+
+    @property
+    def front(self) -> float:
+        """The y of the cavity's front in mm."""
+        return -self.body[1]
+
+    @property
+    def middle(self) -> float:
+        """The y halfway between the cavity's front and the spine's centre, in mm."""
+        return 0.5 * (self.front + self.back)
 
     def jitter(self, centre: tuple[float, float, float], amount: float = 6.0) -> np.ndarray:
         """Return a point with a random displacement, in mm, ``(3,)``.
@@ -55,5 +83,5 @@ class Patient:
         """
         if within is not None:
             inside = inside & within[box]
-        self.hu[box] = np.where(inside, hu, self.hu[box])
+        np.copyto(self.hu[box], hu, where=inside, casting="same_kind")
         self.liver[box] &= ~inside

@@ -31,7 +31,7 @@ from lits_seg.phantom.place import LOCK, claim
 from lits_seg.phantom.scanner import PhantomVolume, as_file, field_of_view, scan
 from lits_seg.phantom.tumours import paint_lesions
 
-VERSION = 5
+VERSION = 6
 
 
 def write_phantom(
@@ -101,7 +101,8 @@ def generate_volume(seed: int, *, case: int = 0, size: int = 192, slices: int = 
         slices: number of slices.
     """
     rng = np.random.default_rng(np.random.SeedSequence([VERSION, seed, case]))
-    body = (rng.uniform(145, 190), rng.uniform(100, 135))
+    width = rng.uniform(145, 190)
+    body = (width, np.clip(width * rng.uniform(0.66, 0.82), 100, 145))
     axes, spacing = field_of_view(rng, size, slices, body[0])
     patient = paint_patient(rng, axes, body)
     lesions = paint_lesions(patient)
