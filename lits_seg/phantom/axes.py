@@ -63,10 +63,6 @@ class WarpedAxes:
             bounds.append(slice(int(np.searchsorted(axis, low)), int(np.searchsorted(axis, high))))
         return tuple(bounds)  # type: ignore[return-value]
 
-    def extent_of(self, box: Box) -> np.ndarray:
-        """Return the distance between the first and the last voxel centre of a box along each axis in mm, ``(3,)``."""
-        return np.array([np.ptp(axis[side]) for axis, side in zip((self.x, self.y, self.z), box, strict=True)])
-
     def points(self, box: Box, bent: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return x, y and z of the voxels in a box, in mm: three arrays ``(X, Y, Z)``.
 
@@ -170,15 +166,18 @@ def tube(axes: WarpedAxes, points: np.ndarray, radii: np.ndarray) -> tuple[Box, 
     Returns:
         The box, and distances in its shape, which are below 1 inside the tube, and at most 2.
     """
-    low, high = points.min(axis=0), points.max(axis=0)
-    box = axes.box((low + high) / 2, (high - low) / 2 + radii.max(), bent=False)
-    squares = np.full([side.stop - side.start for side in box], 4, np.float32)
-    for point, radius in zip(points, radii.tolist(), strict=True):
-        ball = axes.box(point, radius, bent=False)
-        px, py, pz = (
-            ((axis[side] - middle) / radius) ** 2
-            for axis, side, middle in zip((axes.x, axes.y, axes.z), ball, point.tolist(), strict=True)
+    sides = (axes.x, axes.y, axes.z)
+    ends = [points.T + sign * radii for sign in (-1, 1)]
+    first, last = (np.array([np.searchsorted(*pair) for pair in zip(sides, end, strict=True)]) for end in ends)
+    corner = first.min(axis=1)
+    squares = np.full(last.max(axis=1) - corner, 4, np.float32)
+    for ball in np.flatnonzero((first < last).all(axis=0)).tolist():
+        x, y, z = (
+            ((side[low:high] - middle) / radii[ball]) ** 2
+            for side, low, high, middle in zip(sides, first[:, ball], last[:, ball], points[ball], strict=True)
         )
-        near = squares[tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(ball, box, strict=True))]
-        np.minimum(near, (px[:, None] + py)[:, :, None] + pz, out=near)
-    return box, np.sqrt(squares, out=squares)
+        low, high = first[:, ball] - corner, last[:, ball] - corner
+        near = squares[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        np.minimum(near, (x[:, None] + y)[:, :, None] + z, out=near)
+    box = tuple(slice(*pair) for pair in zip(corner.tolist(), last.max(axis=1).tolist(), strict=True))
+    return box, np.sqrt(squares, out=squares)  # type: ignore[return-value]

@@ -7,7 +7,7 @@ Diameters: small bowel below 30 mm, colon below 60 mm; walls 1 to 3 mm, the stom
 
 import numpy as np
 
-from lits_seg.phantom.axes import curve, smooth_noise, tube
+from lits_seg.phantom.axes import curve, tube
 from lits_seg.phantom.patient import Patient
 
 GAS = -900.0  # HU
@@ -31,11 +31,9 @@ def _paint_hollow(
     """
     rng = p.rng
     box, distance = tube(p.axes, points, radii)
-    if not distance.size:
-        return
     kind = rng.choice(CONTENTS, p=chances)
     outer = p.levels.bowel + rng.uniform(-12, 12)
-    mottled = smooth_noise(rng, distance.shape, p.axes.extent_of(box), 6.0)
+    mottled = p.noise(6.0, box)
     hu: np.ndarray | float
     if kind == "collapsed":
         hu = outer + 6 * mottled

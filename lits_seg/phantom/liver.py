@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lits_seg.phantom.axes import ellipsoid, smooth_noise
+from lits_seg.phantom.axes import ellipsoid
 from lits_seg.phantom.organs import dome
 from lits_seg.phantom.patient import Patient
 
@@ -30,7 +30,7 @@ def paint_liver(p: Patient) -> None:
         box, distance = ellipsoid(axes, p.jitter(centre, 5), size * np.array(radii), turned)
         # A soft minimum joins the lobes without a crease.
         field[box] = -0.09 * np.logaddexp(-field[box] / 0.09, -distance / 0.09)
-    field += (0.035 if cirrhotic else 0.01) * smooth_noise(rng, axes.shape, axes.extent, rng.uniform(12, 25))
+    field += (0.035 if cirrhotic else 0.01) * p.noise(rng.uniform(12, 25))
     x, y, z = axes.bent
     room = p.cavity & (z < dome(p) - 3)
     # The lower surface rises towards the left and the back.
@@ -43,9 +43,7 @@ def paint_liver(p: Patient) -> None:
         p.hu[room & (field < 1 + rng.uniform(0.04, 0.15))] = rng.uniform(2, 18)  # ascites
     inside = (field < 1) & room
     p.liver |= inside
-    texture = 3.5 * smooth_noise(rng, axes.shape, axes.extent, 45.0) + rng.uniform(1, 5) * smooth_noise(
-        rng, axes.shape, axes.extent, rng.uniform(3, 8)
-    )
+    texture = 3.5 * p.noise(45.0) + rng.uniform(1, 5) * p.noise(rng.uniform(3, 8))
     np.copyto(p.hu, p.levels.liver + texture, where=inside)
     if rng.random() < 0.75:  # fissure of the ligamentum teres, with fat
         wide = rng.uniform(2, 6)

@@ -6,7 +6,7 @@ and Multislice CT of the Body, 2003). Enhanced organs: ``anatomy.PHASES``.
 
 import numpy as np
 
-from lits_seg.phantom.axes import curve, ellipsoid, smooth_noise, tube
+from lits_seg.phantom.axes import curve, ellipsoid, tube
 from lits_seg.phantom.patient import FAT, LUNG, Patient
 
 
@@ -20,7 +20,7 @@ def paint_spleen(p: Patient) -> None:
     hollow = np.hypot((x - centre[0] + radii[0] + 4) / rng.uniform(18, 32), (y - centre[1] + 16) / 28) < 1
     hu = p.levels.spleen + np.zeros_like(distance)
     if p.phase == "arterial":  # red and white pulp take up contrast agent at different rates
-        hu += 30 * np.sin(4 * smooth_noise(rng, distance.shape, p.axes.extent_of(box), 18.0))
+        hu += 30 * np.sin(4 * p.noise(18.0, box))
     p.paint(box, (distance < 1) & ~hollow, hu, within=p.cavity)
 
 
@@ -40,7 +40,7 @@ def paint_chest(p: Patient) -> None:
     x, y, z = p.axes.bent
     above = (z > dome(p)) & p.cavity
     lung = above & ((np.abs(x) > 26) | (y < -30))
-    grain = smooth_noise(rng, p.axes.shape, p.axes.extent, 6.0)
+    grain = p.noise(6.0)
     np.copyto(p.hu, np.where(grain > 2.1, 20.0, LUNG + 40 * grain), where=lung)
     if rng.random() < 0.15:
         side = rng.choice([-1, 1])
@@ -85,6 +85,5 @@ def paint_neighbours(p: Patient) -> None:
     corners = ((-24, 14, -48), (4, 0, -28), (36, 12, -4), (70, 34, 14))
     points = curve(np.array([p.jitter((x, p.middle + y, z), 4) for x, y, z in corners]), step=4)
     box, distance = tube(p.axes, points, np.linspace(14, 9, len(points)) * rng.uniform(0.8, 1.15))
-    if distance.size:  # the pancreas is lobulated
-        lobules = smooth_noise(rng, distance.shape, p.axes.extent_of(box), 5.0)
-        p.paint(box, distance + 0.13 * lobules < 1, p.levels.bowel + rng.uniform(-5, 15), within=p.cavity)
+    distance = distance + 0.13 * p.noise(5.0, box)  # the pancreas is lobulated
+    p.paint(box, distance < 1, p.levels.bowel + rng.uniform(-5, 15), within=p.cavity)

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lits_seg.phantom.axes import Box, WarpedAxes
+from lits_seg.phantom.axes import Box, WarpedAxes, smooth_noise
 
 AIR = -1000.0  # HU, as below
 FAT = -105.0
 LUNG = -850.0
+EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 
 
 class Levels(NamedTuple):
@@ -71,6 +72,19 @@ class Patient:
             amount: standard deviation along each axis in mm.
         """
         return np.array(centre) + self.rng.normal(0, amount, 3)
+
+    def noise(self, scale: float, box: Box = EVERYWHERE) -> np.ndarray:
+        """Draw a smooth random field in a box, of standard deviation near 1.
+
+        Args:
+            scale: distance between independent values, in mm.
+            box: the box.
+        """
+        sides = [axis[side] for axis, side in zip((self.axes.x, self.axes.y, self.axes.z), box, strict=True)]
+        shape = (len(sides[0]), len(sides[1]), len(sides[2]))
+        if not all(shape):
+            return np.zeros(shape, np.float32)
+        return smooth_noise(self.rng, shape, np.array([np.ptp(side) for side in sides]), scale)
 
     def paint(self, box: Box, inside: np.ndarray, hu: float | np.ndarray, within: np.ndarray | None = None) -> None:
         """Set the HU of an organ and remove it from the liver.

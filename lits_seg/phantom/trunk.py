@@ -7,7 +7,7 @@ lies 70 mm in front of the fat of the back, between two muscles 60 to 80 mm wide
 
 import numpy as np
 
-from lits_seg.phantom.axes import ellipsoid, smooth_noise
+from lits_seg.phantom.axes import ellipsoid
 from lits_seg.phantom.patient import FAT, Patient
 
 
@@ -40,11 +40,11 @@ def paint_trunk(p: Patient, body: tuple[float, float]) -> None:
         ):
             box, distance = ellipsoid(p.axes, np.array((side * centre[0], *centre[1:])), np.array(radii))
             p.cavity[box] &= distance > 1
-    streaks = smooth_noise(rng, p.axes.shape, p.axes.extent, 7.0)
+    streaks = p.noise(7.0)
     middle = outline(fat + 0.55 * wall) - 1  # of the wall
     fatty = (streaks > rng.uniform(1.1, 2.2)) | (np.abs(middle) < 0.012)
     np.copyto(p.hu, np.where(fatty, -40.0, p.muscle), where=(outline(fat) < 1) & ~p.cavity, casting="same_kind")
-    folds = 8 * smooth_noise(rng, p.axes.shape, p.axes.extent, 12.0)
+    folds = 8 * p.noise(12.0)
     np.copyto(p.hu, FAT + folds, where=p.cavity)
     _paint_ribs(p, middle)
 

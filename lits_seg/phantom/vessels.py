@@ -67,7 +67,7 @@ def paint_liver_vessels(p: Patient) -> None:
         ),
     ):
         for target in targets:
-            for points, radii in _branch(rng, np.array(root), p.jitter(target, 12), rng.uniform(0.7, 1.3) * radius, 2):
+            for points, radii in _branch(rng, np.array(root), p.jitter(target, 12), rng.uniform(0.7, 1.3) * radius, 3):
                 _paint_tube(p, points, radii, hu, liver)
     p.liver = liver
 
