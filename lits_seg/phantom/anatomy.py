@@ -22,6 +22,17 @@ PHASES: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {
 }
 
 
+def draw_phase(rng: np.random.Generator) -> tuple[str, Levels]:
+    """Draw a contrast phase, a key of ``PHASES``, and the HU of the organs; one liver in seven is fatty."""
+    names = list(PHASES)
+    phase = names[rng.choice(len(names), p=[PHASES[name][0] for name in names])]
+    drawn = Levels(*[rng.uniform(*pair) for pair in PHASES[phase][1]])
+    levels = drawn._replace(liver_veins=drawn.liver + drawn.liver_veins)  # fat does not darken the veins
+    if rng.random() < 0.15:
+        levels = levels._replace(liver=levels.liver - rng.uniform(15, 40))
+    return phase, levels
+
+
 def paint_patient(rng: np.random.Generator, axes: WarpedAxes, body: tuple[float, float]) -> Patient:
     """Paint a patient without lesions.
 
@@ -30,12 +41,7 @@ def paint_patient(rng: np.random.Generator, axes: WarpedAxes, body: tuple[float,
         axes: axes of the voxels.
         body: half width and half depth of the trunk in mm.
     """
-    names = list(PHASES)
-    phase = names[rng.choice(len(names), p=[PHASES[name][0] for name in names])]
-    levels = [rng.uniform(*pair) for pair in PHASES[phase][1]]
-    levels[6] += levels[0]  # the veins are no darker in a fatty liver
-    if rng.random() < 0.15:  # fatty liver
-        levels[0] -= rng.uniform(15, 40)
+    phase, levels = draw_phase(rng)
     empty = np.zeros(axes.shape, bool)
     patient = Patient(
         rng,
@@ -44,7 +50,7 @@ def paint_patient(rng: np.random.Generator, axes: WarpedAxes, body: tuple[float,
         liver=empty,
         cavity=empty.copy(),
         phase=phase,
-        levels=Levels(*levels),
+        levels=levels,
         muscle=rng.uniform(48, 68),
         body=(0, 0),
         back=0,

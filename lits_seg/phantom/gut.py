@@ -1,8 +1,8 @@
 """Paint stomach, bowel and colon: tubes with a wall around gas, fluid, food, contrast agent, or nothing.
 
-Diameters: small bowel below 30 mm, colon below 60 mm; walls 1 to 3 mm, the stomach's 5 to 10 mm (Macari & Balthazar, AJR
-2001; Pickhardt & Asher, AJR 2003). HU: fluid 0 to 30, collapsed loops like their enhanced wall, food and faeces -100 to
-90 with gas, contrast agent 150 and more.
+Diameters: small bowel up to 30 mm, colon up to 60 mm; walls 1 to 4 mm, the stomach's 4 to 9 mm (Macari & Balthazar,
+AJR 2001; Pickhardt & Asher, AJR 2003). HU: fluid 0 to 35, collapsed loops like their enhanced wall, food and faeces 0
+to 90 with gas, contrast agent 150 to 450: the ranges of public CTs (LiTS, CHAOS).
 """
 
 import numpy as np

@@ -15,11 +15,11 @@ def paint_liver(p: Patient) -> None:
     """
     rng, axes = p.rng, p.axes
     cirrhotic = rng.random() < 0.12
-    size = np.clip(rng.normal(0.9 if cirrhotic else 0.97, 0.08), 0.75, 1.2)
+    size = np.clip(rng.normal(0.86 if cirrhotic else 0.93, 0.08), 0.7, 1.2)
     deep, long = (p.back - p.front) / 146, rng.uniform(0.88, 1.1) + 0.25 * (rng.random() < 0.1)
     caudate = rng.uniform(20, 30) if cirrhotic else rng.uniform(12, 20)
     parts = [
-        ((-0.55 * p.body[0], p.middle + 28, -2 - 60 * (long - 1)), (76, 92 * deep, 92 * long), (0.1, -0.15, 0.25)),
+        ((-0.55 * p.body[0], p.middle + 28, -2 - 60 * (long - 1)), (76, 92 * deep, 86 * long), (0.1, -0.15, 0.25)),
         ((-0.28 * p.body[0], p.middle + 2, 22), (72, 54 * deep, 52), (0.0, 0.1, -0.2)),
         ((-14, p.back - 50, 12), (caudate, caudate, 1.4 * caudate), (0.0, 0.0, 0.0)),
         ((10, p.front + 55, 34), (rng.uniform(45, 105), rng.uniform(28, 44), rng.uniform(26, 50)), (0.0, 0.2, -0.1)),
@@ -35,7 +35,7 @@ def paint_liver(p: Patient) -> None:
     room = p.cavity & (z < dome(p) - 3)
     # The lower surface rises towards the left and the back.
     slope = rng.uniform(0.4, 0.65)
-    room &= z > -88 * size * long + slope * (x + 0.6 * p.body[0]) + 0.1 * (y + 20)
+    room &= z > -82 * size * long + slope * (x + 0.6 * p.body[0]) + 0.1 * (y + 20)
     behind = 0.7 * (x + 0.45 * p.body[0]) + y - p.back + 10
     room &= behind < 2 * np.maximum(z + 10, 0)  # the right kidney's place
     room &= np.hypot(x / 30, (y - p.back) / 32) > 1  # the spine and crura

@@ -1,6 +1,6 @@
 """Paint the trunk: skin, fat, muscles, ribs, spine and pelvis.
 
-HU: muscle 50 to 65, fat -50 to -110 (Prokop & Galanski, Spiral and Multislice CT of the Body, 2003). Muscle and costal
+HU: muscle 48 to 68, fat -50 to -110 (Prokop & Galanski, Spiral and Multislice CT of the Body, 2003). Muscle and costal
 cartilage have the HU of an unenhanced liver. The proportions are those of public CTs (LiTS, CHAOS): the spine's centre
 lies 70 mm in front of the fat of the back, between two muscles 60 to 80 mm wide and 50 mm deep.
 """
@@ -21,7 +21,7 @@ def paint_trunk(p: Patient, body: tuple[float, float]) -> None:
     rng, (a, b), n = p.rng, body, p.rng.uniform(2.1, 2.7)
     fat, wall = rng.uniform(5, min(32, b - 85)), rng.uniform(9, 15)
     p.body, p.back = (a - fat - wall, b - 0.7 * (fat + wall)), b - rng.uniform(68, 76) - 0.7 * fat
-    x, y = (axis + 0.5 * warp for axis, warp in zip((p.axes.x[:, None, None], p.axes.y[:, None]), p.axes.warp[:2]))
+    x, y = p.axes.x[:, None, None] + 0.5 * p.axes.warp[0], p.axes.y[:, None] + 0.5 * p.axes.warp[1]
     across, depth = np.abs(x / a) ** n, np.abs(y / b)
     groove = 0.12 * np.exp(-((p.axes.x / 18) ** 2))[:, None, None]
     along = np.where(y > 0, depth**3.2 + groove * depth, depth**n)  # the back is flat, with a groove over the spine

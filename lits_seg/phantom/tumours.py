@@ -12,7 +12,7 @@ def paint_lesions(p: Patient) -> np.ndarray:
     """Paint lesions into a patient's liver and return their mask ``(X, Y, Z)``.
 
     One patient in ten has no lesion. The number of lesions has a heavy tail (median about 4, at most 75). The largest
-    lesion of a patient has 10 to 95 mm, with a median near 28 mm; the others are log-uniform from 5 mm to this size. The
+    lesion of a patient has 10 to 95 mm, with a median near 25 mm; the others are log-uniform from 5 mm to that. The
     median patient therefore has about 16 mL of lesion, as in LiTS (Bilic et al., 2023). The contrast to the liver is 15
     to 85 HU, log-uniform by patient; most lesions are darker. Some patients have cysts, rims, dark cores or brighter
     lesions.
@@ -24,7 +24,7 @@ def paint_lesions(p: Patient) -> np.ndarray:
         return lesions
     count = int(np.clip(np.exp(rng.normal(1.4, 1.1)), 1, 75))
     centres = places[rng.integers(len(places), size=count)]
-    largest = np.clip(32 / (1 + count / 40) * np.exp(rng.normal(0, 0.6)), 10, 95)
+    largest = np.clip(28 / (1 + count / 40) * np.exp(rng.normal(0, 0.6)), 10, 95)
     contrast = np.exp(rng.uniform(np.log(18), np.log(70)))
     kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.76, 0.04, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)

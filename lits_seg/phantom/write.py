@@ -4,9 +4,10 @@ The volumes are **synthetic**: no patient is shown. The generator draws the anat
 (``tumours``) and the scanner (``scanner``), so that the volumes vary like real scans. The generator follows the
 published properties of LiTS (Bilic et al., 2023, and public loaders):
 
-- The liver has 1 to 2.2 L, with a median near 1.6 L, and 45 to 135 HU by contrast phase, mostly portal venous.
-- One patient in ten has no lesion; others have one to dozens, which may overlap. Most are 15 to 80 HU below the liver.
-- 40 slices, 2.7 to 6.8 mm apart, span the liver. Fields of view have 300 to 500 mm; some are crops around the liver.
+- The liver has 0.8 to 2.5 L, with a median near 1.6 L, and 45 to 135 HU by contrast phase, mostly portal venous.
+- One patient in ten has no lesion; others have one to dozens, from 5 mm. Most are 15 to 85 HU below the liver.
+- 40 slices, 2.7 to 6.8 mm apart, span the liver; one scan in eight reaches to the pelvis, 10 mm and more.
+- Fields of view have 300 to 500 mm; some are crops around the liver.
 - Outside the scanner's circle, HU are -1024 to -3024. Affines have several orientations; some are the identity.
 """
 

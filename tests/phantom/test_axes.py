@@ -54,10 +54,10 @@ def test_a_tube_has_its_volume_and_a_curve_runs_through_its_points() -> None:
     assert len(points) == pytest.approx(60, abs=2)
     np.testing.assert_allclose(points[[0, -1]], corners[[0, -1]], atol=1e-9)
     box, distance = tube(straight(), points, np.full(len(points), 8.0))
-    assert (distance < 1).sum() == pytest.approx(np.pi * 8**2 * 60 + 4 / 3 * np.pi * 8**3, rel=0.02)
+    assert (distance < 1).sum() == pytest.approx(np.pi * 8**2 * 60 + 4 / 3 * np.pi * 8**3, rel=0.05)
     x, y, z = straight().points(box)
-    across = np.hypot(y, z)
-    np.testing.assert_allclose(distance[(np.abs(x) < 20) & (across < 8)] * 8, across[(np.abs(x) < 20) & (across < 8)], atol=0.1)
+    inside = (np.abs(x) < 20) & (np.hypot(y, z) < 8)
+    np.testing.assert_allclose(8 * distance[inside], np.hypot(y, z)[inside], atol=0.5)
     _, outside = tube(straight(), points + 200, np.full(len(points), 8.0))
     assert outside.size == 0
 
@@ -65,6 +65,8 @@ def test_a_tube_has_its_volume_and_a_curve_runs_through_its_points() -> None:
 def test_a_curve_bends_without_corners() -> None:
     points = curve(np.array([(0.0, 0, 0), (20, 20, 0), (40, 0, 0)]), step=1)
     steps = np.diff(points, axis=0)
-    turns = (steps[1:] * steps[:-1]).sum(axis=1) / np.linalg.norm(steps[1:], axis=1) / np.linalg.norm(steps[:-1], axis=1)
+    turns = (
+        (steps[1:] * steps[:-1]).sum(axis=1) / np.linalg.norm(steps[1:], axis=1) / np.linalg.norm(steps[:-1], axis=1)
+    )
     assert turns.min() > 0.95
     assert points[:, 1].max() == pytest.approx(20, abs=0.5)

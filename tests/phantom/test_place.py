@@ -135,7 +135,7 @@ def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:
     write_phantom(tmp_path, **TINY)
     settings = json.loads((tmp_path / "phantom.json").read_text())
     (tmp_path / "phantom.json").write_text(json.dumps({**settings, "version": 5}))
-    with pytest.raises(InputError, match="'version': 6.*found.*'version': 5"):
+    with pytest.raises(InputError, match=r"'version': 6.*found.*'version': 5"):
         write_phantom(tmp_path, **TINY)
 
 
