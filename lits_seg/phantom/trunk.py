@@ -2,7 +2,7 @@
 
 HU: muscle 48 to 68, fat -50 to -110 (Prokop & Galanski, Spiral and Multislice CT of the Body, 2003). Muscle and costal
 cartilage have the HU of an unenhanced liver. The proportions are those of public CTs (LiTS, CHAOS): the spine's centre
-lies 70 mm in front of the fat of the back, between two muscles 60 to 80 mm wide and 50 mm deep.
+is 70 mm in front of the fat of the back, between two muscles 60 to 80 mm wide and 50 mm deep.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from lits_seg.phantom.patient import FAT, Patient
 
 
 def paint_trunk(p: Patient, body: tuple[float, float]) -> None:
-    """Paint skin, fat, muscles and ribs, and set the patient's cavity: muscle is what lies around the cavity.
+    """Paint skin, fat, muscles and ribs, and set the patient's cavity: muscle is what surrounds the cavity.
 
     Args:
         p: the patient.

@@ -13,8 +13,8 @@ def paint_lesions(p: Patient) -> np.ndarray:
 
     One patient in ten has no lesion. The number of lesions has a heavy tail (median about 4, at most 75). The largest
     lesion of a patient has 10 to 95 mm, with a median near 25 mm; the others are log-uniform from 5 mm to that. The
-    median patient therefore has about 16 mL of lesion, as in LiTS (Bilic et al., 2023). The contrast to the liver is 15
-    to 85 HU, log-uniform by patient; most lesions are darker. Some patients have cysts, rims, dark cores or brighter
+    median patient therefore has about 12 mL of lesion (LiTS: 16 mL; Bilic et al., 2023). The contrast to the liver is
+    15 to 85 HU, log-uniform by patient; most lesions are darker. Some patients have cysts, rims, dark cores or brighter
     lesions.
     """
     rng = p.rng

@@ -4,9 +4,9 @@ The volumes are **synthetic**: no patient is shown. The generator draws the anat
 (``tumours``) and the scanner (``scanner``), so that the volumes vary like real scans. The generator follows the
 published properties of LiTS (Bilic et al., 2023, and public loaders):
 
-- The liver has 0.8 to 2.5 L, with a median near 1.6 L, and 45 to 135 HU by contrast phase, mostly portal venous.
+- The liver has 0.8 to 2.8 L, with a median near 1.7 L, and 45 to 135 HU by contrast phase, mostly portal venous.
 - One patient in ten has no lesion; others have one to dozens, from 5 mm. Most are 15 to 85 HU below the liver.
-- 40 slices, 2.7 to 6.8 mm apart, span the liver; one scan in eight reaches to the pelvis, 10 mm and more.
+- 40 slices span the liver, 2.7 to 6.8 mm apart, or in one of eight scans liver and pelvis, at least 9.7 mm apart.
 - Fields of view have 300 to 500 mm; some are crops around the liver.
 - Outside the scanner's circle, HU are -1024 to -3024. Affines have several orientations; some are the identity.
 """
