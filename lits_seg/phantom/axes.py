@@ -5,9 +5,11 @@ axis, at half the height of the liver. Arrays are indexed ``[x, y, z]``.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.interpolate import make_interp_spline
 from torch.nn import functional
 
 Box = tuple[slice, slice, slice]
@@ -41,20 +43,24 @@ class WarpedAxes:
         """Number of voxels ``(X, Y, Z)``."""
         return (len(self.x), len(self.y), len(self.z))
 
-    def box(self, centre: np.ndarray, radius: float, bent: bool = True) -> Box:
+    @cached_property
+    def bent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, y and z of all voxels with the warp, in mm: three arrays ``(X, Y, Z)``."""
+        x, y, z = self.warp
+        return x + self.x[:, None, None], y + self.y[:, None], z + self.z
+
+    def box(self, centre: np.ndarray, radius: float | np.ndarray, bent: bool = True) -> Box:
         """Return the box of the voxels near a point.
 
         Args:
             centre: centre of the box in mm, ``(3,)``.
-            radius: half the side of the box in mm.
+            radius: half the side of the box in mm, or half of each side, ``(3,)``.
             bent: enlarge the box by the warp's reach.
         """
+        radius = np.broadcast_to(radius, 3) + (self.reach if bent else 0.0)
         bounds = []
-        if bent:
-            radius += self.reach
-        for axis, middle in zip((self.x, self.y, self.z), centre, strict=True):
-            low, high = np.searchsorted(axis, (middle - radius, middle + radius))
-            bounds.append(slice(int(low), int(high)))
+        for axis, low, high in zip((self.x, self.y, self.z), centre - radius, centre + radius, strict=True):
+            bounds.append(slice(int(np.searchsorted(axis, low)), int(np.searchsorted(axis, high))))
         return tuple(bounds)  # type: ignore[return-value]
 
     def points(self, box: Box, bent: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,10 +70,9 @@ class WarpedAxes:
             box: the box.
             bent: add the warp.
         """
-        x, y, z = np.meshgrid(self.x[box[0]], self.y[box[1]], self.z[box[2]], indexing="ij", copy=False)
-        if not bent:
-            return x, y, z
-        return x + self.warp[0][box], y + self.warp[1][box], z + self.warp[2][box]
+        if bent:
+            return self.bent[0][box], self.bent[1][box], self.bent[2][box]
+        return np.meshgrid(self.x[box[0]], self.y[box[1]], self.z[box[2]], indexing="ij", copy=False)
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], extent: np.ndarray, scale: float) -> np.ndarray:
@@ -128,9 +133,51 @@ def ellipsoid(
     Returns:
         The box, and distances in its shape, which are below 1 inside the ellipsoid.
     """
-    box = axes.box(centre, float(max(radii)))
-    points = [axis - middle for axis, middle in zip(axes.points(box), centre, strict=True)]
-    if angles is not None:
-        turn = rotation(angles).astype(np.float32)
-        points = [sum(turn[i, j] * points[j] for j in range(3)) for i in range(3)]
-    return box, np.sqrt(sum((axis / radius) ** 2 for axis, radius in zip(points, radii, strict=True)))
+    turn = np.eye(3) if angles is None else rotation(angles)
+    matrix = turn / np.asarray(radii)[:, None]
+    box = axes.box(centre, np.sqrt(np.linalg.inv(matrix) ** 2 @ np.ones(3)))
+    points = [axis - middle for axis, middle in zip(axes.points(box), np.asarray(centre).tolist(), strict=True)]
+    squares = np.zeros_like(points[0])
+    for row in matrix.tolist():  # Python's numbers keep arrays in 32 bits
+        squares += sum(factor * axis for factor, axis in zip(row, points, strict=True) if factor) ** 2
+    return box, np.sqrt(squares)
+
+
+def curve(points: np.ndarray, step: float) -> np.ndarray:
+    """Return points ``(N, 3)`` on a smooth curve.
+
+    Args:
+        points: points through which the curve runs, in mm, ``(P, 3)`` with P of 3 or more.
+        step: distance between the points of the curve in mm, about.
+    """
+    lengths = np.cumsum(np.linalg.norm(np.diff(points, axis=0, prepend=points[:1]), axis=1))
+    places = np.linspace(0, lengths[-1], 2 + int(lengths[-1] / step))
+    return make_interp_spline(lengths, points, k=2)(places)
+
+
+def tube(axes: WarpedAxes, points: np.ndarray, radii: np.ndarray) -> tuple[Box, np.ndarray]:
+    """Return the box around a tube, made of overlapping balls, and the relative distance of its voxels from the axis.
+
+    Args:
+        axes: axes of the voxels; the warp does not bend tubes.
+        points: centres of the balls in mm, ``(N, 3)``.
+        radii: radii of the balls in mm, ``(N,)``.
+
+    Returns:
+        The box, and distances in its shape, which are below 1 inside the tube, and at most 2.
+    """
+    sides = (axes.x, axes.y, axes.z)
+    ends = [points.T + sign * radii for sign in (-1, 1)]
+    first, last = (np.array([np.searchsorted(*pair) for pair in zip(sides, end, strict=True)]) for end in ends)
+    corner = first.min(axis=1)
+    squares = np.full(last.max(axis=1) - corner, 4, np.float32)
+    for ball in np.flatnonzero((first < last).all(axis=0)).tolist():
+        x, y, z = (
+            ((side[low:high] - middle) / radii[ball]) ** 2
+            for side, low, high, middle in zip(sides, first[:, ball], last[:, ball], points[ball], strict=True)
+        )
+        low, high = first[:, ball] - corner, last[:, ball] - corner
+        near = squares[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        np.minimum(near, (x[:, None] + y)[:, :, None] + z, out=near)
+    box = tuple(slice(*pair) for pair in zip(corner.tolist(), last.max(axis=1).tolist(), strict=True))
+    return box, np.sqrt(squares, out=squares)  # type: ignore[return-value]

@@ -11,10 +11,11 @@ LABEL_FROM = 0.5  # a voxel is labelled if a larger share of the voxel is lesion
 def paint_lesions(p: Patient) -> np.ndarray:
     """Paint lesions into a patient's liver and return their mask ``(X, Y, Z)``.
 
-    One patient in ten has no lesion. The number of lesions has a heavy tail (median about 4, at most 75). Diameters are
-    log-normal, between 6 and 95 mm, and at least one is 15 mm or more. Their median is 12 to 30 mm by patient, smaller
-    if there are many lesions. The median patient therefore has about 16 mL of lesion, as in LiTS. The contrast to the
-    liver is 15 to 90 HU, and most lesions are darker. Some patients have cysts, rims, dark cores or brighter lesions.
+    One patient in ten has no lesion. The number of lesions has a heavy tail (median about 4, at most 75). The largest
+    lesion of a patient has 10 to 95 mm, with a median near 25 mm; the others are log-uniform from 5 mm to that. The
+    median patient therefore has about 12 mL of lesion (LiTS: 16 mL; Bilic et al., 2023). The contrast to the liver is
+    15 to 85 HU, log-uniform by patient; most lesions are darker. Some patients have cysts, rims, dark cores or brighter
+    lesions.
     """
     rng = p.rng
     lesions = np.zeros(p.liver.shape, bool)
@@ -23,13 +24,12 @@ def paint_lesions(p: Patient) -> np.ndarray:
         return lesions
     count = int(np.clip(np.exp(rng.normal(1.4, 1.1)), 1, 75))
     centres = places[rng.integers(len(places), size=count)]
-    median = rng.uniform(12, 30) / (1 + count / 40)
-    contrast = rng.uniform(22, 70)
+    largest = np.clip(28 / (1 + count / 40) * np.exp(rng.normal(0, 0.6)), 10, 95)
+    contrast = np.exp(rng.uniform(np.log(18), np.log(70)))
     kind = rng.choice(["dark", "cyst", "rim", "bright"], p=[0.76, 0.04, 0.14, 0.06])
     liver, texture = p.liver.copy(), _texture(rng)
     for number, centre in enumerate(centres):
-        # The first lesion is large enough for any reader to notice.
-        diameter = float(np.clip(median * np.exp(rng.normal(0, 0.6)), 6 if number else 15, 95))
+        diameter = float(np.exp(rng.uniform(np.log(5), np.log(largest)))) if number else largest
         middle = np.array([axis[i] for axis, i in zip((p.axes.x, p.axes.y, p.axes.z), centre, strict=True)])
         lobulated, more = rng.random() < 0.35, int(rng.integers(1, 4))  # several overlapping blobs
         pieces = 1 + more if lobulated else 1
@@ -55,7 +55,7 @@ def _lesion(
     softness = rng.uniform(0.04, 0.35) if kind != "cyst" else 0.04
     share = np.clip((1 - distance) / softness + 0.5, 0, 1)
     share = share * share * (3 - 2 * share) * liver[box]
-    depth = contrast * rng.uniform(0.7, 1.3)
+    depth = contrast * rng.uniform(0.83, 1.2)
     change = -depth + rng.uniform(2, 8) * _sample(texture, offsets / rng.uniform(2, 6) * 3 + rng.uniform(0, 64, 3))
     if kind == "bright":
         change = -change * 0.8

@@ -4,9 +4,10 @@ The volumes are **synthetic**: no patient is shown. The generator draws the anat
 (``tumours``) and the scanner (``scanner``), so that the volumes vary like real scans. The generator follows the
 published properties of LiTS (Bilic et al., 2023, and public loaders):
 
-- The liver has 1 to 2.2 L, with a median near 1.6 L, and 45 to 135 HU by contrast phase, mostly portal venous.
-- One patient in ten has no lesion; others have one to dozens, which may overlap. Most are 15 to 80 HU below the liver.
-- 40 slices, 2.7 to 6.8 mm apart, span the liver. Fields of view have 300 to 500 mm; some are crops around the liver.
+- The liver has 0.8 to 2.8 L, with a median near 1.7 L, and 45 to 135 HU by contrast phase, mostly portal venous.
+- One patient in ten has no lesion; others have one to dozens, from 5 mm. Most are 15 to 85 HU below the liver.
+- 40 slices span the liver, 2.7 to 6.8 mm apart, or in one of eight scans liver and pelvis, at least 9.7 mm apart.
+- Fields of view have 300 to 500 mm; some are crops around the liver.
 - Outside the scanner's circle, HU are -1024 to -3024. Affines have several orientations; some are the identity.
 """
 
@@ -31,7 +32,7 @@ from lits_seg.phantom.place import LOCK, claim
 from lits_seg.phantom.scanner import PhantomVolume, as_file, field_of_view, scan
 from lits_seg.phantom.tumours import paint_lesions
 
-VERSION = 5
+VERSION = 6
 
 
 def write_phantom(
@@ -101,7 +102,8 @@ def generate_volume(seed: int, *, case: int = 0, size: int = 192, slices: int = 
         slices: number of slices.
     """
     rng = np.random.default_rng(np.random.SeedSequence([VERSION, seed, case]))
-    body = (rng.uniform(145, 190), rng.uniform(100, 135))
+    width = rng.uniform(145, 190)
+    body = (width, np.clip(width * rng.uniform(0.66, 0.82), 100, 145))
     axes, spacing = field_of_view(rng, size, slices, body[0])
     patient = paint_patient(rng, axes, body)
     lesions = paint_lesions(patient)

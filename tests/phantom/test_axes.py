@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lits_seg.phantom.axes import WarpedAxes, ellipsoid, rotation, smooth_noise, warped_axes
+from lits_seg.phantom.axes import WarpedAxes, curve, ellipsoid, rotation, smooth_noise, tube, warped_axes
 
 PLACES = np.arange(-50, 51, dtype=np.float32)
 
@@ -46,3 +46,27 @@ def test_noise_varies_over_its_scale() -> None:
     )
     assert 0.3 < fine.std() < 1.5
     assert np.abs(np.diff(fine, axis=0)).mean() > 2 * np.abs(np.diff(coarse, axis=0)).mean()
+
+
+def test_a_tube_has_its_volume_and_a_curve_runs_through_its_points() -> None:
+    corners = np.array([(-30.0, 0, 0), (0, 0, 0), (30, 0, 0)])
+    points = curve(corners, step=1)
+    assert len(points) == pytest.approx(60, abs=2)
+    np.testing.assert_allclose(points[[0, -1]], corners[[0, -1]], atol=1e-9)
+    box, distance = tube(straight(), points, np.full(len(points), 8.0))
+    assert (distance < 1).sum() == pytest.approx(np.pi * 8**2 * 60 + 4 / 3 * np.pi * 8**3, rel=0.05)
+    x, y, z = straight().points(box)
+    inside = (np.abs(x) < 20) & (np.hypot(y, z) < 8)
+    np.testing.assert_allclose(8 * distance[inside], np.hypot(y, z)[inside], atol=0.5)
+    _, outside = tube(straight(), points + 200, np.full(len(points), 8.0))
+    assert outside.size == 0
+
+
+def test_a_curve_bends_without_corners() -> None:
+    points = curve(np.array([(0.0, 0, 0), (20, 20, 0), (40, 0, 0)]), step=1)
+    steps = np.diff(points, axis=0)
+    turns = (
+        (steps[1:] * steps[:-1]).sum(axis=1) / np.linalg.norm(steps[1:], axis=1) / np.linalg.norm(steps[:-1], axis=1)
+    )
+    assert turns.min() > 0.95
+    assert points[:, 1].max() == pytest.approx(20, abs=0.5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lits_seg.phantom.axes import WarpedAxes
-from lits_seg.phantom.scanner import as_file, field_of_view, scan
+from lits_seg.phantom.scanner import as_file, correlated_noise, field_of_view, scan
 
 
 def drawn(seed: int) -> tuple[WarpedAxes, np.ndarray]:
@@ -41,3 +41,22 @@ def test_a_scan_is_noisy_and_keeps_contrast() -> None:
     dark, bright = scanned[20:30, 8:24], scanned[2:12, 8:24]
     assert dark.std() > 2
     assert np.median(bright) - np.median(dark) == pytest.approx(100, abs=10)
+
+
+def test_noise_is_correlated_as_in_reconstructed_slices() -> None:
+    for seed in range(6):
+        noise = correlated_noise(np.random.default_rng(seed), (129, 160, 12), pixel=0.75)
+        assert noise.shape == (129, 160, 12)
+        assert noise.std() == pytest.approx(1, abs=1e-3)
+        assert 0.2 < (noise[1:] * noise[:-1]).mean() < 0.95
+        assert 0 < (noise[:, :, 1:] * noise[:, :, :-1]).mean() < 0.6
+        # Unlike white noise through a low-pass filter, the noise has little power at the lowest frequencies.
+        power = np.abs(np.fft.fft2(noise, axes=(0, 1)))[:, :80].mean(axis=2) ** 2
+        x = np.fft.fftfreq(129, 0.75)[:, None]
+        frequency = np.hypot(x, np.arange(80) / 160 / 0.75)
+        low, peak, high = (
+            power[(frequency > a) & (frequency < b) & (np.abs(x) > 0.01)].mean()  # streaks are below
+            for a, b in ((0.0, 0.025), (0.08, 0.16), (0.6, 0.67))
+        )
+        assert low < 0.75 * peak
+        assert high < 0.35 * peak
