@@ -234,8 +234,8 @@ class EvaluationSlices(Dataset):
 
 
 def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw ``count`` indices without replacement; reshuffle when all have been drawn."""
-    rounds = -(-count // len(indices))
+    """Draw ``count`` indices, which may be 0, without replacement; reshuffle when all have been drawn."""
+    rounds = max(1, -(-count // len(indices)))
     return torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])[:count]
 
 

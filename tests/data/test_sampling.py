@@ -75,6 +75,11 @@ def test_a_single_data_set_is_drawn_as_before_there_were_several(groups: list[in
     assert list(sampler) == list(zip(indices.tolist(), seeds.tolist(), strict=True))
 
 
+def test_an_epoch_may_be_shorter_than_the_list_of_patients() -> None:
+    sampler = SeededSampler([True] * 40, 5, None, 0, 0, 1, patients=list(range(40)))
+    assert len({index for index, _ in sampler}) == 5
+
+
 def test_a_share_needs_both_kinds_of_slices() -> None:
     with pytest.raises(InputError, match=r"data\.lesion_share: .*; found 4 of 4"):
         SeededSampler([True] * 4, None, 0.5, 0, 0, 1)
