@@ -6,24 +6,24 @@ The names of classes in ``config.yaml`` are never called, since somebody else ma
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import as_plain, from_plain
+from lits_seg.common.records import as_plain, from_plain, read_json
 from lits_seg.common.untrusted import read_yaml
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.layouts import PHANTOM, is_phantom
 from lits_seg.data.sources import Source
-from lits_seg.phantom.write import write_phantom
+from lits_seg.phantom.write import VERSION, write_phantom
 from lits_seg.runs.folder import CONFIG, SPLIT, recorded_split
 from lits_seg.runs.renamed import with_new_names
 from lits_seg.training.module import LesionModule
 
 Folder = Annotated[str, MinLen(1), MaxLen(4096)]
-PHANTOM = f"{write_phantom.__module__}.{write_phantom.__name__}"
+GENERATOR = f"{write_phantom.__module__}.{write_phantom.__name__}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _read_data(path: Path) -> RecordedData:
     plain: Any = with_new_names(read_yaml(path, name).get("data"))
     if isinstance(plain, dict) and isinstance(generate := plain.get("generate"), dict):
         # No other generator is called: its volumes must be there already.
-        plain["generate"] = generate if generate.get("_target_") == PHANTOM else None
+        plain["generate"] = generate if generate.get("_target_") == GENERATOR else None
     data = from_plain(RecordedData, plain, path, name)
     more = [source.root for source in (data.sources or {}).values()]
     for folder in (data.root, data.store, data.test_root or data.root, *more):
@@ -132,4 +132,13 @@ def _read_data(path: Path) -> RecordedData:
 
 
 def _generator(phantom: Phantom | None) -> Callable[[Path], object] | None:
-    return None if phantom is None else partial(write_phantom, **vars(phantom))
+    if phantom is None:
+        return None
+
+    def generate(root: Path) -> None:
+        found = read_json(root / PHANTOM, "a phantom's settings") if is_phantom(root) else {}
+        if not isinstance(found, dict) or found.get("version", VERSION) == VERSION:
+            write_phantom(root, **vars(phantom))
+        # Otherwise the volumes are those of the run, and this version would make others.
+
+    return generate

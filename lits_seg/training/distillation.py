@@ -63,7 +63,9 @@ class Distillation(Callback):
                 found = "probability maps, and augmentation one by one"
                 raise InputError(f"{SETTING}.teachers", "checkpoints, or augmentation by batches", found)
             roots = {"": data.root, **{name: Path(source.root) for name, source in data.sources.items()}}
-            data.split["train"] = with_maps(data.split["train"], self.folders, roots, data.preprocess, data.store)
+            data.split["train"] = with_maps(
+                data.split["train"], self.folders, roots, data.preprocess, data.data_sets.store
+            )
         share = len(networks) / (len(networks) + len(self.folders))
 
         def loss(batch: Mapping[str, Tensor], logits: Tensor) -> Tensor:

@@ -15,14 +15,16 @@ from lits_seg.runs.folder import require_same_run
 from lits_seg.runs.renamed import RENAMED, with_new_names
 from lits_seg.training.checkpoints import load_module
 
-RUN = Path(__file__).parents[1] / "files" / "run_0.1.0"
+FILES = Path(__file__).parents[1] / "files"
+RUN = FILES / "run_0.1.0"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with the run; evaluating it makes its volumes again."""
+    """A working folder with the run and its volumes, which this version would make otherwise."""
     root = tmp_path_factory.mktemp("old")
     shutil.copytree(RUN, root / "runs" / "old")
+    shutil.copytree(FILES / "phantom_0.1.0", root / "data" / "smoke")
     run_command("evaluate", "ckpt=runs/old/checkpoints/best.ckpt", "output=scores", "accelerator=cpu", cwd=root)
     return root
 

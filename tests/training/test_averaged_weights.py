@@ -88,4 +88,5 @@ def test_a_resumed_average_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_networks_without_batch_norm_are_only_averaged(tmp_path: Path) -> None:
     _, ours = fit(tmp_path, AveragedWeights(0.9), nn.GroupNorm(2, 4))
     _, plain = fit(tmp_path, EMAWeightAveraging(decay=0.9), nn.GroupNorm(2, 4))
-    assert all(torch.equal(ours["state_dict"][name], values) for name, values in plain["state_dict"].items())
+    for name, values in plain["state_dict"].items():  # all tensors at once are rounded otherwise than one by one
+        torch.testing.assert_close(ours["state_dict"][name], values, rtol=1e-5, atol=1e-7)
