@@ -9,7 +9,7 @@ from helpers.commands import failed_command, run_command
 from omegaconf import OmegaConf
 
 from lits_seg.common.errors import InputError
-from lits_seg.evaluation.recorded_data import PHANTOM, recorded_volumes
+from lits_seg.evaluation.recorded_data import GENERATOR, recorded_volumes
 from lits_seg.training.checkpoints import load_module
 
 EVALUATE = ("evaluate", "ckpt=run/checkpoints/net.ckpt", "accelerator=cpu", "workers=0")
@@ -88,7 +88,7 @@ def test_no_interpolation_of_a_configuration_is_resolved(folder: Path, monkeypat
     ["", "data: 1", "data: null", "data: [", "[1]", "a: &a [1]\ndata: *a", "data: {root: lits}", "data: {root: 1}"]
     + [f"data: {{root: lits, store: s, {more}}}" for more in ("folds: x", "on_error: x", "fold: 1.5", "val_share: []")]
     + [
-        f"data: {{root: lits, store: s, generate: {{_target_: {PHANTOM}, cases: 1e9}}}}",
+        f"data: {{root: lits, store: s, generate: {{_target_: {GENERATOR}, cases: 1e9}}}}",
         'data: {root: "a\\0b", store: s}',
     ],
 )

@@ -51,7 +51,9 @@ class Slices(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         case = torch.zeros(2, dtype=torch.long)
         slices = [torch.tensor([0, 1]), torch.tensor([2, 3])]
-        batches = [{**self.batch(2), "case": case, "slice": numbers} for numbers in slices]
+        batches = [
+            {**self.batch(2), "case": case, "slice": numbers, "pixel_mm": torch.ones(2, 2)} for numbers in slices
+        ]
         truth = [torch.full((2, 32, 32), label, dtype=torch.uint8) for label in (1, self.odd_truth)]
         parts = [{**batch, "truth": labels} for batch, labels in zip(batches, truth, strict=True)]
         return DataLoader(parts, batch_size=None)

@@ -54,7 +54,7 @@ def scan(labels: Path) -> np.ndarray:
         ),
         (
             ["callbacks=[default,distillation]", "callbacks.distillation.teachers=[teacher]"],
-            ["teacher/segmentation-", ": expected the grid of data/smoke/volume-", "64×64×12", "found 64×64×11 voxels"],
+            ["teacher/segmentation-", ": expected the grid of data/smoke/volume-", "64×64", "found 64×64×11 voxels"],
         ),
         (
             ["callbacks=[default,distillation]", "callbacks.distillation.teachers=[healthy]"],
