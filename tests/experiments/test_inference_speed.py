@@ -63,6 +63,7 @@ def test_dice_against_cost(tmp_path: Path) -> None:
             dice_figure(measured, tmp_path / "report.csv")
 
 
+@pytest.mark.slow  # all engines that are there, once more
 def test_missing_engines_are_noted_and_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for package in ("onnxruntime", "openvino"):
         monkeypatch.setitem(sys.modules, package, None)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from helpers.experiments import NARROW, failed_experiment, overrides, run_experiment
 
 from experiments.train_speed.measure import SETTINGS
@@ -9,6 +10,7 @@ from experiments.train_speed.measure import SETTINGS
 SMALL = ("size=32", "batch=2", "rounds=1", "steps=1", "output=out")
 
 
+@pytest.mark.slow  # a training for each setting
 def test_every_setting_trains(tmp_path: Path) -> None:
     kept = [key for key in SETTINGS if key != "compile"]  # minutes of a compiler
     arguments = (*SMALL, "networks=[unet_bn]", f"settings=[{','.join(kept)}]", overrides(*NARROW, "data.workers=0"))
