@@ -73,8 +73,6 @@ def entry(
         @functools.wraps(task)
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise exceptions instead of printing them
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
             sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
             if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be UTF-8, the terminal may be ASCII
                 sys.stdout.reconfigure(errors="backslashreplace")
