@@ -147,6 +147,9 @@ def _test(
             trainer.validate(module, datamodule, verbose=False)
             score = trainer.callback_metrics[checkpoint.monitor]
         trainer.save_checkpoint(best)
+    if not datamodule.split["test"]:
+        log.info("%s: not tested, since every patient trains (data.split=all without data.test_root)", best)
+        return None
     trainer.test(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
         return None

@@ -11,13 +11,16 @@ from lits_seg.data.stored_case import StoredCase
 # The patients of 3D-IRCADb, whom LiTS contains under these numbers.
 NAMED = {"ircadb": tuple(str(number) for number in range(28, 48))}
 
+ALL = "all"
+
 
 def named_split(split: str, cases: Sequence[StoredCase], val_share: float | None, seed: int) -> Split:
     """Select the patients for training, validation and test by their names.
 
     Args:
-        split: a name in ``NAMED``, whose patients are tested; or a JSON file with lists of names for ``train``, ``val``
-            and ``test``, of which ``val`` may be empty. Patients that the file does not name are not used.
+        split: a name in ``NAMED``, whose patients are tested; ``all``: everybody trains; or a JSON file with lists of
+            names for ``train``, ``val`` and ``test``, of which ``val`` may be empty. Patients that the file does not
+            name are not used.
         cases: the patients.
         val_share: see ``split_patients``; not used with a file.
         seed: seed of the choice of validation patients; not used with a file.
@@ -26,6 +29,8 @@ def named_split(split: str, cases: Sequence[StoredCase], val_share: float | None
         InputError: if the split is unknown, the file is damaged, or patients are missing.
     """
     by_name = {case.name: case for case in cases}
+    if split == ALL:
+        return {"train": list(cases), "val": [], "test": []}
     if split in NAMED:
         test = [by_name[name] for name in NAMED[split] if name in by_name]
         rest = in_random_order([case for case in cases if case not in test], seed)
@@ -34,7 +39,7 @@ def named_split(split: str, cases: Sequence[StoredCase], val_share: float | None
             raise InputError(f"data.split={split}", expected, f"{len(test)}, and {len(rest)} others")
         return with_validation(rest, test, val_share)
     if not Path(split).is_file():
-        raise InputError("data.split", f"folds, {', '.join(NAMED)}, or a JSON file", split)
+        raise InputError("data.split", f"folds, {ALL}, {', '.join(NAMED)}, or a JSON file", split)
     record = SplitRecord.read(Path(split))
     record.require_each_once(one_set=True, where=split)
     if not record.train or not record.test:

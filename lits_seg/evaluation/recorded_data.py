@@ -89,12 +89,14 @@ def recorded_volumes(run: Path, segmenter: LesionModule, batch_size: int, worker
         workers: number of loader processes.
 
     Raises:
-        InputError: if ``config.yaml`` or ``split.json`` is missing or damaged.
+        InputError: if ``config.yaml`` or ``split.json`` is missing or damaged, or without test patients.
     """
     data = _read_data(run / CONFIG)
     split = recorded_split(run)
     if split is None:
         raise InputError(run / SPLIT, "the split that every run has recorded (or references=FOLDER)", "no such file")
+    if not split.test and data.test_root is None:
+        raise InputError(run / SPLIT, "patients for the test (or references=FOLDER)", "none: everybody trained")
     return SliceDataModule(
         root=data.root,
         store=data.store,

@@ -75,7 +75,9 @@ class PatientScores(Callback):
             raise InputError("data.val_share or data.split", expected, "none")
         if trainer.fast_dev_run or trainer.world_size > 1:  # several ranks learn what they have seen at the end only
             return
-        for part in ("val", "test") if trainer.datamodule.split["val"] else ("test",):
+        for part in ("val", "test"):
+            if not trainer.datamodule.split[part]:
+                continue
             limit = getattr(trainer, f"limit_{part}_batches")
             loader = getattr(trainer.datamodule, f"{part}_dataloader")()
             batches = list(loader.batch_sampler)

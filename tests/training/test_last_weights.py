@@ -64,6 +64,21 @@ def test_patients_for_validation_and_a_monitor_belong_together(place: Path) -> N
 
 
 @pytest.mark.hostile
+def test_everybody_trains_and_nobody_is_tested(place: Path) -> None:
+    everybody = (*LAST, "data.split=all", "trainer.max_epochs=1", "name=all")
+    assert "not tested, since every patient trains" in run_command("train", *everybody, cwd=place)
+    run = place / "runs" / "all"
+    split = json.loads((run / "split.json").read_text())
+    assert (len(split["train"]), split["val"], split["test"]) == (8, [], [])
+    assert not (run / "result.json").exists()
+    run_command("predict", "ckpt=runs/all/checkpoints/best.ckpt", "input=data/smoke/volume-0.nii.gz", cwd=place)
+    error = failed_command("evaluate", "ckpt=runs/all/checkpoints/best.ckpt", "output=none", cwd=place)
+    assert "expected patients for the test (or references=FOLDER); found none" in error
+    error = failed_command("train", *SMOKE, "data.split=all", "name=monitored", cwd=place)
+    assert "callbacks=[default,last_weights]" in error
+
+
+@pytest.mark.hostile
 def test_patients_for_validation_may_only_draw_curves(place: Path) -> None:
     run_command("train", *LAST, "data.val_share=0.15", "trainer.max_epochs=1", "name=curves", cwd=place)
     run = place / "runs" / "curves"
