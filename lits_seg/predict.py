@@ -22,6 +22,9 @@ from lits_seg.inference.segmenter import Segmenter
 from lits_seg.postprocess import Changes
 
 
+AT_ONCE = 4  # batches of a CT, which take some 100 MB each
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings in ``conf/commands/predict.yaml``."""
@@ -99,7 +102,7 @@ def _segmenter(cfg: Settings) -> Segmenter:
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
             raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
-        return ExportedModel(_model_file(cfg.model), cfg.threads)
+        return ExportedModel(_model_file(cfg.model), cfg.threads, AT_ONCE)
     checkpoints = cfg.ckpt or []
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")

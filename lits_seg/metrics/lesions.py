@@ -159,19 +159,21 @@ def diameter(lesion: np.ndarray, affine: np.ndarray) -> float:
         lesion: mask ``(S, H, W)`` of one lesion.
         affine: ``(4, 4)``, from ``(column, row, slice)`` to mm.
     """
-    points = (_vertices(lesion)[:, None] + FACES).reshape(-1, 3) @ affine[:3, :3].T
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    radius = np.linalg.norm(points - middle, axis=1)
-    start = points[radius.argmax()]
-    end = points[np.linalg.norm(points - start, axis=1).argmax()]
-    longest = np.linalg.norm(points - end, axis=1).max()
-    # A point closer to the middle is too close to all others.
-    points = points[radius + radius.max() >= longest * (1 - 1e-9)]
-    rows = 1 + 2**18 // len(points)  # to save memory
-    squares = (
-        ((points[i : i + rows, None] - points[None, i:]) ** 2).sum(axis=2).max() for i in range(0, len(points), rows)
-    )
-    return math.sqrt(max(squares))
+    corners = _vertices(lesion) @ affine[:3, :3].T
+    faces = FACES @ affine[:3, :3].T
+    shifts = (faces[:, None] - faces).reshape(-1, 3)  # from voxel to voxel, added to the distance of their centres
+    margin = np.linalg.norm(shifts, axis=1).max() * (1 + 1e-9)
+    middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+    radius = np.linalg.norm(corners - middle, axis=1)
+    away = np.linalg.norm(corners - corners[radius.argmax()], axis=1)
+    longest = np.linalg.norm(corners - corners[away.argmax()], axis=1).max()  # a good start, which leaves few pairs
+    corners = corners[radius + radius.max() >= longest - margin]
+    rows = 1 + 2**18 // len(corners)  # to save memory
+    for start in range(0, len(corners), rows):
+        steps = corners[start : start + rows, None] - corners[start:]
+        near = steps[(steps**2).sum(axis=2) >= max(0, longest - margin) ** 2]
+        longest = max(longest, *(np.linalg.norm(near + shift, axis=1).max(initial=0) for shift in shifts))
+    return float(longest)
 
 
 def _vertices(lesion: np.ndarray) -> np.ndarray:

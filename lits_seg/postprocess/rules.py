@@ -90,9 +90,7 @@ class Rules:
             has_liver: whether the labels include the liver; if not, rules about the liver do nothing.
         """
         if self.largest_liver and has_liver:
-            for part, mask, size, largest, _ in _pieces(labels, 1):
-                if size < largest:
-                    part[mask] = 0
+            _keep_largest(labels)
         if self.fill_liver and has_liver:
             _fill(labels)
         if self.threshold is not None:
@@ -227,6 +225,19 @@ def _wider(box: tuple[slice, ...]) -> tuple[slice, ...]:
 def _drop(part: np.ndarray, lesion: np.ndarray) -> None:
     touches_liver = (dilate(lesion) & (part == 1)).any()
     part[lesion] = 1 if touches_liver else 0
+
+
+def _keep_largest(labels: np.ndarray) -> None:
+    """Remove all components of the liver with its lesions but the largest; there may be thousands."""
+    box = label_box(labels, 1)
+    if box is None:
+        return
+    numbered, _ = components(labels[box] >= 1)
+    sizes = cc3d.statistics(numbered, no_slice_conversion=True)["voxel_counts"]
+    small = sizes < sizes[1:].max()
+    small[0] = False
+    for part, pieces in zip(labels[box], numbered, strict=True):  # slice by slice, to save memory
+        part[small[pieces]] = 0
 
 
 def _fill(labels: np.ndarray) -> None:
