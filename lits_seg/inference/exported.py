@@ -4,6 +4,7 @@ import os
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +122,8 @@ class ExportedModel(ExportedSegmenter):
     Args:
         path: ``.onnx`` or ``.openvino.zip``; the format is detected from the file's content.
         threads: largest number of CPU threads; None: one per core.
-        at_once: largest number of batches of a CT that share these threads, see ``Segmenter``. Two batches with a
-            thread each take less time than one after the other with two threads. OpenVINO segments one at a time.
+        at_once: largest number of batches that share these threads, see ``Segmenter.pool``; 0: no pool. Two batches
+            with a thread each take less time than one after the other with two threads. OpenVINO takes one at a time.
 
     Raises:
         InputError: if the file was not exported by lits_seg, or if its runtime is not installed.
@@ -132,13 +133,14 @@ class ExportedModel(ExportedSegmenter):
         path = Path(path)
         if _kind(path) == "onnx":
             cores = threads or len(os.sched_getaffinity(0))
-            self.at_once = min(at_once, cores)
-            self.run, metadata, self.takes_runs = _onnx(path, cores // self.at_once if self.at_once else threads)
+            at_once = min(at_once, cores)
+            self.run, metadata, self.takes_runs = _onnx(path, cores // at_once if at_once else threads)
             super().__init__(path, metadata, "ONNX Runtime")
         else:
-            self.at_once = min(at_once, 1)
+            at_once = min(at_once, 1)
             self.run, metadata, self.takes_runs = _openvino(path, threads)
             super().__init__(path, metadata, "OpenVINO")
+        self.pool = ThreadPoolExecutor(at_once) if at_once else None
 
     def __call__(
         self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None

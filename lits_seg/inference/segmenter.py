@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.runs.result import NetworkFacts
 
+
+AHEAD = 4  # batches of a CT that are segmented before the caller uses them; more would only take memory
 
 # The index of a batch's first slice, and the batch's HU, labels and lesion probability, (B, H, W) each.
 Batch = tuple[int, np.ndarray, np.ndarray, np.ndarray]
@@ -74,14 +76,14 @@ class Segmenter(ABC):
         classes: 2 (lesion or not) or 3 (background, liver, lesion).
         context: number of input slices for the labels of one slice, centred on that slice.
         rules: the network's own rules, for the labels of a whole CT.
-        at_once: batches of a CT that are segmented at the same time, while the caller uses earlier ones; 0: a batch is
+        pool: threads that segment batches while the caller uses earlier ones; all CTs share them. None: a batch is
             segmented when the caller asks for it.
     """
 
     classes: int
     context: int
     rules: Rules
-    at_once = 0
+    pool: ThreadPoolExecutor | None = None
 
     @abstractmethod
     def __call__(
@@ -124,17 +126,21 @@ class Segmenter(ABC):
             InputError: if logits are not finite; names the slice.
         """
         starts = range(0, len(ct), batch_size)
-        if not self.at_once:
+        if self.pool is None:
             yield from (self._batch(ct, start, batch_size) for start in starts)
             return
-        with ThreadPoolExecutor(self.at_once) as pool:  # the runtimes, NumPy and reading leave Python's lock free
-            waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[Batch]] = deque()
+        try:
             for start in starts:
-                waiting.append(pool.submit(self._batch, ct, start, batch_size))
-                if len(waiting) > self.at_once:  # to save memory, few batches are ahead of the caller
+                waiting.append(self.pool.submit(self._batch, ct, start, batch_size))
+                if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
 
     def _batch(self, ct: Ct, start: int, batch_size: int) -> Batch:
         """Segment the slices from ``start`` on, see ``segment``."""
