@@ -23,7 +23,6 @@ from lits_seg.inference.pipeline import Prediction, outputs
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.postprocess import Changes
 
-
 AT_ONCE = 4  # batches on as many threads, whose memory does not grow with the number of cores
 
 

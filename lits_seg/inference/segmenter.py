@@ -15,7 +15,6 @@ from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.runs.result import NetworkFacts
 
-
 AHEAD = 4  # batches of a CT that are segmented before the caller uses them; more would only take memory
 
 # The index of a batch's first slice, and the batch's HU, labels and lesion probability, (B, H, W) each.
