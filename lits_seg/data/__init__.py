@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 # nibabel imports pydicom, if it is installed, for headers with a DICOM extension, which no command reads. The import
-# takes a quarter of the time of `--help`. A module that is None counts as not installed.
+# takes a quarter of the time of `--help`. Python treats None as not installed.
 _modules: dict[str, Any] = sys.modules
 if "pydicom" not in _modules:
     _modules["pydicom"] = None

@@ -234,10 +234,9 @@ def _keep_largest(labels: np.ndarray) -> None:
         return
     numbered, _ = components(labels[box] >= 1)
     sizes = cc3d.statistics(numbered, no_slice_conversion=True)["voxel_counts"]
-    small = sizes < sizes[1:].max()
-    small[0] = False
+    largest = 1 + np.flatnonzero(sizes[1:] == sizes[1:].max())  # rarely several
     for part, pieces in zip(labels[box], numbered, strict=True):  # slice by slice, to save memory
-        part[small[pieces]] = 0
+        part *= np.logical_or.reduce([pieces == number for number in largest])
 
 
 def _fill(labels: np.ndarray) -> None:
