@@ -5,6 +5,8 @@ if __name__ == "__main__":
 
     start("predict")
 
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,11 +17,13 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_not_inputs
 from lits_seg.common.settings import BatchSize, Place, Threads
 from lits_seg.data.layouts import find_cts, find_masks
-from lits_seg.inference.ct_report import made_by, one_line
+from lits_seg.inference.ct_report import CtReport, made_by, one_line
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.inference.pipeline import Prediction, outputs
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.postprocess import Changes
+
+AT_ONCE = 4  # batches on as many threads, whose memory does not grow with the number of cores
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,14 @@ def main(cfg: Settings) -> None:
     predict = Prediction(segmenter, rules, facts, cfg.batch_size, **products)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
+    wanted = {name: path for name, path in cts.items() if cfg.liver is None or name in livers}
     done = 0
-    for name, path in cts.items():
-        if cfg.liver is None or name in livers:
-            done += _printed(predict, name, path, output, livers.get(name), errors)
+    for name, result in _results(predict, wanted, output, livers):
+        if isinstance(result, InputError):
+            errors.append(result)
+            continue
+        done += 1
+        print(one_line(name, result), *(f"warning: {text}" for text in result.warnings), sep="\n", flush=True)
     if done:
         print(f"{done} of {count} CTs predicted, written to: {output}\n{RESEARCH_USE}")
     elif new:
@@ -77,17 +85,28 @@ def main(cfg: Settings) -> None:
         raise InputError(cfg.input, f"{count} usable CTs", f"{count - done} unusable:\n{reasons}")
 
 
-def _printed(
-    predict: Prediction, name: str, path: Path, output: Path, liver: Path | None, errors: list[InputError]
-) -> bool:
-    """Predict a CT and print its findings; on any error, add the error to ``errors`` and return False."""
-    try:
-        report = predict(name, path, output, liver)
-    except Exception as error:  # whatever is wrong with one CT, the others are predicted
-        errors.append(as_input_error(path, error))
-        return False
-    print(one_line(name, report), *(f"warning: {text}" for text in report.warnings), sep="\n", flush=True)
-    return True
+def _results(
+    predict: Prediction, cts: Mapping[str, Path], output: Path, livers: Mapping[str, Path]
+) -> Iterator[tuple[str, CtReport | InputError]]:
+    """Predict CTs in order; yield the name of each with its report, or with the reason why there is none."""
+
+    def result(name: str) -> CtReport | InputError:
+        try:
+            return predict(name, cts[name], output, livers.get(name))
+        except Exception as error:  # whatever is wrong with one CT, the others are predicted
+            return as_input_error(cts[name], error)
+
+    pool = predict.segmenter.pool
+    if pool is None or len(cts) == 1:
+        yield from ((name, result(name)) for name in cts)
+        return
+    # While one CT is read, or its mask is measured and written, the network segments another.
+    with ThreadPoolExecutor(2) as pairs:
+        try:
+            yield from zip(cts, pairs.map(result, cts), strict=True)
+        except BaseException:  # such as Ctrl-C: the CTs at work end at their next batch
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _segmenter(cfg: Settings) -> Segmenter:
@@ -99,7 +118,7 @@ def _segmenter(cfg: Settings) -> Segmenter:
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
             raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
-        return ExportedModel(_model_file(cfg.model), cfg.threads)
+        return ExportedModel(_model_file(cfg.model), cfg.threads, AT_ONCE)
     checkpoints = cfg.ckpt or []
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")

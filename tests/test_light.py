@@ -64,6 +64,11 @@ def test_help(folder: Path) -> None:
     assert "lits-seg predict" in out
 
 
+def test_a_command_starts_without_pydicom(folder: Path) -> None:
+    code = "import lits_seg.predict, sys; sys.exit('pydicom' in sys.modules)"
+    subprocess.run([PYTHON or sys.executable, "-c", code], cwd=folder, check=True, timeout=60)
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
     """A folder with a checkpoint exported for both runtimes, and what the checkpoint itself makes of a CT."""
@@ -75,7 +80,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lits_seg_fp32.onnx",
+        pytest.param("lits_seg_fp32.openvino.zip", marks=pytest.mark.skipif(bool(PYTHON), reason="not in runtime")),
+    ],
+)
 def test_an_exported_model_predicts_what_its_checkpoint_does(
     tmp_path: Path, exported: Path, lits: Path, name: str
 ) -> None:
@@ -120,6 +131,13 @@ def test_a_checkpoint_needs_more(folder: Path) -> None:
     assert status == 1
     assert err.startswith("error: ckpt: expected torch to run a checkpoint (pip install 'lits_seg[train]'), or an")
     assert not (folder / "predictions").exists()
+
+
+@pytest.mark.skipif(not PYTHON, reason="make runtime-test")
+def test_the_environment_is_small() -> None:
+    assert PYTHON is not None
+    files = [path for path in Path(PYTHON).parents[1].rglob("*") if path.is_file() and not path.is_symlink()]
+    assert sum(path.stat().st_size for path in files) < 300e6
 
 
 def test_an_exported_model_needs_what_runs_it(folder: Path) -> None:

@@ -9,8 +9,9 @@ from lits_seg.common.errors import InputError
 
 # Import names of packages, by the extra in pyproject.toml that installs them.
 EXTRAS = {
-    "runtime": ("onnxruntime", "openvino"),
-    "train": ("torch", "pytorch_lightning", "torchmetrics", "monai", "matplotlib", "wandb", "tensorboard"),
+    "runtime": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "train": ("scipy", "torch", "pytorch_lightning", "torchmetrics", "monai", "matplotlib", "wandb", "tensorboard"),
     "export": ("onnx", "onnxscript"),
 }
 
@@ -22,6 +23,11 @@ def missing(error: BaseException) -> str | None:
         if name in packages:
             return str(InputError("this command", f"{name} (pip install 'lits_seg[{extra}]')", "none"))
     return None
+
+
+def extra_of(package: str) -> str:
+    """Return the extra that installs a package of ``EXTRAS``."""
+    return next(extra for extra, packages in EXTRAS.items() if package in packages)
 
 
 def import_openvino() -> ModuleType:

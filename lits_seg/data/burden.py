@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
+
+from lits_seg.metrics.lesions import label_box
 
 # A single patient may have more lesion than liver. In most patients of a data set, this is not plausible.
 MANY = 3
@@ -50,8 +51,7 @@ def swapped(cases: Sequence[Burden]) -> list[str]:
 
 
 def _enclosed(label: np.ndarray) -> bool:
-    box = scipy.ndimage.find_objects((label > 0).astype(np.uint8))[0]
-    inside = np.pad(label[box], 1)
+    inside = np.pad(label[label_box(label, 1)], 1)
     liver, background = inside == 1, inside == 0
     faces = [
         np.count_nonzero(liver & np.roll(other, step, axis))

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import cc3d
 import nibabel as nib
 import numpy as np
-import scipy
 
 from lits_seg.data.burden import Burden, burden
 from lits_seg.data.grid import Grid, short_affine
 from lits_seg.data.layouts import Case
 from lits_seg.data.volumes import Volume
+from lits_seg.metrics.lesions import dilate, label_box
 
 # Outside this range, the labels do not mark the liver or the voxels are not in HU (fat: -100, contrast-enhanced liver:
 # 60 to 200).
@@ -158,13 +159,13 @@ def _label_warnings(case: Case, liver_hu: float | None, lesion_outside: float) -
 
 def _outside(label: np.ndarray) -> int:
     """Count the lesion voxels in connected components without an adjacent liver voxel."""
-    lesion_box = scipy.ndimage.find_objects(label, max_label=2)[1:]
-    if not lesion_box or lesion_box[0] is None:
+    box = label_box(label, 2)
+    if box is None:
         return 0
-    near = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in lesion_box[0])
+    near = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
     lesion = label[near] == 2
-    pieces, count = scipy.ndimage.label(lesion, scipy.ndimage.generate_binary_structure(3, 3))
-    touched = np.unique(pieces[scipy.ndimage.binary_dilation(label[near] == 1) & lesion])
+    pieces, count = cc3d.connected_components(lesion, connectivity=26, return_N=True, binary_image=True)
+    touched = np.unique(pieces[dilate(label[near] == 1) & lesion])
     apart = np.ones(count + 1, bool)
     apart[[0, *touched]] = False
     return int(np.count_nonzero(apart[pieces]))

@@ -64,7 +64,7 @@ class ExecuTorchProgram(ExportedSegmenter):
     ) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
         outputs = self._run(hu[around], pixel_mm)
-        labels, probability, _ = self.checked((len(around), self.context, *hu.shape[1:]), *outputs)
+        labels, probability, _ = self.checked(len(around), hu.shape, *outputs)
         return labels, np.rint(255 * probability).astype(np.uint8)
 
     def logits(self, hu: np.ndarray, pixel_mm: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -13,13 +13,19 @@ from lits_seg.data.resample import to_image, to_slice
 
 
 class Prepare(nn.Module):
-    """A layer from HU slices ``(B, context, H, W)`` float32 to images ``(B, context, size, size)`` uint8."""
+    """A layer from HU slices ``(B, context, H, W)`` float32 to images ``(B, context, size, size)`` uint8.
+
+    Args:
+        preprocess: the conversion.
+        context: if it is not 1, the layer also takes a run of neighbouring slices, ``(B + context - 1, 1, H, W)``.
+            The images of B slices with their neighbours are then made of each slice's single image.
+    """
 
     level: Tensor
 
-    def __init__(self, preprocess: Preprocess) -> None:
+    def __init__(self, preprocess: Preprocess, context: int = 1) -> None:
         super().__init__()
-        self.preprocess = preprocess
+        self.preprocess, self.context = preprocess, context
         self.register_buffer("level", torch.arange(256) * preprocess.bins // 256, persistent=False)
 
     def forward(self, hu: Tensor, pixel_mm: Tensor | None = None) -> Tensor:
@@ -37,7 +43,13 @@ class Prepare(nn.Module):
         if self.preprocess.equalize_first:
             above = self._equalize(self._grey(above)) * ((upper - lower) / 255)
         grey = self._grey(self._resize(above, pixel_mm))
-        return (grey if self.preprocess.equalize_first else self._equalize(grey)).to(torch.uint8)
+        images = (grey if self.preprocess.equalize_first else self._equalize(grey)).to(torch.uint8)
+        if self.context == 1:
+            return images
+        # The context of one slice starts `channels` images after that of the slice before, in both kinds of input.
+        channels, flat = hu.shape[1], images.flatten(0, 1)
+        first = torch.arange(0, flat.shape[0] - self.context + 1, channels, device=hu.device)
+        return flat[first[:, None] + torch.arange(self.context, device=hu.device)]
 
     def _resize(self, above: Tensor, pixel_mm: Tensor | None) -> Tensor:
         """Resize with antialiasing, as if padded to a square with 0, which is the window's lower end here."""

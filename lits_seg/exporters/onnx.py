@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -47,14 +48,19 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
     """
     preprocess, context = module.preprocess, module.context
     parts = Parts(*(folder / f"{name}.onnx" for name in ("prepare", "logits", "restore")))
-    slices = {0: BATCH, 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
+    slices: dict[int, Any] = {0: BATCH, 2: Dim("height", min=16, max=4096), 3: Dim("width", min=16, max=4096)}
     # All sizes differ, so that the exporter cannot confuse them.
     hu = torch.zeros(2, context, 48, 40)
     # The pixel size is an input only if pre-processing resamples to a spacing.
     resampled = preprocess.spacing is not None
     mm, like_mm = ({name: torch.ones(2, 2)} if resampled else {} for name in (PIXEL, LIKE_PIXEL))
     sizes = {name: {0: BATCH} for name in mm}
-    export_onnx(Prepare(preprocess), {HU: hu, **mm}, [IMAGE], parts.prepare, {HU: slices, **sizes})
+    # A pixel size belongs to one slice of the output, not to one of a run.
+    runs = context > 1 and not resampled
+    if runs:
+        slices[1] = Dim("channels", min=1, max=context)
+    prepare = Prepare(preprocess, context if runs else 1)
+    export_onnx(prepare, {HU: hu, **mm}, [IMAGE], parts.prepare, {HU: slices, **sizes})
     export_network(for_inference(module.network), context, preprocess.size, parts.logits)
     restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu, **like_mm}
     outputs = [LABELS, PROBABILITY]

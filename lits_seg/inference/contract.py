@@ -17,7 +17,7 @@ from lits_seg.runs.provenance import Provenance
 from lits_seg.runs.result import NetworkFacts
 
 # Names of the graph's input and outputs, the same in every format.
-HU = "hu"  # (B, context, H, W) float32
+HU = "hu"  # (B, context, H, W) float32, or a run of slices (B + context - 1, 1, H, W), which resizes each only once
 PIXEL = "pixel_mm"  # (B, 2) float32, pixel size along H and W; only if pre-processing resamples to a spacing
 LABELS = "labels"  # (B, H, W) uint8
 PROBABILITY = "probability"  # (B, H, W) float32

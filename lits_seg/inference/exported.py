@@ -4,6 +4,7 @@ import os
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,13 @@ class ExportedSegmenter(Segmenter):
         return inputs
 
     def checked(
-        self, shape: Sequence[int], labels: np.ndarray, probability: np.ndarray, logits: np.ndarray
+        self, count: int, shape: Sequence[int], labels: np.ndarray, probability: np.ndarray, logits: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the outputs of the file's graph if they follow the contract.
 
         Args:
-            shape: shape of the input, ``(B, context, H, W)``.
+            count: number of segmented slices B.
+            shape: shape of the input, which ends with H and W.
             labels: ``(B, H, W)`` uint8.
             probability: ``(B, H, W)`` float32.
             logits: ``(B, K, size, size)`` float32.
@@ -82,8 +84,8 @@ class ExportedSegmenter(Segmenter):
             NotFiniteError: if a logit is NaN or infinite.
             InputError: if an output has another shape or type, or if a label is not a LiTS label.
         """
-        slices = (shape[0], *shape[2:])
-        expected = [(slices, "uint8"), (slices, "float32"), ((shape[0], self.classes), "float32")]
+        slices = (count, *shape[-2:])
+        expected = [(slices, "uint8"), (slices, "float32"), ((count, self.classes), "float32")]
         outputs = (labels, probability, logits)
         found = [(output.shape[:2] if output is logits else output.shape, str(output.dtype)) for output in outputs]
         if found != expected or logits.ndim != 4:
@@ -120,43 +122,53 @@ class ExportedModel(ExportedSegmenter):
     Args:
         path: ``.onnx`` or ``.openvino.zip``; the format is detected from the file's content.
         threads: largest number of CPU threads; None: one per core.
+        at_once: largest number of batches that share these threads, see ``Segmenter.pool``; 0: no pool. Two batches
+            with a thread each take less time than one after the other with two threads. OpenVINO takes one at a time.
 
     Raises:
         InputError: if the file was not exported by lits_seg, or if its runtime is not installed.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None, at_once: int = 0) -> None:
         path = Path(path)
         if _kind(path) == "onnx":
-            self.run, metadata = _onnx(path, threads)
+            cores = threads or len(os.sched_getaffinity(0))
+            at_once = min(at_once, cores)
+            self.run, metadata, self.takes_runs = _onnx(path, cores // at_once if at_once else threads)
             super().__init__(path, metadata, "ONNX Runtime")
         else:
-            self.run, metadata = _openvino(path, threads)
+            at_once = min(at_once, 1)
+            self.run, metadata, self.takes_runs = _openvino(path, threads)
             super().__init__(path, metadata, "OpenVINO")
+        self.pool = ThreadPoolExecutor(at_once) if at_once else None
 
     def __call__(
         self, hu: np.ndarray, around: np.ndarray, pixel_mm: tuple[float, float] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See ``Segmenter``."""
-        labels, probability, _ = self._outputs(hu[around], pixel_mm)
+        if self.takes_runs and (around[1:, :-1] == around[:-1, 1:]).all():
+            slices = hu[np.concatenate([around[:, 0], around[-1, 1:]])][:, None]
+        else:
+            slices = hu[around]
+        labels, probability, _ = self._outputs(len(around), slices, pixel_mm)
         np.multiply(probability, 255, out=probability)
         return labels, np.rint(probability, out=probability).astype(np.uint8)
 
     def logits(self, hu: np.ndarray, pixel_mm: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See ``ExportedSegmenter``."""
-        labels, _, logits = self._outputs(hu, pixel_mm)
+        labels, _, logits = self._outputs(len(hu), hu, pixel_mm)
         return labels, logits
 
     def _outputs(
-        self, hu: np.ndarray, pixel_mm: Sequence[float] | np.ndarray | None
+        self, count: int, hu: np.ndarray, pixel_mm: Sequence[float] | np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return labels, probability and logits of HU slices ``(B, context, H, W)``."""
+        """Return labels, probability and logits of ``count`` slices; ``hu`` is the graph's input."""
         inputs = self.inputs(hu, pixel_mm)
         try:
             outputs = self.run(inputs, OUTPUTS)
         except Exception as error:  # the graph may be any other, and the runtimes have many exception types
             raise InputError(self.path, "a model that runs on HU slices", first_line(error)) from error
-        return self.checked(hu.shape, *outputs)
+        return self.checked(count, hu.shape, *outputs)
 
 
 def _kind(path: Path) -> str:
@@ -184,7 +196,8 @@ def _kind(path: Path) -> str:
     return "onnx"
 
 
-def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
+def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata, bool]:
+    """Open the graph; return also its metadata, and whether it takes runs of slices (``contract.HU``)."""
     session = onnx_session(path, threads)
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
@@ -199,11 +212,12 @@ def _onnx(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
     def run(inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         return session.run(list(outputs), dict(inputs))
 
-    return run, metadata
+    shapes = {value.name: value.shape for value in session.get_inputs()}
+    return run, metadata, not isinstance(shapes[HU][1], int)
 
 
-def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
-    """Open the model, and the separate model for pre-processing if the file has one."""
+def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata, bool]:
+    """Open the model as ``_onnx`` does, and the separate model for pre-processing if the file has one."""
     with zipfile.ZipFile(path) as file:
         metadata = read_metadata(_member(path, file, OPENVINO_METADATA).decode(errors="replace"), path)
         require_runtime("openvino", path)
@@ -223,7 +237,7 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata]:
         request.infer(dict(inputs), share_inputs=True)
         return [np.array(request.get_tensor(name).data) for name in outputs]
 
-    return run, metadata
+    return run, metadata, requests[0].get_compiled_model().input(HU).get_partial_shape()[1].is_dynamic
 
 
 def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:

@@ -1,6 +1,7 @@
 """Predict a CT and write its files: mask and report, and what may fail without them: viewer page and DICOM-SEG."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +111,8 @@ class Prediction:
                 report.warnings.extend(doubt_warnings(liver, given))
             if crop is not None:
                 report.warnings.extend(crop.warnings(path, (0, 0) if given is None else crop.count(given.slices > 0)))
-            with _all_or_none(name, output, work / "done") as done:
-                write_nifti(done / f"{name}.nii.gz", mask.array(), ct)
+            with _all_or_none(name, output, work / "done") as done, ThreadPoolExecutor(1) as beside:
+                written = beside.submit(write_nifti, done / f"{name}.nii.gz", mask.array(), ct)
                 if self.probability:
                     (done / PROBABILITY).mkdir()
                     write_nifti(done / PROBABILITY / f"{name}.nii.gz", probability.array(), ct, slope=1 / 255)
@@ -121,6 +122,7 @@ class Prediction:
                 if self.page:  # after the DICOM-SEG, whose warnings the page shows
                     with _by_product("viewer page", done / f"{name}.html", report.warnings) as file:
                         write_text(file, page(name, report, pictures, labels, ct))
+                written.result()
                 write_text(done / f"{name}.json", json_text(report.plain()))
         return report
 

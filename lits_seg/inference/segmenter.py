@@ -1,7 +1,9 @@
 """Define the interface of segmenters, which ``ensemble`` (checkpoints) and ``exported`` (exported files) implement."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,11 @@ from lits_seg.data.ct import Ct
 from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import CheckpointFile
 from lits_seg.runs.result import NetworkFacts
+
+AHEAD = 4  # batches of a CT that are segmented before the caller uses them; more would only take memory
+
+# The index of a batch's first slice, and the batch's HU, labels and lesion probability, (B, H, W) each.
+Batch = tuple[int, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,14 @@ class Segmenter(ABC):
         classes: 2 (lesion or not) or 3 (background, liver, lesion).
         context: number of input slices for the labels of one slice, centred on that slice.
         rules: the network's own rules, for the labels of a whole CT.
+        pool: threads that segment batches while the caller uses earlier ones; all CTs share them. None: a batch is
+            segmented when the caller asks for it.
     """
 
     classes: int
     context: int
     rules: Rules
+    pool: ThreadPoolExecutor | None = None
 
     @abstractmethod
     def __call__(
@@ -101,7 +111,7 @@ class Segmenter(ABC):
     def settings(self) -> RunSettings:
         """Return the settings of inference, for the report."""
 
-    def segment(self, ct: Ct, batch_size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    def segment(self, ct: Ct, batch_size: int) -> Iterator[Batch]:
         """Segment a CT batch by batch, starting with the lowest slice.
 
         Args:
@@ -114,15 +124,32 @@ class Segmenter(ABC):
         Raises:
             InputError: if logits are not finite; names the slice.
         """
-        side = self.context // 2
-        for start in range(0, len(ct), batch_size):
-            stop = min(start + batch_size, len(ct))
-            below, above = max(0, start - side), min(len(ct), stop + side)
-            hu = ct.slices(below, above)
-            around = np.arange(start, stop)[:, None] + np.arange(-side, side + 1)
-            try:
-                labels, probability = self(hu, around.clip(0, len(ct) - 1) - below, ct.pixel_mm)
-            except NotFiniteError as error:
-                found = f"NaN or infinity in slice {start + error.index} of {ct.path} (slice 0 is the lowest)"
-                raise InputError("the network", "finite logits", found) from error
-            yield start, hu[start - below : stop - below], labels, probability
+        starts = range(0, len(ct), batch_size)
+        if self.pool is None:
+            yield from (self._batch(ct, start, batch_size) for start in starts)
+            return
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for start in starts:
+                waiting.append(self.pool.submit(self._batch, ct, start, batch_size))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
+
+    def _batch(self, ct: Ct, start: int, batch_size: int) -> Batch:
+        """Segment the slices from ``start`` on, see ``segment``."""
+        side, stop = self.context // 2, min(start + batch_size, len(ct))
+        below, above = max(0, start - side), min(len(ct), stop + side)
+        hu = ct.slices(below, above)
+        around = np.arange(start, stop)[:, None] + np.arange(-side, side + 1)
+        try:
+            labels, probability = self(hu, around.clip(0, len(ct) - 1) - below, ct.pixel_mm)
+        except NotFiniteError as error:
+            found = f"NaN or infinity in slice {start + error.index} of {ct.path} (slice 0 is the lowest)"
+            raise InputError("the network", "finite logits", found) from error
+        return start, hu[start - below : stop - below], labels, probability

@@ -1,5 +1,6 @@
 """Exported files are run as their checkpoint, and other files are named."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -99,11 +100,16 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("name", "package"), [("fp32.onnx", "onnxruntime"), ("fp32.openvino.zip", "openvino")])
-def test_a_missing_engine_is_named(folder: Path, name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [("fp32.onnx", "onnxruntime", "runtime"), ("fp32.openvino.zip", "openvino", "openvino")],
+)
+def test_a_missing_engine_is_named(
+    folder: Path, name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     told = failed_command("predict", f"model=files/lits_seg_{name}", "input=lits", "output=none", cwd=folder)
-    assert f"{package} to run it (pip install 'lits_seg[runtime]'); found not installed" in told
+    assert f"{package} to run it (pip install 'lits_seg[{extra}]'); found not installed" in told
 
 
 def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:
@@ -142,7 +148,7 @@ SOUND = (*((name, "text") for name in TEXTS), ("network", None), ("git_commit", 
 @pytest.mark.parametrize("missing", [False, True])
 def test_metadata_of_other_types_are_named(parts: dict[str, bytes], tmp_path: Path, missing: bool) -> None:
     whole = json.loads(parts["lits_seg.json"])
-    optional = {"network", "levels", "plane", "rules"}
+    optional = {"network", "levels", "plane", "rules"}  # files of earlier versions have no rules
     tried = [{k: v for k, v in whole.items() if k != name} for name in whole if name not in optional]
     if not missing:
         tried = [
@@ -228,3 +234,54 @@ def test_a_file_resamples_to_the_spacing_of_its_checkpoint(name: str, resampling
             assert np.abs(other.astype(int) - lesion).max() <= 1
     with pytest.raises(InputError, match="expected slices whose pixel size is known"):
         exported(np.zeros((3, 40, 40)), np.arange(3)[None])
+
+
+@pytest.fixture(scope="module")
+def neighbours(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
+    """A checkpoint that sees the slices below and above, exported for both runtimes, and CTs."""
+    folder = tmp_path_factory.mktemp("neighbours")
+    save_checkpoint(folder / "net.ckpt", settings=with_model(out_channels=3, in_channels=3))
+    (folder / "lits").symlink_to(lits)
+    few = ("slices=1", "calibration=1", "patients=0", "threads=1", "output=files")
+    run_command("export", "ckpt=net.ckpt", "references=lits", "format=[onnx,openvino]", *few, cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
+def test_a_run_of_slices_gives_what_slices_with_their_neighbours_give(name: str, neighbours: Path) -> None:
+    hu = np.random.default_rng(0).normal(50, 80, (7, 40, 56)).astype(np.int16)
+    around = (np.arange(7)[:, None] + np.arange(-1, 2)).clip(0, 6)
+    model = ExportedModel(neighbours / "files" / name, threads=1)
+    assert model.takes_runs
+    run, one = model(hu, around), model(hu, around[3:4])
+    model.takes_runs = False
+    plain = model(hu, around)
+    assert len(np.unique(plain[0])) > 1
+    for found, alone, expected in zip(run, one, plain, strict=True):
+        assert np.array_equal(found, expected)
+        assert np.array_equal(alone, expected[3:4])
+
+
+@pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
+def test_batches_at_once_come_in_order_and_are_those_of_one_at_a_time(name: str, neighbours: Path) -> None:
+    path = neighbours / "files" / name
+    with open_ct(neighbours / "lits" / "volume-0.nii.gz") as ct:
+        expected, found = (list(ExportedModel(path, 2, at_once).segment(ct, 1)) for at_once in (0, 4))
+    assert [start for start, *_ in found] == list(range(len(expected)))
+    for one, other in zip(expected, found, strict=True):
+        assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_several_cts_are_printed_in_order_and_one_damaged_ct_does_not_matter(neighbours: Path, tmp_path: Path) -> None:
+    names = [f"ct{number}" for number in range(4)]
+    for name in names:
+        content = (neighbours / "lits" / "volume-0.nii.gz").read_bytes()
+        (tmp_path / f"{name}.nii.gz").write_bytes(content[: len(content) // (2 if name == "ct1" else 1)])
+    model = f"model={neighbours}/files/lits_seg_fp32.onnx"
+    told = failed_command("predict", model, f"input={tmp_path}", "output=out", "threads=2", cwd=tmp_path)
+    assert "expected 4 usable CTs; found 1 unusable:" in told
+    assert "ct1.nii.gz" in told
+    run_command("predict", model, f"input={tmp_path}/ct0.nii.gz", "output=alone", cwd=tmp_path)
+    masks = {gzip.decompress((tmp_path / "out" / f"{name}.nii.gz").read_bytes()) for name in names if name != "ct1"}
+    assert masks == {gzip.decompress((tmp_path / "alone" / "ct0.nii.gz").read_bytes())}
+    assert not (tmp_path / "out" / "ct1.nii.gz").exists()

@@ -6,8 +6,9 @@ from helpers import slow_metrics as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage, spatial
 
-from lits_seg.metrics.lesions import ball_diameter, label_box, measure, size_class
+from lits_seg.metrics.lesions import FACES, ball_diameter, diameter, label_box, measure, size_class
 
 LABELS = arrays(np.uint8, (4, 5, 6), elements=st.sampled_from([0, 0, 1, 2]))
 AFFINE = np.diag([0.7, 0.8, 2.5, 1.0])
@@ -52,6 +53,15 @@ def test_a_ball_in_an_oblique_volume() -> None:
     assert lesion.slices == (11, 29)
     assert lesion.largest == 20
     assert lesion.centre_mm == pytest.approx((15 * cos - 15 * sin + 7, 15 * sin + 15 * cos + 8, 29))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_large_lesion_is_as_long_as_its_convex_hull(seed: int) -> None:
+    lesion = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(20, 40, 30)), 2) > 0.02
+    affine = np.diag([0.7, 0.8, 2.5, 1])
+    points = (np.argwhere(lesion)[:, ::-1][:, None] + FACES).reshape(-1, 3) @ affine[:3, :3].T
+    hull = points[spatial.ConvexHull(points).vertices]
+    assert diameter(lesion, affine) == pytest.approx(spatial.distance.pdist(hull).max(), rel=1e-12)
 
 
 def test_one_voxel_is_as_long_as_its_longest_edge() -> None:

@@ -95,6 +95,19 @@ def test_two_programs_by_hand() -> None:
     assert distance.difference < 0
 
 
+@pytest.mark.parametrize(("patients", "tolerance"), [(2, 1e-12), (6, 1e-12), (13, 1e-12), (20, 0.03)])
+def test_a_p_value_is_scipys(patients: int, tolerance: float) -> None:
+    rng = np.random.default_rng(patients)
+    one, other = ([(FOUND, MISSED, HALF)[i] for i in rng.integers(0, 3, patients)] for _ in range(2))
+    dice = {id(FOUND): 1.0, id(MISSED): 0.0, id(HALF): 2 / 3}
+    gains = np.array([dice[id(a)] - dice[id(b)] for a, b in zip(one, other, strict=True)])
+    expected = stats.permutation_test(
+        (gains,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, rng=rng
+    )
+    found = compare_cases(one, other)["lesion/dice_per_case"].test.p
+    assert found == pytest.approx(expected.pvalue, abs=tolerance)
+
+
 def test_a_program_is_no_better_than_itself() -> None:
     cases = [FOUND, HALF, MISSED, FALSE]
     for name, row in compare_cases(cases, cases).items():

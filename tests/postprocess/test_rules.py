@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from lits_seg.common.errors import InputError
 from lits_seg.postprocess.rules import FULL, Rules
@@ -81,6 +82,17 @@ def test_a_probability_is_averaged_over_neighbouring_slices() -> None:
     Rules(threshold=0.5, smooth_mm=3)(labels, probability, (1.0, 1.0, 3.0), 1.0)
     assert (labels[:, 0, 0] == 1).all()
     assert (labels[:, 0, 1] == 2).tolist() == [2 <= number <= 6 for number in range(9)]
+
+
+@pytest.mark.parametrize("smooth_mm", [0.4, 2.0, 9.0])
+@pytest.mark.parametrize("slices", [1, 4, 40])
+def test_the_average_is_scipys(smooth_mm: float, slices: int) -> None:
+    probability = np.random.default_rng(0).integers(0, 256, (slices, 30, 20), dtype=np.uint8)
+    smooth = ndimage.gaussian_filter1d(probability.astype(np.float32), smooth_mm / 1.5, axis=0, mode="nearest")
+    labels = np.ones_like(probability)
+    Rules(threshold=0.5, smooth_mm=smooth_mm)(labels, probability, (1.0, 1.0, 1.5), 1.0)
+    likely = (probability > FULL / 2).any(axis=0)
+    assert np.array_equal(labels == 2, (smooth > FULL / 2) & likely)
 
 
 def test_distances_to_the_liver_are_in_mm_along_each_axis() -> None:
