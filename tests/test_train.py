@@ -189,7 +189,7 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
-    own = {**NARROW_OWN, "packaged": ("~data.sources",)}  # whose folders are the user's
+    own = {**NARROW_OWN, "packaged": ("~data.sources", "augment.crop=32")}  # sources: folders of the user
     narrow = own.get(experiment, [override for override in SMOKE if override.startswith("model.")])
     run_command(
         "train", f"experiment={experiment}", *small, *narrow, "debug=fast", "trainer.accelerator=cpu",
