@@ -5,7 +5,7 @@ kernels are Gaussian; mean field approximates the probabilities. For appearance,
 of slice, row, column and HU (Chen et al., 2007), instead of the permutohedral lattice of colour images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,10 +13,13 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import annotations, fits, misfit
+from lits_seg.metrics.lesions import Box
 
 LOW, HIGH = -150.0, 250.0  # HU; all fat and air is alike, and all bone
 LEAST = 1e-3  # a probability of 0 would stay 0 in any neighbourhood
 
+ReadHu = Callable[[int, int], np.ndarray]  # returns the slices from the first to before the second, in HU
 Weight = Annotated[float, Ge(0), Le(100)]
 
 
@@ -44,6 +47,11 @@ class Crf:
     appearance_mm: Annotated[float, Ge(2), Le(100)] = 4.0
     appearance_hu: Annotated[float, Ge(5), Le(400)] = 20.0
     iterations: Annotated[int, Ge(1), Le(50)] = 5
+
+    def __post_init__(self) -> None:
+        for name, limits in annotations(Crf):
+            if not fits(limits, getattr(self, name)):
+                raise misfit(f"rules.crf.{name}", limits, getattr(self, name))
 
     @property
     def reach_mm(self) -> float:
@@ -80,8 +88,40 @@ def refine(probability: np.ndarray, hu: np.ndarray, spacing: tuple[float, float,
         refined = logits.copy()
         for weight, kernel in kernels:
             refined += np.float32(weight) * kernel(differences)
-        refined = 1 / (1 + np.exp(-refined))
+        refined = (1 + np.tanh(refined / 2)) / 2  # the logistic function
     return refined
+
+
+def read_box(hu: ReadHu | None, box: Box) -> np.ndarray:
+    """Read the HU within a box, ``(S, H, W)``.
+
+    Args:
+        hu: reads slices of the CT.
+        box: slices along S, H and W.
+
+    Raises:
+        InputError: if ``hu`` is None.
+    """
+    if hu is None:
+        raise InputError("rules.crf", "the CT, whose HU the CRF reads", "labels and probabilities only")
+    slices, rows, columns = box
+    return np.concatenate([hu(index, index + 1)[:, rows, columns] for index in range(slices.start, slices.stop)])
+
+
+def widened(box: Box, mm: float, spacing: tuple[float, float, float], shape: tuple[int, ...]) -> Box:
+    """Return a box with a margin on each side, within the volume.
+
+    Args:
+        box: slices along S, H and W.
+        mm: the margin in mm.
+        spacing: voxel size along W, H and S in mm.
+        shape: ``(S, H, W)`` of the volume.
+    """
+    margins = [int(mm / step) + 1 for step in reversed(spacing)]
+    return tuple(
+        slice(max(0, side.start - margin), min(size, side.stop + margin))
+        for side, margin, size in zip(box, margins, shape, strict=True)
+    )
 
 
 class _Smoothness:
@@ -115,47 +155,48 @@ class _Appearance:
     def __init__(self, hu: np.ndarray, steps: tuple[float, ...], deviation: float, deviation_hu: float) -> None:
         self.hu, self.deviation_hu = hu, deviation_hu
         axes = [_nodes(size, step, deviation) for size, step in zip(hu.shape, steps, strict=True)]
-        (self.slice_nodes, self.slice_parts, _), rows, columns = axes
-        levels = int((HIGH - LOW) / deviation_hu) + 2
-        self.shape = len(axes[0][2]), levels, len(rows[2]), len(columns[2])
+        (self.slice_nodes, self.slice_parts, slices), (rows, row_parts, along_rows), (columns, column_parts, across) = (
+            axes
+        )
+        levels, width = int((HIGH - LOW) / deviation_hu) + 2, hu.shape[2]
         # A voxel between two levels is shared between them, which widens the Gaussian; the blur is narrower by that.
-        self.sides = [axes[0][2], _gaussian(levels, np.sqrt(2 / 3)), rows[2], columns[2]]
-        # The four nodes around each voxel within its slice, and the voxel's share of each.
-        self.corners = [
-            (
-                (rows[0] + down)[:, None] * self.shape[3] + columns[0] + right,
-                np.abs(1 - down - rows[1])[:, None] * np.abs(1 - right - columns[1]),
-            )
-            for down in (0, 1)
-            for right in (0, 1)
-        ]
+        self.sides = [slices, _gaussian(levels, np.sqrt(2 / 3)), along_rows, across]
+        self.shape = tuple(len(side) for side in self.sides)
+        self.level = len(along_rows) * width  # places of one level, while columns are those of the slice
+        # The two rows of nodes around each voxel of a slice, and the voxel's share of each.
+        place = rows[:, None] * width + np.arange(width)
+        self.rows = (place, 1 - row_parts[:, None]), (place + width, row_parts[:, None])
+        self.columns = np.zeros((width, len(across)), np.float32)
+        self.columns[np.arange(width), columns] = 1 - column_parts
+        self.columns[np.arange(width), columns + 1] += column_parts
         self.scale = np.float32(1)
         self.scale = 1 / np.sqrt(self(np.ones(hu.shape, np.float32)))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        grid = np.zeros((self.shape[0], int(np.prod(self.shape[1:]))), np.float32)
+        grid = np.zeros(self.shape, np.float32)
         scaled = values * self.scale
         for index, (node, part) in enumerate(zip(self.slice_nodes, self.slice_parts, strict=True)):
-            plane = np.zeros(grid.shape[1])
+            plane = np.zeros(self.shape[1] * self.level)
             for places, shares in self._shares(index):
                 plane += np.bincount(places.ravel(), (shares * scaled[index]).ravel(), len(plane))
-            grid[node] += (1 - part) * plane
-            grid[node + 1] += part * plane
-        grid = _along_each_axis(self.sides, grid.reshape(self.shape)).reshape(grid.shape)
+            nodes = plane.astype(np.float32).reshape(*self.shape[1:3], -1) @ self.columns
+            grid[node] += (1 - part) * nodes
+            grid[node + 1] += part * nodes
+        grid = _along_each_axis(self.sides, grid)
         for index, (node, part) in enumerate(zip(self.slice_nodes, self.slice_parts, strict=True)):
-            plane = (1 - part) * grid[node] + part * grid[node + 1]
+            plane = (((1 - part) * grid[node] + part * grid[node + 1]) @ self.columns.T).ravel()
             scaled[index] = sum(shares * plane[places] for places, shares in self._shares(index))
         return scaled * self.scale
 
     def _shares(self, index: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield eight nodes of each voxel of a slice, ``(H, W)`` each, and the voxel's share of each."""
+        """Yield four places around each voxel of a slice, ``(H, W)`` each, and the voxel's share of each."""
         level = (self.hu[index].clip(LOW, HIGH).astype(np.float32) - np.float32(LOW)) / np.float32(self.deviation_hu)
         lower = level.astype(np.intp)
         upper_part = level - lower
-        lower *= self.shape[2] * self.shape[3]
-        for up, level_part in ((0, 1 - upper_part), (self.shape[2] * self.shape[3], upper_part)):
-            for places, shares in self.corners:
-                yield lower + (places + up), level_part * shares
+        lower *= self.level
+        for start, level_part in ((lower, 1 - upper_part), (lower + self.level, upper_part)):
+            for places, shares in self.rows:
+                yield start + places, level_part * shares
 
 
 def _nodes(size: int, step: float, deviation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
