@@ -134,7 +134,7 @@ def test_wrong_kernels_are_named(setting: dict) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("crf", [MILD, Crf(2.0, 3.0, 2.0, 5.0), Crf(2.0, 2.0, 2.0, 4.0, iterations=10)])
 def test_the_masks_are_those_of_pydensecrf(crf: Crf) -> None:
-    """The package ``pydensecrf2`` filters on a permutohedral lattice."""
+    """The package ``pydensecrf2``, whose build needs a C++ compiler, filters on a permutohedral lattice."""
     densecrf = pytest.importorskip("pydensecrf.densecrf")
     utils = pytest.importorskip("pydensecrf.utils")
     _, probability, hu = noisy((48, 160, 160))
