@@ -63,6 +63,8 @@ def main(cfg: Settings) -> None:
     """Print the tables and write them into ``output``; fail at the end if masks could not be scored."""
     given = tuple(name for name in ("ckpt", "predictions", "a", "b") if getattr(cfg, name) is not None)
     output, unscored = Path(cfg.output), list[str]()
+    if cfg.rules != Changes() and "ckpt" not in given:
+        raise InputError("rules", "ckpt=FILE: rules need its probabilities, and the CT", "masks, which have neither")
     if cfg.predictions and given == ("predictions",):
         require_free(score_files(output))
         text = evaluate_masks(cfg, cfg.predictions, unscored)

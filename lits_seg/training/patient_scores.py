@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
+from lits_seg.data.ct import open_ct
 from lits_seg.data.layouts import PROBABILITY
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.metrics import liver_predicted, summarise
@@ -138,7 +140,9 @@ class PatientScores(Callback):
                 continue
             predicted = mask - 1
             probability = np.load(self._masks / f"{PROBABILITY}{number}.npy", mmap_mode="r")
-            module.rules(predicted, probability, case.spacing, case.voxel_ml, module.classes == 3)
+            with nullcontext() if module.rules.crf is None or case.ct is None else open_ct(case.ct) as ct:
+                hu = None if ct is None else ct.slices
+                module.rules(predicted, probability, case.spacing, case.voxel_ml, module.classes == 3, hu)
             (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
             scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
