@@ -45,6 +45,7 @@ class Settings:
     a: Place | None
     b: Place | None
     ckpt: Place | None
+    liver_ckpt: Place | None
     references: Place | None
     data: Overlap
     output: Place
@@ -62,6 +63,8 @@ def main(cfg: Settings) -> None:
     """Print the tables and write them into ``output``; fail at the end if masks could not be scored."""
     given = tuple(name for name in ("ckpt", "predictions", "a", "b") if getattr(cfg, name) is not None)
     output, unscored = Path(cfg.output), list[str]()
+    if cfg.liver_ckpt is not None and cfg.ckpt is None:
+        raise InputError("liver_ckpt", "the lesion stage as well (ckpt=…)", "none")
     if cfg.predictions and given == ("predictions",):
         require_free(score_files(output))
         text = evaluate_masks(cfg, cfg.predictions, unscored)

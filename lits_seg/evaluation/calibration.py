@@ -67,6 +67,8 @@ def calibrate(module: LesionModule, cases: list[StoredCase]) -> Calibration:
     Raises:
         InputError: if no patient has a lesion.
     """
+    if "lesion" not in module.structures:
+        raise InputError("ckpt", "a network that finds lesions", "a network that finds livers only")
     if not any(any(case.lesion_pixels) for case in cases):
         raise InputError(", ".join(case.name for case in cases), "a patient with a lesion", "none")
     logits, classes = liver_sample(module, cases)
@@ -107,7 +109,7 @@ def liver_sample(module: LesionModule, cases: list[StoredCase]) -> tuple[np.ndar
             target = np.asarray(case.labels[start : start + len(scores)])
             chosen = (target > 0) & (generator.random(target.shape) < SAMPLE / max(total, 1))
             logits.append(scores.permute(0, 2, 3, 1).numpy()[chosen])
-            classes.append(target[chosen] // (2 if module.classes == 2 else 1))
+            classes.append(module.targets.of(torch.from_numpy(target[chosen])).numpy())
     return np.concatenate(logits).astype(np.float64), np.concatenate(classes).astype(int)
 
 
@@ -124,7 +126,7 @@ def predicted(module: LesionModule, case: StoredCase) -> Patient:
         found, lesion = module.labels(scores / module.temperature, *case.shape[1:], case.pixel_mm)
         labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
     truth = np.stack([case.truth(index) for index in range(len(case))])
-    return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, module.classes == 3).cropped()
+    return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, "liver" in module.structures).cropped()
 
 
 def _logits(module: LesionModule, case: StoredCase) -> Iterator[tuple[int, Tensor]]:
