@@ -34,8 +34,8 @@ from lits_seg.models.pretrained import load_pretrained
 from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
-from lits_seg.training.cascades import UnseenByLiver, cascade_settings
-from lits_seg.training.checkpoints import fill_weights, load_module, network_facts
+from lits_seg.training.cascades import UnseenByLiver, module_settings
+from lits_seg.training.checkpoints import fill_weights, network_facts
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
@@ -89,7 +89,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     resume = None
     try:
-        settings, liver = _module_settings(cfg)
+        settings, liver = module_settings(_plain(cfg))
         resume = find_checkpoint(cfg.ckpt_path, folder, settings["model"])
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
         datamodule: SliceDataModule = instantiate(cfg.data, recorded=as_plain(recorded))
@@ -129,18 +129,6 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         raise InputError(resume, RESUMABLE, f"a damaged file ({type(error).__name__}: {error})") from error
     finally:
         _finish_wandb()
-
-
-def _module_settings(cfg: DictConfig) -> tuple[dict[str, Any], LesionModule | None]:
-    """Return the settings of the module, and the liver network if the module is to be a cascade."""
-    settings = {key: value for key, value in _plain(cfg.module).items() if not key.startswith("_")}
-    if cfg.liver_ckpt is None:
-        return settings, None
-    liver = load_module(cfg.liver_ckpt)
-    settings = cascade_settings(settings, liver, cfg.liver_ckpt, cfg.liver_margin)
-    if cfg.data.context != settings["model"]["in_channels"]:
-        raise InputError("data.context", f"{settings['model']['in_channels']}, as the cascade needs", cfg.data.context)
-    return settings, liver
 
 
 def _test(

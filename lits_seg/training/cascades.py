@@ -83,6 +83,27 @@ def _about_livers(liver: LesionModule) -> dict[str, Any]:
     return {name: value for name, value in liver.rules.plain().items() if name in ABOUT_LIVERS}
 
 
+def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionModule | None]:
+    """Return the settings of the module that a training makes, and the liver network if the module is a cascade.
+
+    Args:
+        plain: the configuration of ``train`` in plain containers.
+
+    Raises:
+        InputError: if the liver network is missing, or cannot be combined with the network that is trained.
+    """
+    settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
+    path, context = plain["liver_ckpt"], plain["data"]["context"]
+    if path is None:
+        return settings, None
+    liver = load_module(path)
+    settings = cascade_settings(settings, liver, path, plain["liver_margin"])
+    needed = settings["model"]["in_channels"]
+    if context != needed:
+        raise InputError("data.context", f"{needed}, as the liver network needs ({path})", context)
+    return settings, liver
+
+
 class UnseenByLiver(Callback):
     """Require test patients that the liver network of a cascade has neither trained on nor been chosen by.
 

@@ -27,6 +27,7 @@ from lits_seg.common.settings import as_typed
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.runs.naming import require_decoder_applies
+from lits_seg.training.cascades import module_settings
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.patient_scores import PatientScores
 from lits_seg.training.signatures import require_signatures, resolved, with_steps
@@ -66,6 +67,9 @@ def require_dry_run(plain: Mapping[str, Any]) -> None:
     with warnings.catch_warnings(action="ignore"):  # the training itself shows them
         datamodule = _made("data", plain["data"])
         _require_network(plain["model"], datamodule)
+        module_settings(plain)  # of a cascade: both checkpoints must fit
+        if plain["loss_region"] == "predicted_liver" and plain["liver_ckpt"] is None:
+            raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", "predicted_liver")
         _require_loss(plain["loss"], plain["model"]["out_channels"])
         _require_augmentation(datamodule)
         optimizer = _made("optimizer", plain["optimizer"], params=[nn.Parameter(torch.zeros(1))])
