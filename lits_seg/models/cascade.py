@@ -1,5 +1,7 @@
 """A liver network and a lesion network in sequence, as a single network (Christ et al., 2017; Bellver et al., 2017)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Self
 
 import torch
@@ -74,6 +76,17 @@ class Cascade(nn.Module):
         """Return a logit ``(B, H, W)`` that is positive where the liver or its lesions are predicted."""
         logits = self.liver(_middle(images, self.channels[0]))
         return logits[:, 1:].amax(1) - logits[:, 0]
+
+    @contextmanager
+    def hidden_liver(self) -> Iterator[None]:
+        """Hide the liver network from ``modules()`` in a block that resets the statistics of all batch norms."""
+        whole = self._modules
+        self.__dict__["liver"], self._modules = self.liver, {"lesion": self.lesion}
+        try:
+            yield
+        finally:
+            del self.__dict__["liver"]
+            self._modules = whole
 
     def for_inference(self, int8: bool) -> "Cascade":
         """Rewrite both networks, see ``models.for_inference``."""
