@@ -55,7 +55,10 @@ def main(cfg: Settings) -> None:
     count = len(cts) + len(errors)
     livers = {} if cfg.liver is None else _livers(cfg.liver, list(cts), errors)
     products = {"probability": cfg.probability, "page": cfg.page, "seg": cfg.seg}
-    output, models = Path(cfg.output), [Path(path) for path in (*(cfg.ckpt or ()), cfg.liver_ckpt, cfg.model) if path is not None]
+    output, models = (
+        Path(cfg.output),
+        [Path(path) for path in (*(cfg.ckpt or ()), cfg.liver_ckpt, cfg.model) if path is not None],
+    )
     targets = (target for name, path in cts.items() for target in outputs(name, path, output, **products))
     require_not_inputs([output, *targets], [*cts.values(), *livers.values(), *models])
     segmenter = _segmenter(cfg)

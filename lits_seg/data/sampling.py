@@ -183,9 +183,7 @@ class ResidentSlices:
         label_context: number of middle slices with labels, as for ``TrainingSlices``.
     """
 
-    def __init__(
-        self, cases: Sequence[StoredCase], context: int, device: torch.device, label_context: int = 1
-    ) -> None:
+    def __init__(self, cases: Sequence[StoredCase], context: int, device: torch.device, label_context: int = 1) -> None:
         # Copied case by case, so that the whole store is never in main memory.
         self.images, self.labels = (
             torch.cat([torch.from_numpy(np.array(part(case))).to(device) for case in cases])
@@ -200,7 +198,7 @@ class ResidentSlices:
         self.labelled = slice(margin, margin + label_context)
 
     def __call__(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images ``(B, context, size, size)`` and labels, uint8, at positions ``(B,)``, see ``TrainingSlices``."""
+        """Return images ``(B, context, size, size)`` and labels as ``TrainingSlices``, at positions ``(B,)``."""
         around = (places[:, None] + self.offsets).maximum(self.first[places, None]).minimum(self.last[places, None])
         labels = self.labels[around[:, self.labelled]]
         return self.images[around], labels[:, 0] if labels.shape[1] == 1 else labels

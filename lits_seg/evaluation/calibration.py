@@ -126,7 +126,9 @@ def predicted(module: LesionModule, case: StoredCase) -> Patient:
         found, lesion = module.labels(scores / module.temperature, *case.shape[1:], case.pixel_mm)
         labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
     truth = np.stack([case.truth(index) for index in range(len(case))])
-    return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, "liver" in module.structures).cropped()
+    return Patient(
+        case.name, labels, probability, truth, case.spacing, case.voxel_ml, "liver" in module.structures
+    ).cropped()
 
 
 def _logits(module: LesionModule, case: StoredCase) -> Iterator[tuple[int, Tensor]]:

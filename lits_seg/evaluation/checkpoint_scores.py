@@ -27,6 +27,7 @@ from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
+from lits_seg.training.targets import Foreground
 
 
 def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
@@ -112,7 +113,7 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
 
 
 def _result(
-    facts: NetworkFacts, macs: int, datamodule: SliceDataModule, cases: Sequence[CaseScores], structure: str
+    facts: NetworkFacts, macs: int, datamodule: SliceDataModule, cases: Sequence[CaseScores], structure: Foreground
 ) -> NetworkResult:
     return NetworkResult(
         **vars(facts),
@@ -123,7 +124,7 @@ def _result(
         selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
         synthetic=datamodule.synthetic or None,
         scores=mean_scores([getattr(case.voxels, structure) for case in cases]),
-        structure="liver" if structure == "liver" else "lesion",
+        structure=structure,
     )
 
 

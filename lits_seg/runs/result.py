@@ -83,7 +83,7 @@ class RunFacts(NetworkUnderTest):
 
 @dataclass(frozen=True)
 class MeanScores:
-    """Scores of a structure of test patients, lesions if not stated otherwise, without unit, in [0, 1]. A is the reference, B the prediction.
+    """Scores of a structure of test patients, without unit, in [0, 1]. A is the reference, B the prediction.
 
     Args:
         dice: mean over patients of 2|A∩B| / (|A| + |B|).

@@ -25,7 +25,12 @@ from lits_seg.training.module import AUXILIARY, LesionModule
 from lits_seg.training.targets import STRUCTURES
 
 SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
-SINCE_0_2 = {"rules": None, "temperature": 1.0, "foreground": "lesion", "loss_region": "all"}  # settings that checkpoints of older versions lack
+SINCE_0_2 = {
+    "rules": None,
+    "temperature": 1.0,
+    "foreground": "lesion",
+    "loss_region": "all",
+}  # settings that checkpoints of older versions lack
 LARGEST_PICKLE = 2**22  # bytes; the settings and the table of tensors have 100 kB
 # ``weights_only`` allows more, such as bytearray and FloatTensor, which take as much memory as a number says.
 GLOBALS = re.compile(

@@ -189,7 +189,7 @@ class LesionModule(pl.LightningModule):
         return self.loss(known, self.learned.of(target))
 
     def _outside(self, images: Tensor) -> Tensor | None:
-        """Return the pixels outside the predicted liver, if the loss does not see them; all slices have the middle's."""
+        """Return the pixels that the loss does not see: outside the predicted liver of the middle slice."""
         if self.targets.region != "predicted_liver":
             return None
         with torch.no_grad():
@@ -220,7 +220,9 @@ class LesionModule(pl.LightningModule):
         """Log the scores of the validation volumes, before any rules."""
         self._require_sound("val")
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        counts = dict(zip(self.structures, self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(1), strict=True))
+        counts = dict(
+            zip(self.structures, self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(1), strict=True)
+        )
         if not any(self.whole):
             return
         for name, value in metrics.summarise_structures(**counts).items():

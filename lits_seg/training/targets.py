@@ -11,7 +11,7 @@ from lits_seg.data.sampling import LIVER_OR_LESION
 
 Foreground = Literal["lesion", "liver"]
 LossRegion = Literal["all", "liver", "predicted_liver"]
-STRUCTURES = {2: ("lesion",), 3: ("lesion", "liver")}  # by the number of classes
+STRUCTURES: dict[int, tuple[Foreground, ...]] = {2: ("lesion",), 3: ("lesion", "liver")}  # by the number of classes
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Targets:
             raise InputError("foreground", expected, f"{self.classes} classes, loss_region={self.region}")
 
     @property
-    def structures(self) -> tuple[str, ...]:
+    def structures(self) -> tuple[Foreground, ...]:
         """Return the structures that the network segments, and for which there are scores."""
         return ("liver",) if self.foreground == "liver" else STRUCTURES[self.classes]
 

@@ -54,6 +54,8 @@ def test_one_slice_is_the_slice_three_times() -> None:
 
 @pytest.mark.parametrize(("context", "labelled"), [(1, 3), (3, 2)])
 def test_labels_of_other_slices_are_refused(context: int, labelled: int) -> None:
-    config = model_config("model=driu", *NARROW_OWN["driu"], f"data.context={context}", f"data.label_context={labelled}")
+    config = model_config(
+        "model=driu", *NARROW_OWN["driu"], f"data.context={context}", f"data.label_context={labelled}"
+    )
     with pytest.raises(InstantiationException, match=r"data\.label_context: expected an odd number, at most"):
         instantiate(config)

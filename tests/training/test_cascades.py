@@ -65,18 +65,14 @@ def test_predict_and_evaluate_agree(folder: Path) -> None:
     run_command("evaluate", "predictions=out", "references=lits", "output=masks", "workers=0", cwd=folder)
     arguments = ("references=lits", "output=networks", "accelerator=cpu", "workers=0")
     run_command("evaluate", *both, *arguments, cwd=folder)
-    masks, networks = (
-        json.loads((folder / name / "evaluation.json").read_text()) for name in ("masks", "networks")
-    )
+    masks, networks = (json.loads((folder / name / "evaluation.json").read_text()) for name in ("masks", "networks"))
     assert [case["voxels"] for case in masks["cases"]] == [case["voxels"] for case in networks["cases"]]
     assert networks["liver_checkpoint"]["path"] == "liver.ckpt"
     assert networks["network"] == "Cascade"
 
 
 def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:
-    run_command(
-        "predict", "ckpt=liver.ckpt", "input=lits", "output=livers", "device=cpu", "page=false", cwd=folder
-    )
+    run_command("predict", "ckpt=liver.ckpt", "input=lits", "output=livers", "device=cpu", "page=false", cwd=folder)
     mask = np.asanyarray(nib.load(folder / "livers" / "segmentation-0.nii.gz").dataobj)
     assert np.unique(mask).tolist() == [0, 1]
     out = run_command(
@@ -98,14 +94,10 @@ def test_both_stages_are_in_one_exported_file(folder: Path) -> None:
     for source, name in (("model=files/lits_seg_fp32.onnx", "a"), ("ckpt=lesion.ckpt", "b")):
         more = () if name == "a" else ("liver_ckpt=liver.ckpt", "device=cpu")
         run_command("predict", source, *more, "input=lits", f"output={name}", "page=false", cwd=folder)
-    one, other = (
-        np.asanyarray(nib.load(folder / name / "segmentation-1.nii.gz").dataobj) for name in ("a", "b")
-    )
+    one, other = (np.asanyarray(nib.load(folder / name / "segmentation-1.nii.gz").dataobj) for name in ("a", "b"))
     assert (one == other).mean() > 0.9999
     run_command("export", "ckpt=liver.ckpt", *export, "output=liver_alone", cwd=folder)
-    run_command(
-        "predict", "model=liver_alone/lits_seg_fp32.onnx", "input=lits", "output=c", "page=false", cwd=folder
-    )
+    run_command("predict", "model=liver_alone/lits_seg_fp32.onnx", "input=lits", "output=c", "page=false", cwd=folder)
     assert json.loads((folder / "c" / "segmentation-1.json").read_text())["liver_ml"] > 0
 
 

@@ -38,9 +38,13 @@ def test_classes(targets: Targets, classes: list[int], lits: list[int], structur
     assert targets.of(LABEL).tolist() == classes
     assert targets.lits(torch.arange(targets.classes)).tolist() == lits
     assert targets.structures == structures
-    assert targets.counts(90, 8, 2) == torch.tensor([90, 8, 2]).new_zeros(targets.classes).index_add(
-        0, targets.of(LABEL), torch.tensor([90, 8, 2])
-    ).tolist()
+    assert (
+        targets.counts(90, 8, 2)
+        == torch.tensor([90, 8, 2])
+        .new_zeros(targets.classes)
+        .index_add(0, targets.of(LABEL), torch.tensor([90, 8, 2]))
+        .tolist()
+    )
 
 
 def test_ignored_pixels() -> None:
@@ -108,7 +112,10 @@ def test_the_weight_of_side_outputs_falls() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"foreground": "liver", "model": {**SETTINGS["model"], "out_channels": 3}}, "foreground: expected .*; found 3"),
+        (
+            {"foreground": "liver", "model": {**SETTINGS["model"], "out_channels": 3}},
+            "foreground: expected .*; found 3",
+        ),
         ({"foreground": "liver", "loss_region": "liver"}, "foreground: expected .*loss_region=all"),
         ({"foreground": "spleen"}, "foreground: expected lesion or liver; found spleen"),
         ({"loss_region": "body"}, "loss_region: expected all, liver or predicted_liver; found body"),
