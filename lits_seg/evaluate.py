@@ -46,6 +46,7 @@ class Settings:
     a: Place | None
     b: Place | None
     ckpt: Place | None
+    liver_ckpt: Place | None
     references: Place | None
     data: Overlap
     output: Place
@@ -65,6 +66,8 @@ def main(cfg: Settings) -> None:
     output, unscored = Path(cfg.output), list[str]()
     if cfg.rules != Changes() and "ckpt" not in given:
         raise InputError("rules", "ckpt=FILE: rules need its probabilities, and the CT", "masks, which have neither")
+    if cfg.liver_ckpt is not None and cfg.ckpt is None:
+        raise InputError("liver_ckpt", "the lesion stage as well (ckpt=…)", "none")
     if cfg.predictions and given == ("predictions",):
         require_free(score_files(output))
         text = evaluate_masks(cfg, cfg.predictions, unscored)

@@ -32,7 +32,7 @@ from lits_seg.models.cost import processor
 from lits_seg.packaged.card import CHECKPOINT as CHECKPOINT_FILE
 from lits_seg.packaged.card import packaged_file
 from lits_seg.runs.provenance import provenance
-from lits_seg.training.checkpoints import load_module
+from lits_seg.training.cascades import load_cascade
 from lits_seg.training.module import LesionModule
 
 CHECKPOINT = "checkpoint (PyTorch)"
@@ -46,6 +46,7 @@ class Settings:
     """The settings in ``conf/commands/export.yaml``."""
 
     ckpt: Place
+    liver_ckpt: Place | None
     format: list[str]
     precision: list[str]
     output: Place
@@ -70,10 +71,10 @@ def main(cfg: Settings) -> None:
     output = Path(cfg.output)
     targets = {output / f"{cfg.name}_{precision}{ENDINGS[format]}": EXPORTED for format, precision in wanted}
     targets |= {output / "exports.md": TEXT, output / "exports.json": JSON}
-    require_not_inputs(targets, [Path(cfg.ckpt)])
+    require_not_inputs(targets, [Path(path) for path in (cfg.ckpt, cfg.liver_ckpt) if path is not None])
     require_free(targets)
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
-    module = load_module(cfg.ckpt)
+    module = load_cascade(cfg.ckpt, cfg.liver_ckpt)
     volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,7 @@ def main(cfg: Settings) -> None:
     write_text(output / "exports.md", text)
     about = {
         **as_plain(provenance(cfg.ckpt)),
+        **({} if cfg.liver_ckpt is None else {"liver_checkpoint": cfg.liver_ckpt}),
         "volumes": str(volumes.root),
         "synthetic": volumes.synthetic,
         "patients": [case.name for case in volumes.test[: cfg.patients]],
@@ -119,7 +121,7 @@ def _export(
     parts = export_parts(module, scratch)
     calibration = network_images(module, *slices_of(volumes.train, cfg.calibration, module.context))
     checked, pixel_mm = slices_of(volumes.test, cfg.slices, module.context)
-    segmenters: dict[str, Segmenter] = {CHECKPOINT: Ensemble([cfg.ckpt], device="cpu")}
+    segmenters: dict[str, Segmenter] = {CHECKPOINT: Ensemble([cfg.ckpt], device="cpu", liver_ckpt=cfg.liver_ckpt)}
     rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
     for format, precision in wanted:
         path = scratch / f"{cfg.name}_{precision}{ENDINGS[format]}"

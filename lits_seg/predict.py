@@ -32,6 +32,7 @@ class Settings:
     """The settings in ``conf/commands/predict.yaml``."""
 
     ckpt: list[str] | None
+    liver_ckpt: Place | None
     model: Place | None
     input: Place
     output: Place
@@ -56,12 +57,13 @@ def main(cfg: Settings) -> None:
     count = len(cts) + len(errors)
     livers = {} if cfg.liver is None else _livers(cfg.liver, list(cts), errors)
     products = {"probability": cfg.probability, "page": cfg.page, "seg": cfg.seg}
-    output, models = Path(cfg.output), [Path(path) for path in (*(cfg.ckpt or ()), cfg.model) if path is not None]
+    output, networks = Path(cfg.output), (*(cfg.ckpt or ()), cfg.liver_ckpt, cfg.model)
+    models = [Path(path) for path in networks if path is not None]
     targets = (target for name, path in cts.items() for target in outputs(name, path, output, **products))
     require_not_inputs([output, *targets], [*cts.values(), *livers.values(), *models])
     segmenter = _segmenter(cfg)
-    if cfg.rules.lesions_within_liver_mm is not None and segmenter.classes == 2 and cfg.liver is None:
-        expected = "a network with three classes, or liver masks (liver=MASKS)"
+    if cfg.rules.lesions_within_liver_mm is not None and not segmenter.finds_liver and cfg.liver is None:
+        expected = "a network that finds the liver, or liver masks (liver=MASKS)"
         raise InputError("rules.lesions_within_liver_mm", expected, "a network that finds no liver")
     rules = cfg.rules.of(segmenter.rules)
     facts = made_by(segmenter, rules, cfg.liver)
@@ -128,7 +130,7 @@ def _with_paths(cfg: Settings) -> Settings:
 def _segmenter(cfg: Settings) -> Segmenter:
     """Load the exported model or the checkpoints in the settings."""
     if cfg.model is not None:
-        fixed = {"tta": "none", "device": "auto", "precision": "32"}
+        fixed = {"tta": "none", "device": "auto", "precision": "32", "liver_ckpt": None}
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
             raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
@@ -142,7 +144,7 @@ def _segmenter(cfg: Settings) -> Segmenter:
     except ModuleNotFoundError as error:
         needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
         raise InputError("ckpt", needed, "not installed") from error
-    return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision, cfg.threads)
+    return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision, cfg.threads, cfg.liver_ckpt)
 
 
 def _model_file(path: str) -> Path:

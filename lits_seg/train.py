@@ -35,6 +35,7 @@ from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
+from lits_seg.training.cascades import UnseenByLiver, module_settings
 from lits_seg.training.checkpoints import fill_weights, network_facts
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
@@ -89,12 +90,15 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     resume = None
     try:
-        resume = find_checkpoint(cfg.ckpt_path, folder, _plain(cfg.model))
+        settings, liver = module_settings(_plain(cfg))
+        resume = find_checkpoint(cfg.ckpt_path, folder, settings["model"])
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
         datamodule: SliceDataModule = instantiate(cfg.data, recorded=as_plain(recorded))
-        module: LesionModule = instantiate(cfg.module)
+        module = LesionModule(**settings)
+        if liver is not None:
+            module.network.liver.load_state_dict(liver.network.state_dict())
         if cfg.weights is not None and resume is None:
-            log.info(load_pretrained(module.network, cfg.weights))
+            log.info(load_pretrained(getattr(module.network, "lesion", module.network), cfg.weights))
         if cfg.init_from is not None and resume is None:
             log.info(fill_weights(module, packaged_file(cfg.init_from, CHECKPOINT)))
         if resume is not None:
@@ -104,7 +108,10 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
             **({} if cfg.minutes is None else {"max_epochs": -1, "max_steps": -1}),
             precision=chosen_precision(cfg.trainer.precision, cfg.trainer.accelerator),
             # The average of the weights is made last, since other callbacks may add modules.
-            callbacks=sorted(instantiate(cfg.callbacks).values(), key=lambda one: isinstance(one, WeightAveraging)),
+            callbacks=sorted(
+                [*instantiate(cfg.callbacks).values(), *([] if liver is None else [UnseenByLiver(cfg.liver_ckpt)])],
+                key=lambda one: isinstance(one, WeightAveraging),
+            ),
             logger=_loggers(cfg, folder, resume),
             default_root_dir=folder,  # where Lightning saves and finds its checkpoint on Slurm's USR1
         )
@@ -161,7 +168,8 @@ def _test(
         train_seconds=seconds,
         val_dice=None if score is None else float(score),
         best_checkpoint=str(best.resolve().relative_to(folder.resolve())),
-        scores=mean_scores([case.voxels.lesion for case in scored.cases]),
+        scores=mean_scores([getattr(case.voxels, module.structures[0]) for case in scored.cases]),
+        structure=module.structures[0],
         device=_device(trainer),
         latency=_latency(module, datamodule),
         cases=tuple(scored.cases),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.checkpoints import SETTINGS, save_checkpoint
 from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
 from helpers.networks import NARROW_OWN
 from omegaconf import OmegaConf
@@ -189,7 +190,15 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
+    driu = (*NARROW_OWN["driu"], "data.preprocess.size=64")
     own = {**NARROW_OWN, "packaged": ("~data.sources", "augment.crop=32")}  # sources: folders of the user
+    own |= {"bellver_baseline": driu, "bellver_liver": driu, "bellver_lesion": (*driu, "liver_ckpt=bellver.ckpt")}
+    unet = ("data.preprocess.size=64", *(override for override in SMOKE if override.startswith("model.")))
+    own |= {"christ_liver": unet, "christ_lesion": (*unet, "liver_ckpt=christ.ckpt")}
+    for name, window in (("bellver", [-150, 250]), ("christ", [-100, 400])):
+        images = {**SETTINGS["preprocess"], "window": window, "size": 64, "equalize": False}
+        settings = {**SETTINGS, "preprocess": images, "foreground": "liver"}
+        save_checkpoint(smoke_folder / f"{name}.ckpt", settings=settings)
     narrow = own.get(experiment, [override for override in SMOKE if override.startswith("model.")])
     run_command(
         "train", f"experiment={experiment}", *small, *narrow, "debug=fast", "trainer.accelerator=cpu",

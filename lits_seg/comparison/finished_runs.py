@@ -48,9 +48,10 @@ class Run:
 
 @dataclass
 class Found:
-    """The runs in a folder: the finished runs, and the names of all others with the reason, if known."""
+    """The runs in a folder: those with scores of lesions, and the names of all others with the reason, if known."""
 
     finished: list[Run] = field(default_factory=list)
+    livers: list[str] = field(default_factory=list)  # finished runs of networks that find livers only
     unfinished: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -115,7 +116,11 @@ def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
         name = _printable(folder.relative_to(root).as_posix())
         if (folder / RESULT).exists():
             try:
-                found.finished.append(read_run(folder, name))
+                run = read_run(folder, name)
+                if run.result.structure == "liver":
+                    found.livers.append(name)
+                else:
+                    found.finished.append(run)
             except InputError as error:
                 found.unreadable[name] = _printable(str(error).replace(f"{root}/", ""))
         elif (folder / FAILED).exists():
@@ -192,7 +197,12 @@ def _printable(text: str) -> str:
 
 
 def _others(found: Found) -> str:
-    kinds = {"unfinished": found.unfinished, "failed": found.failed, "unreadable": found.unreadable}
+    kinds = {
+        "of livers only": found.livers,
+        "unfinished": found.unfinished,
+        "failed": found.failed,
+        "unreadable": found.unreadable,
+    }
     texts = [f"{len(names)} {kind} ({', '.join(names)})" for kind, names in kinds.items() if names]
     reasons = list(found.unreadable.values())[:1]
     return "; ".join([*texts, *reasons]) or "none"

@@ -104,6 +104,7 @@ def other_runs(found: Found) -> list[str]:
     """Return a line for each run that is not in the tables."""
     lines = [f"{name}: unfinished (still running, or interrupted)" for name in found.unfinished]
     lines += [f"{name}: failed ({reason})" if reason else f"{name}: failed" for name, reason in found.failed.items()]
+    lines += [f"{name}: finds livers only, no lesions" for name in found.livers]
     return lines + [f"{name}: cannot be read ({reason})" for name, reason in found.unreadable.items()]
 
 

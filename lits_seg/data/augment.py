@@ -77,7 +77,7 @@ class RotateZoomBend:
 
         Args:
             images: ``(B, C, H, W)``, float32 in [0, 1].
-            labels: ``(B, H, W)``, of any type.
+            labels: ``(B, H, W)``, or ``(B, N, H, W)`` of several slices, of any type.
             generator: source of the random numbers, on the images' device.
             maps: further maps ``(B, N, H, W)`` of the slices, such as probabilities, which move as the images do, but
                 keep their values. They become NaN, unknown, where synthetic lesions are drawn.
@@ -88,16 +88,18 @@ class RotateZoomBend:
         Raises:
             InputError: if ``crop`` is larger than the images.
         """
-        if self.crop and self.crop > min(labels.shape[1:]):
-            raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[1:])} px", self.crop)
-        grid = self._grid(labels, Draws(len(images), generator))
+        if self.crop and self.crop > min(labels.shape[-2:]):
+            raise InputError("augment.crop", f"at most the images' side, {min(labels.shape[-2:])} px", self.crop)
+        single = labels.dim() == 3
+        grid = self._grid(labels if single else labels[:, labels.shape[1] // 2], Draws(len(images), generator))
         moved, *given = (
             functional.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             for values in (images, *maps)
         )
         # grid_sample requires floats; small whole numbers stay exact in single precision.
-        nearest = functional.grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)
-        found = nearest[:, 0].to(labels.dtype)
+        given_labels = (labels[:, None] if single else labels).float()
+        nearest = functional.grid_sample(given_labels, grid, mode="nearest", align_corners=False)
+        found = (nearest[:, 0] if single else nearest).to(labels.dtype)
         if not self.lesions:
             return moved, found, *given
         moved, drawn = self.lesions(moved, found, generator)

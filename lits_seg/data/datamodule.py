@@ -52,6 +52,8 @@ class SliceDataModule(pl.LightningDataModule):
         lesion_share: share of slices with lesion in every training batch; None: not controlled.
         balance_patients: draw slices so that every patient has the same share, however long its scan is.
         context: 1, 3 or 5 neighbouring slices as the image's channels (2.5-D).
+        label_context: number of middle slices whose labels training batches have, for networks that return logits of
+            several slices: odd, at most ``context``. If it is not 1, ``label`` is ``(B, label_context, size, size)``.
         device_resident: keep the training slices on the device, for GPUs that are faster than the loaders.
         slices_per_epoch: training slices in an epoch; None: all slices.
         batch_size: slices in a training batch, on each device.
@@ -86,6 +88,7 @@ class SliceDataModule(pl.LightningDataModule):
         lesion_share: Annotated[float, Gt(0), Lt(1)] | None = None,
         balance_patients: bool = False,
         context: Annotated[int, Ge(1), Le(5)] = 1,
+        label_context: Annotated[int, Ge(1), Le(5)] = 1,
         device_resident: bool = False,
         slices_per_epoch: Annotated[int, Ge(1), Le(10_000_000)] | None = None,
         batch_size: BatchSize = 16,
@@ -109,6 +112,10 @@ class SliceDataModule(pl.LightningDataModule):
             raise InputError("data.allow_overlap", "true or false", allow_overlap)
         if context not in (1, 3, 5):
             raise InputError("data.context", "1, 3 or 5 slices", context)
+        if label_context % 2 == 0 or label_context > context:
+            raise InputError("data.label_context", f"an odd number, at most data.context ({context})", label_context)
+        if label_context > 1 and getattr(augment, "lesions", None):
+            raise InputError("augment.lesions", "null, since these are drawn for one slice's labels", "drawn lesions")
         for name, value, lowest in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
@@ -126,7 +133,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.folds, self.fold, self.val_share = folds, fold, val_share
         self.slices, self.lesion_share, self.slices_per_epoch = slices, lesion_share, slices_per_epoch
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
-        self.balance_patients, self.context = balance_patients, context
+        self.balance_patients, self.context, self.label_context = balance_patients, context, label_context
         self.device_resident, self.seed, self.allow_overlap = device_resident, seed, allow_overlap
         self.sources = dict(sources or {})
         require_shares(self.sources, self.root)
@@ -183,7 +190,9 @@ class SliceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Load augmented slices of the training patients, in a new order each epoch."""
         one_by_one = self.augment if isinstance(self.augment, Compose) else None
-        slices = TrainingSlices(self.split["train"], self.slices, one_by_one, self.context, self.device_resident)
+        slices = TrainingSlices(
+            self.split["train"], self.slices, one_by_one, self.context, self.device_resident, self.label_context
+        )
         if not len(slices):
             raise InputError(self.root, f"training slices (data.slices={self.slices})", "none")
         require_slices(self.sources, {case.source for case, _ in slices.places}, self.slices)
@@ -226,7 +235,8 @@ class SliceDataModule(pl.LightningDataModule):
         """Look up resident slices, convert images to float, and augment training batches, all on the device."""
         if "place" in batch:
             if self._resident is None:
-                self._resident = ResidentSlices(self.split["train"], self.context, batch["place"].device)
+                device = batch["place"].device
+                self._resident = ResidentSlices(self.split["train"], self.context, device, self.label_context)
             images, labels = self._resident(batch["place"])
         else:
             images, labels = batch["image"], batch["label"]

@@ -122,6 +122,7 @@ class TrainingSlices(Dataset):
         augment: augmentation of single samples; None: no augmentation.
         context: slices in an image, centred on the labelled slice; the first and last slice are repeated at the ends.
         resident: return positions for ``ResidentSlices`` instead of images.
+        label_context: number of middle slices whose labels are returned; 1: ``(size, size)``, without that dimension.
     """
 
     def __init__(
@@ -131,8 +132,10 @@ class TrainingSlices(Dataset):
         augment: Compose | None,
         context: int = 1,
         resident: bool = False,
+        label_context: int = 1,
     ) -> None:
         self.cases, self.augment, self.context, self.resident = cases, augment, context, resident
+        self.label_context = label_context
         pixels = {
             "all": lambda case: [1] * len(case),
             "liver": lambda case: case.liver_pixels,
@@ -158,14 +161,14 @@ class TrainingSlices(Dataset):
             more["maps"] = _maps(case, i, self.maps)
         if self.resident:
             return {"place": self.flat[index], **more}
-        image, label = _image(case, i, self.context), torch.from_numpy(_training_label(case, i))
+        image, label = _image(case, i, self.context), _training_labels(case, i, self.label_context)
         if self.augment is None:
             return {"image": image, "label": label, **more}
         self.augment.set_random_state(seed=seed)
-        sample = self.augment({"image": image.float() / 255, "label": label[None].float()})
+        sample = self.augment({"image": image.float() / 255, "label": label.view(-1, *image.shape[1:]).float()})
         return {
             "image": torch.as_tensor(sample["image"]).as_subclass(Tensor),
-            "label": torch.as_tensor(sample["label"]).as_subclass(Tensor)[0].byte(),
+            "label": torch.as_tensor(sample["label"]).as_subclass(Tensor).byte().squeeze(0),
             **more,
         }
 
@@ -177,9 +180,10 @@ class ResidentSlices:
         cases: the patients.
         context: slices in an image, as for ``TrainingSlices``.
         device: device that holds the slices.
+        label_context: number of middle slices with labels, as for ``TrainingSlices``.
     """
 
-    def __init__(self, cases: Sequence[StoredCase], context: int, device: torch.device) -> None:
+    def __init__(self, cases: Sequence[StoredCase], context: int, device: torch.device, label_context: int = 1) -> None:
         # Copied case by case, so that the whole store is never in main memory.
         self.images, self.labels = (
             torch.cat([torch.from_numpy(np.array(part(case))).to(device) for case in cases])
@@ -190,11 +194,14 @@ class ResidentSlices:
         self.first = (ends - lengths).repeat_interleave(lengths).to(device)
         self.last = (ends - 1).repeat_interleave(lengths).to(device)
         self.offsets = torch.arange(context, device=device) - context // 2
+        margin = (context - label_context) // 2
+        self.labelled = slice(margin, margin + label_context)
 
     def __call__(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images ``(B, context, size, size)`` and labels ``(B, size, size)``, uint8, at positions ``(B,)``."""
-        around = (places[:, None] + self.offsets).maximum(self.first[places, None])
-        return self.images[around.minimum(self.last[places, None])], self.labels[places]
+        """Return images ``(B, context, size, size)`` and labels as ``TrainingSlices``, at positions ``(B,)``."""
+        around = (places[:, None] + self.offsets).maximum(self.first[places, None]).minimum(self.last[places, None])
+        labels = self.labels[around[:, self.labelled]]
+        return self.images[around], labels[:, 0] if labels.shape[1] == 1 else labels
 
 
 class EvaluationSlices(Dataset):
@@ -239,9 +246,17 @@ def _deal(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])[:count]
 
 
+def _around(case: StoredCase, i: int, context: int) -> np.ndarray:
+    """Return the numbers of a slice and its neighbours; the first and last slice are repeated at the ends."""
+    return np.clip(np.arange(context) + i - context // 2, 0, len(case) - 1)
+
+
 def _image(case: StoredCase, i: int, context: int) -> Tensor:
-    around = np.clip(np.arange(context) + i - context // 2, 0, len(case) - 1)
-    return torch.from_numpy(case.images[around])
+    return torch.from_numpy(case.images[_around(case, i, context)])
+
+
+def _training_labels(case: StoredCase, i: int, context: int) -> Tensor:
+    return torch.from_numpy(_training_label(case, i if context == 1 else _around(case, i, context)))
 
 
 def _maps(case: StoredCase, i: int, count: int) -> Tensor:
@@ -251,7 +266,7 @@ def _maps(case: StoredCase, i: int, count: int) -> Tensor:
     return torch.full((count, *case.labels.shape[1:]), torch.nan, dtype=torch.float16)
 
 
-def _training_label(case: StoredCase, i: int | slice) -> np.ndarray:
+def _training_label(case: StoredCase, i: int | slice | np.ndarray) -> np.ndarray:
     """Read labels of the network's images; a liver whose lesions are unknown becomes ``LIVER_OR_LESION``."""
     label = np.array(case.labels[i])
     if not case.lesions_known:

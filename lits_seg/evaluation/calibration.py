@@ -71,6 +71,8 @@ def calibrate(module: LesionModule, cases: list[StoredCase], crf: bool = False) 
     Raises:
         InputError: if no patient has a lesion.
     """
+    if "lesion" not in module.structures:
+        raise InputError("ckpt", "a network that finds lesions", "a network that finds livers only")
     if not any(any(case.lesion_pixels) for case in cases):
         raise InputError(", ".join(case.name for case in cases), "a patient with a lesion", "none")
     logits, classes = liver_sample(module, cases)
@@ -113,7 +115,7 @@ def liver_sample(module: LesionModule, cases: list[StoredCase]) -> tuple[np.ndar
             target = np.asarray(case.labels[start : start + len(scores)])
             chosen = (target > 0) & (generator.random(target.shape) < SAMPLE / max(total, 1))
             logits.append(scores.permute(0, 2, 3, 1).numpy()[chosen])
-            classes.append(target[chosen] // (2 if module.classes == 2 else 1))
+            classes.append(module.targets.of(torch.from_numpy(target[chosen])).numpy())
     return np.concatenate(logits).astype(np.float64), np.concatenate(classes).astype(int)
 
 
@@ -132,7 +134,7 @@ def predicted(module: LesionModule, case: StoredCase, with_hu: bool = False) -> 
         labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
     truth = np.stack([case.truth(index) for index in range(len(case))])
     hu = read_volume(case.ct).slices if with_hu and case.ct is not None else None
-    known = module.classes == 3
+    known = "liver" in module.structures
     return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, known, hu).cropped()
 
 

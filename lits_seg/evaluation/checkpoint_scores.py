@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import LambdaCallback
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import sha256
 from lits_seg.common.ownership import PICTURE, Kind, require_free, table_file
 from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
@@ -18,13 +19,15 @@ from lits_seg.models import for_inference
 from lits_seg.models.cost import count_macs
 from lits_seg.postprocess import Changes
 from lits_seg.runs.folder import CONFIG, PICTURES, recorded_split
-from lits_seg.runs.provenance import provenance
+from lits_seg.runs.provenance import CheckpointFile, provenance
 from lits_seg.runs.result import NetworkFacts, NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
-from lits_seg.training.checkpoints import load_module, network_facts
+from lits_seg.training.cascades import UnseenByLiver, load_cascade
+from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
+from lits_seg.training.targets import Foreground
 
 
 def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
@@ -35,7 +38,7 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
         rules: changes of the checkpoint's rules.
     """
     hide_chatter()
-    segmenter = load_module(cfg.ckpt)
+    segmenter = load_cascade(cfg.ckpt, cfg.liver_ckpt)
     segmenter.rules = rules.of(segmenter.rules)
     datamodule = checkpoint_volumes(cfg, segmenter)
     facts = network_facts(segmenter)
@@ -44,12 +47,14 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     output = Path(cfg.output)
     scored = PatientScores(output)
     free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
+    unseen = [] if cfg.liver_ckpt is None else [UnseenByLiver(cfg.liver_ckpt)]
+    datamodule.allow_overlap |= cfg.data.allow_overlap
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
         logger=False,
-        callbacks=[free, scored, progress()],
+        callbacks=[free, scored, progress(), *unseen],
         use_distributed_sampler=False,
     )
     new = not output.exists()
@@ -60,8 +65,10 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
         if new and not any(output.iterdir()):
             output.rmdir()
         raise
-    result = _result(facts, macs, datamodule, scored.cases)
+    result = _result(facts, macs, datamodule, scored.cases, segmenter.structures[0])
     recorded = {**as_plain(provenance(cfg.ckpt)), **as_plain(result), "rules": segmenter.rules.plain()}
+    if cfg.liver_ckpt is not None:
+        recorded["liver_checkpoint"] = as_plain(CheckpointFile(cfg.liver_ckpt, sha256(cfg.liver_ckpt)))
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), recorded)
     return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
 
@@ -105,7 +112,9 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
     return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers)
 
 
-def _result(facts: NetworkFacts, macs: int, datamodule: SliceDataModule, cases: Sequence[CaseScores]) -> NetworkResult:
+def _result(
+    facts: NetworkFacts, macs: int, datamodule: SliceDataModule, cases: Sequence[CaseScores], structure: Foreground
+) -> NetworkResult:
     return NetworkResult(
         **vars(facts),
         model=str(facts.network),
@@ -114,7 +123,8 @@ def _result(facts: NetworkFacts, macs: int, datamodule: SliceDataModule, cases: 
         size=datamodule.preprocess.size,
         selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
         synthetic=datamodule.synthetic or None,
-        scores=mean_scores([case.voxels.lesion for case in cases]),
+        scores=mean_scores([getattr(case.voxels, structure) for case in cases]),
+        structure=structure,
     )
 
 

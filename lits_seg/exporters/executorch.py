@@ -35,7 +35,8 @@ def write_executorch(module: LesionModule, path: Path, metadata: ExportMetadata)
     """
     # Some kernels require the default memory format. The format does not change the results.
     network = for_inference(module.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    contract = Contract(network, module.preprocess, module.classes, module.temperature).eval()
+    settings = (module.preprocess, module.classes, module.temperature, module.targets.foreground)
+    contract = Contract(network, *settings).eval()
     inputs = (torch.zeros(1, module.context, *_plane(metadata)), torch.ones(1, 2))[: len(metadata.inputs)]
     program = to_edge_transform_and_lower(
         torch.export.export(contract, inputs),

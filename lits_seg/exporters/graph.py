@@ -90,11 +90,19 @@ class Restore(nn.Module):
     Args:
         classes: K.
         temperature: divisor of the logits that calibrates the probability.
+        foreground: the structure of two classes, ``lesion`` or ``liver``, whose lesions have the probability 0.
     """
 
-    def __init__(self, classes: int, preprocess: Preprocess | None = None, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        preprocess: Preprocess | None = None,
+        temperature: float = 1.0,
+        foreground: str = "lesion",
+    ) -> None:
         super().__init__()
         self.classes, self.preprocess, self.temperature = classes, preprocess, temperature
+        self.foreground = foreground
 
     def forward(self, logits: Tensor, like: Tensor, pixel_mm: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return labels uint8 and probability float32.
@@ -109,6 +117,8 @@ class Restore(nn.Module):
             above = above / self.temperature
         above = self._resize(above, like, pixel_mm)
         lesion = above[:, -1]
+        if self.foreground == "liver":
+            return (lesion > 0).to(torch.uint8), torch.zeros_like(lesion)
         if self.classes == 2:
             return (lesion > 0).to(torch.uint8) * 2, lesion.sigmoid()
         liver = above[:, 0]
@@ -142,10 +152,17 @@ class Logits(nn.Module):
 class Contract(nn.Module):
     """The complete graph, from HU to labels, probability and logits."""
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess, classes: int, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        classes: int,
+        temperature: float = 1.0,
+        foreground: str = "lesion",
+    ) -> None:
         super().__init__()
         self.prepare, self.logits = Prepare(preprocess), Logits(network)
-        self.restore = Restore(classes, preprocess, temperature)
+        self.restore = Restore(classes, preprocess, temperature, foreground)
 
     def forward(self, hu: Tensor, pixel_mm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Segment slices.

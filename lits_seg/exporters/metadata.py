@@ -33,5 +33,6 @@ def describe_export(ckpt: str | Path, module: LesionModule, format: str, precisi
         window_hu=list(module.preprocess.window),
         preprocess=module.preprocess.plain(),
         rules=module.rules,
+        foreground=module.targets.foreground,
         **vars(network_facts(module)),
     )

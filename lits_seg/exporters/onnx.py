@@ -65,7 +65,7 @@ def export_parts(module: LesionModule, folder: Path) -> Parts:
     restore = {LOGITS: torch.zeros(2, module.classes, preprocess.size, preprocess.size), LIKE: hu, **like_mm}
     outputs = [LABELS, PROBABILITY]
     shapes = {LOGITS: {0: BATCH}, LIKE: slices, **sizes}
-    layer = Restore(module.classes, preprocess, module.temperature)
+    layer = Restore(module.classes, preprocess, module.temperature, module.targets.foreground)
     export_onnx(layer, restore, outputs, parts.restore, shapes)
     return parts
 

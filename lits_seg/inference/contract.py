@@ -29,6 +29,7 @@ CHOICES = {
     "format": ("onnx", "openvino", "executorch"),
     "precision": ("fp32", "fp16", "bf16", "int8"),
     "classes": (2, 3),
+    "foreground": ("lesion", "liver"),
     "context": (1, 3, 5),
 }
 
@@ -43,12 +44,13 @@ class ExportMetadata(Provenance, NetworkFacts):
         contract: version of the meaning of input and outputs.
         format: ``onnx``, ``openvino`` or ``executorch``.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
-        classes: 2 (lesion or not) or 3 (background, liver, lesion).
+        classes: 2 (``foreground`` or not) or 3 (background, liver, lesion).
         context: number of input slices for the labels of one slice.
         labels: meaning of each label in the mask.
         window_hu: lower and upper end of the HU window.
         preprocess: the arguments of ``Preprocess``.
         rules: rules for the labels of a whole CT, which the graph does not apply.
+        foreground: the structure of two classes, ``lesion`` or ``liver``.
         plane: height and width in pixels, if the graph takes slices of one size only (ExecuTorch).
 
     Raises:
@@ -64,6 +66,7 @@ class ExportMetadata(Provenance, NetworkFacts):
     window_hu: Annotated[list[float], Len(2, 2)]
     preprocess: dict[str, bool | int | float | list[float]]
     rules: Rules = field(default_factory=Rules)
+    foreground: str = "lesion"
     plane: Annotated[list[Annotated[int, Ge(1)]], Len(2, 2)] | None = None
 
     def __post_init__(self) -> None:

@@ -12,7 +12,8 @@ from lits_seg.common.files import sha256
 from lits_seg.inference.segmenter import ModelFacts, NotFiniteError, RunSettings, Segmenter
 from lits_seg.models import for_inference
 from lits_seg.runs.provenance import CheckpointFile
-from lits_seg.training.checkpoints import load_module, network_facts
+from lits_seg.training.cascades import load_cascade
+from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
@@ -34,6 +35,7 @@ class Ensemble(Segmenter):
         device: ``cpu``, ``cuda``, or ``auto``.
         precision: ``32`` or ``bf16``.
         threads: number of CPU threads of this process; None: PyTorch's default.
+        liver_ckpt: checkpoint of the liver network, the first stage of each member; None: members as they are.
 
     Raises:
         InputError: if a setting is invalid, if a checkpoint was not written by lits_seg, or if the checkpoints differ
@@ -47,6 +49,7 @@ class Ensemble(Segmenter):
         device: str = "auto",
         precision: str = "32",
         threads: int | None = None,
+        liver_ckpt: str | Path | None = None,
     ) -> None:
         if tta not in VIEWS:
             raise InputError("tta", f"one of {', '.join(VIEWS)}", tta)
@@ -61,12 +64,14 @@ class Ensemble(Segmenter):
         self.device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.members = [load_module(path).to(self.device) for path in checkpoints]
+        self.members = [load_cascade(path, liver_ckpt).to(self.device) for path in checkpoints]
+        self.liver_ckpt = [] if liver_ckpt is None else [str(liver_ckpt)]
         self.first = self.members[0]
         self.facts = network_facts(self.first)
-        self.classes, self.context, self.rules = self.first.classes, self.first.context, self.first.rules
+        self.classes, self.foreground = self.first.classes, self.first.targets.foreground
+        self.context, self.rules = self.first.context, self.first.rules
         for path, member in zip(checkpoints, self.members, strict=True):
-            for name in ("classes", "context", "preprocess", "rules"):
+            for name in ("classes", "structures", "context", "preprocess", "rules"):
                 expected, found = getattr(self.first, name), getattr(member, name)
                 if expected != found:
                     raise InputError(path, f"the same {name} as {checkpoints[0]} ({expected})", found)
@@ -86,7 +91,7 @@ class Ensemble(Segmenter):
             **vars(self.facts),
             classes=self.classes,
             preprocess=self.first.preprocess.plain(),
-            checkpoints=[CheckpointFile(path, sha256(path)) for path in self.checkpoints],
+            checkpoints=[CheckpointFile(path, sha256(path)) for path in [*self.checkpoints, *self.liver_ckpt]],
         )
 
     def settings(self) -> RunSettings:

@@ -37,6 +37,7 @@ class ExportedSegmenter(Segmenter):
 
     def __init__(self, path: Path, metadata: ExportMetadata, runtime: str) -> None:
         self.path, self.metadata, self.runtime = path, metadata, runtime
+        self.foreground = metadata.foreground
         self.classes, self.context, self.rules = metadata.classes, metadata.context, metadata.rules
 
     @abstractmethod

@@ -74,7 +74,8 @@ class Segmenter(ABC):
     """A model that segments axial slices.
 
     Attributes:
-        classes: 2 (lesion or not) or 3 (background, liver, lesion).
+        classes: 2 (lesion or not, or liver or not) or 3 (background, liver, lesion).
+        foreground: the structure of two classes, ``lesion`` or ``liver``.
         context: number of input slices for the labels of one slice, centred on that slice.
         rules: the network's own rules, for the labels of a whole CT.
         pool: threads that segment batches while the caller uses earlier ones; all CTs share them. None: a batch is
@@ -82,9 +83,15 @@ class Segmenter(ABC):
     """
 
     classes: int
+    foreground: str = "lesion"
     context: int
     rules: Rules
     pool: ThreadPoolExecutor | None = None
+
+    @property
+    def finds_liver(self) -> bool:
+        """Whether the labels include the liver."""
+        return self.classes == 3 or self.foreground == "liver"
 
     @abstractmethod
     def __call__(

@@ -3,7 +3,7 @@
 As in the LiTS challenge, lesion is label 2 and liver is label 1 or 2: lesions belong to the liver.
 """
 
-from lits_seg.metrics.overlap import SCORES, case_scores, global_dice, liver_predicted, summarise
+from lits_seg.metrics.overlap import SCORES, case_scores, global_dice, liver_predicted, summarise, summarise_structures
 from lits_seg.metrics.statistics import bootstrap_interval
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "global_dice",
     "liver_predicted",
     "summarise",
+    "summarise_structures",
 ]

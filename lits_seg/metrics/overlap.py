@@ -68,3 +68,17 @@ def summarise(counts: ArrayLike, predicted: ArrayLike = True) -> dict[str, float
     """
     means = {name: float(values.mean()) for name, values in case_scores(counts, predicted).items()}
     return {**means, "dice_global": global_dice(counts)}
+
+
+def summarise_structures(lesion: ArrayLike | None = None, liver: ArrayLike | None = None) -> dict[str, float]:
+    """Return ``summarise`` of lesions, and of livers with names that start with ``liver/``.
+
+    Args:
+        lesion: counts ``(patients, 3)``; None: no lesions are segmented.
+        liver: counts ``(patients, 3)`` of livers with their lesions; None: no livers are segmented.
+    """
+    means = {} if lesion is None else summarise(lesion)
+    if liver is not None:
+        found = liver_predicted(np.zeros_like(liver) if lesion is None else lesion, liver)
+        means |= {f"liver/{name}": mean for name, mean in summarise(liver, found).items()}
+    return means

@@ -1,6 +1,8 @@
 """Networks: plain ``nn.Module`` classes that map images ``(B, C, H, W)`` to logits ``(B, K, H, W)``."""
 
+from lits_seg.models.cascade import Cascade
 from lits_seg.models.dense import DenseUNet
+from lits_seg.models.driu import DRIU
 from lits_seg.models.folding import for_inference
 from lits_seg.models.han import HanUNet
 from lits_seg.models.mobilenet import MobileNetV1UNet
@@ -10,6 +12,8 @@ from lits_seg.models.unet import DSCUNet, UNet, UShape
 from lits_seg.models.vgg import FCN8s, SegNet, TernausNet
 
 __all__ = [
+    "DRIU",
+    "Cascade",
     "DSCUNet",
     "DenseUNet",
     "FCN8s",

@@ -21,14 +21,20 @@ class AnySize(nn.Module):
     stride: int
     pretrained: tuple[str, ...] = ()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax)."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax), or to a tuple of them."""
         height, width = images.shape[-2:]
         padded = functional.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        return self.logits_of(channels_last(padded))[..., :height, :width]
+        logits = self.logits_of(channels_last(padded))
+        if isinstance(logits, tuple):
+            return tuple(one[..., :height, :width] for one in logits)
+        return logits[..., :height, :width]
 
-    def logits_of(self, images: Tensor) -> Tensor:
-        """Map padded images to logits of the same size; H and W are multiples of ``stride``."""
+    def logits_of(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Map padded images to logits of the same size; H and W are multiples of ``stride``.
+
+        In training, a network may return a tuple: its logits, and those of side outputs.
+        """
         raise NotImplementedError
 
 

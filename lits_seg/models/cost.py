@@ -14,8 +14,8 @@ from lits_seg.common.timing import fastest
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return the number of learnable parameters of a network."""
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    """Return the number of learned parameters of a network, with those of the fixed liver network of a cascade."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network: nn.Module, channels: int = 1, size: int = 256) -> int:

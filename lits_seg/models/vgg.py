@@ -41,7 +41,7 @@ class FCN8s(AnySize):
         head_width: Width = 4096,
     ) -> None:
         super().__init__()
-        self.trunk = _levels(VGG16, in_channels, widths)
+        self.trunk = levels(VGG16, in_channels, widths)
         self.head = nn.Sequential(
             nn.Conv2d(widths[4], head_width, 7, padding=3),
             nn.ReLU(inplace=True),
@@ -81,7 +81,7 @@ class SegNet(AnySize):
 
     def __init__(self, in_channels: Width = 1, out_channels: Width = 2, widths: FiveWidths = WIDTHS) -> None:
         super().__init__()
-        self.encoder = _levels(VGG16, in_channels, widths, norm=True)
+        self.encoder = levels(VGG16, in_channels, widths, norm=True)
         self.decoder = nn.ModuleList()
         for count, (narrower, width) in reversed(list(zip(VGG16[1:], pairwise(widths), strict=True))):
             inner = [conv_norm_relu(width, width, bias=True) for _ in range(count - 1)]
@@ -119,7 +119,7 @@ class TernausNet(AnySize):
         super().__init__()
         one = base_width
         widths = (2 * one, 4 * one, 8 * one, 16 * one, 16 * one)
-        self.encoder = _levels(VGG11, in_channels, widths)
+        self.encoder = levels(VGG11, in_channels, widths)
         self.decoder = nn.ModuleList()
         channels = widths[4]
         for skip, inner, outer in zip(reversed(widths), (16, 16, 16, 8, 4), (8, 8, 4, 2, 1), strict=True):
@@ -141,9 +141,16 @@ class TernausNet(AnySize):
         return self.logits(features)
 
 
-def _levels(counts: Sequence[int], in_channels: int, widths: Sequence[int], norm: bool = False) -> nn.ModuleList:
-    """Return VGG's levels of 3x3 convolutions and ReLUs, outermost first, without the max-pools."""
-    levels, channels = nn.ModuleList(), in_channels
+def levels(counts: Sequence[int], in_channels: int, widths: Sequence[int], norm: bool = False) -> nn.ModuleList:
+    """Return VGG's levels of 3x3 convolutions and ReLUs, outermost first, without the max-pools.
+
+    Args:
+        counts: number of convolutions of each level, such as ``VGG16``.
+        in_channels: channels of the images.
+        widths: channels of each level.
+        norm: whether a batch norm follows each convolution.
+    """
+    found, channels = nn.ModuleList(), in_channels
     for count, width in zip(counts, widths, strict=True):
         layers: list[nn.Module] = []
         for _ in range(count):
@@ -152,8 +159,8 @@ def _levels(counts: Sequence[int], in_channels: int, widths: Sequence[int], norm
             else:
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
             channels = width
-        levels.append(nn.Sequential(*layers))
-    return levels
+        found.append(nn.Sequential(*layers))
+    return found
 
 
 def _doubling(in_channels: int, inner: int, out_channels: int) -> nn.Sequential:

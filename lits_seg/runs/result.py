@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -83,7 +83,7 @@ class RunFacts(NetworkUnderTest):
 
 @dataclass(frozen=True)
 class MeanScores:
-    """Lesion scores of test patients, without unit, in [0, 1]. A is the reference, B the prediction.
+    """Scores of a structure of test patients, without unit, in [0, 1]. A is the reference, B the prediction.
 
     Args:
         dice: mean over patients of 2|A∩B| / (|A| + |B|).
@@ -108,11 +108,13 @@ class NetworkResult(NetworkUnderTest):
 
     Args:
         synthetic: whether the test CTs are synthetic; None if unknown.
-        scores: scores of the lesions.
+        scores: scores of ``structure``.
+        structure: ``lesion``, or ``liver`` (with its lesions) if the network segments livers only.
     """
 
     synthetic: bool | None
     scores: MeanScores
+    structure: Literal["lesion", "liver"] = "lesion"
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def read_result(path: Path) -> RunResult:
 
 
 def mean_scores(counts: Sequence[VoxelCounts] | np.ndarray) -> MeanScores:
-    """Return the mean scores of test patients from their lesion voxel counts ``(patients, 3)``."""
+    """Return the mean scores of test patients from the voxel counts of a structure ``(patients, 3)``."""
     dice = case_scores(counts)["dice"].tolist()
     return MeanScores(**summarise(counts), dice_interval=bootstrap_interval(dice), patients=len(dice))
 
@@ -202,7 +204,7 @@ def table(results: Sequence[NetworkResult]) -> str:
         baselines = [result.baseline for result in group if isinstance(result, RunResult) and result.baseline]
         if baselines:
             rows.append((baselines[0].name, DASH, DASH, *_scores(baselines[0].scores), DASH))
-        blocks.append(f"Lesions, {title}:\n\n{markdown(HEADER, rows)}")
+        blocks.append(f"{title}:\n\n{markdown(HEADER, rows)}")
     return "\n\n".join([*blocks, RESEARCH_USE])
 
 
@@ -216,7 +218,8 @@ def _tested_on(result: NetworkResult) -> str:
     fold = f", fold {result.fold} of {result.folds}" if isinstance(result, RunResult) else ""
     selection = "; the same patients chose the checkpoint (optimistic)" if result.selected_on_test else ""
     patients = plural(result.scores.patients, "test patient")
-    return f"{patients} of {result.data}{kind}{fold}, {result.size} px{selection}"
+    structure = "Livers" if result.structure == "liver" else "Lesions"
+    return f"{structure}, {patients} of {result.data}{kind}{fold}, {result.size} px{selection}"
 
 
 def _row(result: NetworkResult) -> tuple[str, ...]:

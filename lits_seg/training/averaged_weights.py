@@ -1,6 +1,7 @@
 """Average the weights of a training, with statistics of batch norm that fit the average."""
 
 from collections import deque
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
+
+from lits_seg.models import Cascade
 
 STATISTICS = ("running_mean", "running_var")
 
@@ -70,7 +73,11 @@ class AveragedWeights(WeightAveraging):
             return
         self._estimated = trainer.global_step
         torch.manual_seed(trainer.global_step)  # for dropout, so that a resumed run draws the same numbers
-        with trainer.precision_plugin.forward_context():
+        network = self._average_model.module.network
+        with (
+            trainer.precision_plugin.forward_context(),
+            network.hidden_liver() if isinstance(network, Cascade) else nullcontext(),
+        ):
             update_bn(self._images, self._average_model.module)
         for name, values in self._average_model.module.named_buffers():
             if name.endswith(STATISTICS):  # each rank has seen batches of its own

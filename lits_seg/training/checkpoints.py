@@ -21,10 +21,16 @@ from lits_seg.models.cost import count_parameters
 from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import NetworkFacts
 from lits_seg.training.allowed_classes import require_allowed
-from lits_seg.training.module import AUXILIARY, CLASSES, LesionModule
+from lits_seg.training.module import AUXILIARY, LesionModule
+from lits_seg.training.targets import STRUCTURES
 
 SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
-SINCE_0_2 = {"rules": None, "temperature": 1.0}  # settings that checkpoints of older versions lack
+SINCE_0_2 = {
+    "rules": None,
+    "temperature": 1.0,
+    "foreground": "lesion",
+    "loss_region": "all",
+}  # settings that checkpoints of older versions lack
 LARGEST_PICKLE = 2**22  # bytes; the settings and the table of tensors have 100 kB
 # ``weights_only`` allows more, such as bytearray and FloatTensor, which take as much memory as a number says.
 GLOBALS = re.compile(
@@ -230,7 +236,7 @@ def _require_fit(path: str | Path, sketch: LesionModule, state: Mapping[Any, Any
         found = state[name]
         # The loss's class weights are empty before training.
         same = isinstance(found, Tensor) and (
-            found.shape == tensor.shape or (not name.startswith("network.") and found.numel() <= max(CLASSES))
+            found.shape == tensor.shape or (not name.startswith("network.") and found.numel() <= max(STRUCTURES))
         )
         if not same or found.layout != torch.strided or found.is_floating_point() != tensor.is_floating_point():
             shape = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__

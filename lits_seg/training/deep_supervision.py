@@ -53,7 +53,7 @@ class DeepSupervision(Callback):
             pl_module(torch.zeros(1, pl_module.context, 64, 64))
         pl_module.train()
         for name in layers:
-            head = nn.Conv2d(self._features[name].shape[1], pl_module.classes, 1)
+            head = nn.Conv2d(self._features[name].shape[1], pl_module.learned.classes, 1)
             pl_module.auxiliary[name.replace(".", "_")] = head
         pl_module.auxiliary_losses.append(self._loss(pl_module, dict(zip(layers, self.weights, strict=True))))
 

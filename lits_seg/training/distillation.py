@@ -54,6 +54,7 @@ class Distillation(Callback):
         for path, teacher in zip(self.checkpoints, networks, strict=True):
             for name in ("preprocess", "context", "classes"):
                 wanted, found = getattr(pl_module, name), getattr(teacher, name)
+                wanted = pl_module.learned.classes if name == "classes" else wanted
                 if wanted != found:
                     raise InputError(path, f"a teacher with {name} {wanted}, as the student", found)
             teacher.requires_grad_(False)

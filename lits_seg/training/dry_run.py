@@ -26,11 +26,12 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.settings import as_typed
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.data.preprocess import Preprocess
 from lits_seg.runs.naming import require_decoder_applies
+from lits_seg.training.cascades import module_settings
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.patient_scores import PatientScores
 from lits_seg.training.signatures import require_signatures, resolved, with_steps
+from lits_seg.training.targets import Targets
 
 LARGEST = 2_000_000_000  # parameters of a network
 
@@ -65,7 +66,10 @@ def require_dry_run(plain: Mapping[str, Any]) -> None:
     hide_chatter()
     with warnings.catch_warnings(action="ignore"):  # the training itself shows them
         datamodule = _made("data", plain["data"])
-        _require_network(plain["model"], datamodule.context, datamodule.preprocess)
+        _require_network(plain["model"], datamodule)
+        module_settings(plain)  # of a cascade: both checkpoints must fit
+        if plain["loss_region"] == "predicted_liver" and plain["liver_ckpt"] is None:
+            raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", "predicted_liver")
         _require_loss(plain["loss"], plain["model"]["out_channels"])
         _require_augmentation(datamodule)
         optimizer = _made("optimizer", plain["optimizer"], params=[nn.Parameter(torch.zeros(1))])
@@ -90,9 +94,9 @@ def _blamed(key: str, config: Mapping[str, Any], error: Exception) -> InputError
     return InputError(key, f"settings with which {config[TARGET]} works", reason)
 
 
-def _require_network(config: Mapping[str, Any], context: int, preprocess: Preprocess) -> None:
-    """Require that the network maps slices to logits of the same size; its weights take no memory."""
-    classes, size = config["out_channels"], preprocess.size
+def _require_network(config: Mapping[str, Any], data: SliceDataModule) -> None:
+    """Require that the network maps slices to logits of the labelled slices; its weights take no memory."""
+    classes, context, size = config["out_channels"], data.context, data.preprocess.size
     with torch.device("meta"):
         network = _made("model", config)
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -100,10 +104,15 @@ def _require_network(config: Mapping[str, Any], context: int, preprocess: Prepro
             raise InputError("model", f"a network of at most {LARGEST:,} parameters", f"{parameters:,}")
         try:
             with torch.no_grad():
-                logits = network.train()(torch.zeros(2, context, size, size))
+                outputs = network.train()(torch.zeros(2, context, size, size))
         except Exception as error:  # a layer may raise anything
             raise _blamed(f"model, for {context} x {size} x {size} pixels", config, error) from None
-    if logits.shape != (2, classes, size, size):
+    slices = int(getattr(network, "out_slices", 1))
+    if slices != data.label_context:
+        expected = f"{slices}, the number of slices for which the network returns logits"
+        raise InputError("data.label_context", expected, data.label_context)
+    logits = outputs[0] if isinstance(outputs, tuple) else outputs  # without side outputs
+    if logits.shape != (2, classes, *([slices] if slices > 1 else []), size, size):
         expected = f"a network that maps (B, {context}, {size}, {size}) to (B, {classes}, {size}, {size})"
         raise InputError("model", expected, tuple(logits.shape))
 
@@ -150,8 +159,12 @@ def _require_trainer(plain: Mapping[str, Any]) -> None:
     missing = [kind.__name__ for kind in (Timer, PatientScores, ModelCheckpoint) if not _has(callbacks, kind)]
     if missing:
         raise InputError("callbacks", "Timer, PatientScores, and a ModelCheckpoint", f"no {missing[0]}")
-    if any("/liver/" in str(saver.monitor) for saver in trainer.checkpoint_callbacks) and classes == 2:
-        raise InputError("callbacks.best.monitor", "a score of lesions, since model.out_channels=2", "one of the liver")
+    structures = Targets(3 if plain["liver_ckpt"] else classes, plain["foreground"], plain["loss_region"]).structures
+    for saver in trainer.checkpoint_callbacks:
+        structure = "liver" if "/liver/" in str(saver.monitor) else "lesion"
+        if saver.monitor not in (None, "val/loss") and structure not in structures:
+            expected = f"a score of the {structures[0]}, since model.out_channels=2 and foreground={structures[0]}"
+            raise InputError("callbacks.best.monitor", expected, f"one of the {structure}")
     if trainer.fast_dev_run:
         return
     timed = any(node.get("minutes") is not None for node in plain["callbacks"].values())

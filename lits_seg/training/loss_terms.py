@@ -15,16 +15,21 @@ from torch.nn import functional
 from lits_seg.common.errors import InputError
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.training.losses import WeightedCrossEntropy
+from lits_seg.training.schedules import Stages, at_stage, require_stages
 
 
-def without_unknown(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+def without_unknown(logits: Tensor, label: Tensor, unknown: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Replace pixels whose label is unknown by background that is predicted with certainty: they have no gradient.
+
+    Every loss is therefore defined, even if no pixel is known. An ignored class (-100) would be NaN in the mean of no
+    pixels, and Dice losses do not know it.
 
     Args:
         logits: ``(B, K, H, W)``.
         label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
+        unknown: the pixels to replace, ``(B, H, W)``; None: those of ``LIVER_OR_LESION``.
     """
-    unknown = label == LIVER_OR_LESION
+    unknown = label == LIVER_OR_LESION if unknown is None else unknown
     certain = logits.new_zeros(logits.shape[1], 1, 1)
     certain[0] = 100.0
     return torch.where(unknown[:, None], certain, logits), torch.where(unknown, 0, label)
@@ -195,3 +200,39 @@ class TandemDice(nn.Module):
     def _dice_loss(self, probability: Tensor, true: Tensor) -> Tensor:
         overlap = (probability * true).sum()
         return 1 - (2 * overlap + self.smooth) / (probability.sum() + true.sum() + self.smooth)
+
+
+class SideOutputs(nn.Module):
+    """A loss for networks with side outputs, such as ``models.DRIU``, whose weight changes in the course of a run.
+
+    ``LesionModule`` adds the loss of each side output, with ``side_weight``, to the loss of the network's logits.
+
+    Args:
+        loss: the loss of each output.
+        stages: from each share of the run on, the weight of the side outputs.
+
+    Raises:
+        InputError: if ``stages`` do not ascend from 0.
+    """
+
+    def __init__(self, loss: nn.Module, stages: Stages = ((0.0, 1.0),)) -> None:
+        super().__init__()
+        self.loss, self.stages = loss, require_stages("loss.stages", stages)
+
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Set the weights of the classes, if the loss has them, from the training set's pixels per class."""
+        if isinstance(self.loss, WeightedCrossEntropy):
+            self.loss.set_counts(counts)
+
+    def side_weight(self, progress: float) -> float:
+        """Return the weight of the side outputs at a share of the run in [0, 1]."""
+        return at_stage(self.stages, progress)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of one output.
+
+        Args:
+            logits: ``(B, K, H, W)``.
+            target: classes ``(B, H, W)``.
+        """
+        return self.loss(logits, target)

@@ -26,6 +26,8 @@ class WeightedCrossEntropy(nn.Module):
         balance: exponent for ``"auto"``, in [0, 1]. With 1, all classes have the same total weight; with 0, all pixels
             have the same weight. About one CT pixel in 350 is lesion, so 1 increases recall at the cost of many false
             positives.
+        per_pixel: divide the sum over pixels by their number, instead of by the sum of their weights, which depends on
+            the batch.
 
     Raises:
         InputError: if ``weights`` or ``balance`` has another form or range.
@@ -33,7 +35,9 @@ class WeightedCrossEntropy(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, weights: Literal["auto"] | Weights = "auto", balance: Probability = 0.5) -> None:
+    def __init__(
+        self, weights: Literal["auto"] | Weights = "auto", balance: Probability = 0.5, per_pixel: bool = False
+    ) -> None:
         super().__init__()
         self.auto = weights == "auto"
         if isinstance(weights, str) and not self.auto:
@@ -43,7 +47,7 @@ class WeightedCrossEntropy(nn.Module):
         if not 0 <= balance <= 1:
             raise InputError("loss.balance", "between 0 and 1", balance)
         self.given = [] if self.auto else [float(weight) for weight in weights]
-        self.balance = balance
+        self.balance, self.per_pixel = balance, per_pixel
         # A buffer is saved in the checkpoint, so that a loss computed later is the same.
         self.register_buffer("weights", torch.tensor(self.given))
 
@@ -63,13 +67,16 @@ class WeightedCrossEntropy(nn.Module):
         self.weights = (weights * pixels.sum() / (weights * pixels).sum()).float().to(self.weights.device)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropy, averaged over pixels with the weights of their classes.
+        """Return the cross-entropy, averaged over pixels with the weights of their classes, see ``per_pixel``.
 
         Args:
             logits: ``(B, K, H, W)``.
             target: classes ``(B, H, W)``.
         """
-        return functional.cross_entropy(logits, target, weight=self.weights.to(logits.dtype))
+        weights = self.weights.to(logits.dtype)
+        if self.per_pixel:
+            return functional.cross_entropy(logits, target, weight=weights, reduction="sum") / target.numel()
+        return functional.cross_entropy(logits, target, weight=weights)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
         # Before the counts are known, the buffer is empty; a run may also resume with other weights.

@@ -11,6 +11,7 @@ ADVICE = (
     "The number of training batches .* is smaller than the logging interval",
     "The '.*_dataloader' does not have many workers",
     "Total length of `DataLoader` across ranks is zero",
+    "Found .* in eval mode at the start of training",  # the liver network of a cascade
     "Checkpoint directory .* exists and is not empty",
 )
 

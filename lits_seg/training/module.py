@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,15 +18,16 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import PixelSize
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
+from lits_seg.models import Cascade
 from lits_seg.postprocess import Rules
-from lits_seg.training.loss_terms import without_unknown
+from lits_seg.training.loss_terms import SideOutputs, without_unknown
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.schedules import Decay
+from lits_seg.training.targets import Foreground, LossRegion, Targets, by_slice, merged, middle
 
 # Called with the batch after augmentation, as ``SliceDataModule`` returns it, and logits (B, K, H, W).
 AuxiliaryLoss = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 AUXILIARY = "auxiliary."  # start of the names of weights of modules that callbacks add
-CLASSES = {2: ("lesion",), 3: ("lesion", "liver")}
 
 
 class LesionModule(pl.LightningModule):
@@ -35,8 +37,9 @@ class LesionModule(pl.LightningModule):
     describes its own content and loads without unpickling any code.
 
     Args:
-        model: config of the network, which maps ``(B, context, size, size)`` to ``(B, K, size, size)``. K is 2 (lesion
-            or not) or 3 (LiTS labels).
+        model: config of the network, which maps ``(B, context, size, size)`` to ``(B, K, size, size)``. K is 2
+            (``foreground`` or not) or 3 (LiTS labels). In training, the network may return a tuple: its logits, and
+            those of side outputs. If it has ``out_slices``, its logits in training are ``(B, K, out_slices, H, W)``.
         loss: config of the loss.
         optimizer: config of the optimizer.
         scheduler: config of the learning rate's scheduler, which is stepped every batch. The value ``auto`` is replaced
@@ -45,13 +48,17 @@ class LesionModule(pl.LightningModule):
         seed: seed of dropout.
         rules: arguments of ``Rules``, which turn the labels of a whole CT into its mask.
         temperature: divisor of the logits that calibrates the probabilities; it changes no label.
+        foreground: the structure of a network with two classes: ``lesion``, or ``liver`` (with its lesions).
+        loss_region: pixels that the loss sees: ``all``; those of the reference ``liver``; or, if the network is a
+            ``models.Cascade``, those of the ``predicted_liver``. The others count as correct.
 
     Attributes:
         auxiliary: modules that callbacks add for the training only, such as those of ``DeepSupervision``.
         auxiliary_losses: losses that callbacks add to the training loss.
 
     Raises:
-        InputError: if the number of classes is neither 2 nor 3, or if the temperature is not positive.
+        InputError: if the number of classes is neither 2 nor 3, if the temperature is not positive, or if classes,
+            ``foreground`` and ``loss_region`` do not fit each other.
     """
 
     def __init__(
@@ -64,6 +71,8 @@ class LesionModule(pl.LightningModule):
         seed: int = 0,
         rules: Mapping[str, Any] | None = None,
         temperature: float = 1.0,
+        foreground: Foreground = "lesion",
+        loss_region: LossRegion = "all",
     ) -> None:
         super().__init__()
         # Only for the checkpoint: in loggers, these names would overwrite the run's facts, which train.py logs.
@@ -73,12 +82,16 @@ class LesionModule(pl.LightningModule):
         self.preprocess = instantiate(preprocess)
         self.context = int(model.get("in_channels", 1))
         self.classes = int(model["out_channels"])
-        if self.classes not in CLASSES:
-            raise InputError("model.out_channels", "2 (lesion or not) or 3 (background, liver, lesion)", self.classes)
+        self.targets = Targets(self.classes, foreground, loss_region)
+        # A cascade segments the liver, too, but learns lesions.
+        self.learned = replace(self.targets, classes=getattr(self.network, "trained_classes", self.classes))
+        self.out_slices = int(getattr(self.network, "out_slices", 1))
+        if loss_region == "predicted_liver" and not isinstance(self.network, Cascade):
+            raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", loss_region)
         if hasattr(self.loss, "set_counts"):
             # The weights of the classes have their shape from the start, as averages of all weights need.
-            self.loss.set_counts([1] * self.classes)
-        self.structures = CLASSES[self.classes]
+            self.loss.set_counts([1] * self.learned.classes)
+        self.structures = self.targets.structures
         self.rules = Rules(**(rules or {}))
         if not 0 < temperature < math.inf:
             raise InputError("module.temperature", "a number greater than 0", temperature)
@@ -111,17 +124,11 @@ class LesionModule(pl.LightningModule):
             pixel_mm: size of the slices' pixels in mm, see ``Preprocess.restore``.
 
         Returns:
-            Labels uint8 and probability in [0, 1], both ``(B, height, width)``.
+            Labels uint8 and probability in [0, 1], both ``(B, height, width)``; 0 if the network finds livers only.
         """
         restored = self.preprocess.restore(logits, height, width, pixel_mm)
-        return self.to_lits(_classes(restored)).byte(), restored.softmax(dim=1)[:, -1]
-
-    def to_lits(self, classes: Tensor) -> Tensor:
-        """Convert the network's classes to LiTS labels."""
-        return classes * 2 if self.classes == 2 else classes
-
-    def _target(self, label: Tensor) -> Tensor:
-        return label // 2 if self.classes == 2 else label
+        labels, lesion = self.targets.lits(_classes(restored)).byte(), restored.softmax(dim=1)[:, -1]
+        return labels, lesion if "lesion" in self.structures else torch.zeros_like(lesion)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Require the layers that callbacks have added to this training, before Lightning restores the weights.
@@ -141,8 +148,7 @@ class LesionModule(pl.LightningModule):
         if self.device.type == "cpu":
             keep_freed_memory(self.keep_freed_memory)
         if hasattr(self.loss, "set_counts"):
-            background, liver, lesion = self.trainer.datamodule.label_counts()
-            self.loss.set_counts([background + liver, lesion] if self.classes == 2 else [background, liver, lesion])
+            self.loss.set_counts(self.learned.counts(*self.trainer.datamodule.label_counts()))
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws the same numbers as an uninterrupted run."""
@@ -150,27 +156,44 @@ class LesionModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
+        outputs = self(batch["image"])
         # On a CPU, losses sum over classes and pixels faster in PyTorch's default memory format.
-        logits = self(batch["image"]).float().contiguous()
-        loss = self.known_loss(logits, batch["label"])
+        logits, *sides = (one.float().contiguous() for one in (outputs if isinstance(outputs, tuple) else (outputs,)))
+        label = by_slice(batch["label"], self.out_slices)
+        outside = self._outside(batch["image"])
+        losses = [self.known_loss(by_slice(one, self.out_slices, True), label, outside) for one in (logits, *sides)]
+        side_weight = self.loss.side_weight(self.progress()) if isinstance(self.loss, SideOutputs) else 1.0
+        loss = losses[0] + side_weight * torch.stack(losses[1:]).sum() if sides else losses[0]
+        shown = {**batch, "label": middle(batch["label"], self.out_slices)}
+        logits = middle(logits, self.out_slices, True)
         for auxiliary in self.auxiliary_losses:
-            loss = loss + auxiliary(batch, logits)
+            loss = loss + auxiliary(shown, logits)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
-        seen = batch["label"].where(batch["label"] < LIVER_OR_LESION, 1)
-        self.train_overlap.update(self.to_lits(_classes(logits.detach())), seen, everyone)
+        seen = shown["label"].where(shown["label"] < LIVER_OR_LESION, 1)
+        self.train_overlap.update(self.learned.lits(_classes(logits.detach())), seen, everyone)
         return loss
 
-    def known_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the loss of the pixels whose labels are known.
+    def known_loss(self, logits: Tensor, label: Tensor, outside: Tensor | None = None) -> Tensor:
+        """Return the loss of the pixels whose labels are known, within ``loss_region``.
 
         Args:
             logits: ``(B, K, H, W)``.
             label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
+            outside: further pixels ``(B, H, W)`` that the loss does not see; None: no others.
         """
         # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
-        known, target = without_unknown(logits, label.clamp(0, LIVER_OR_LESION))
-        return self.loss(known, self._target(target))
+        label = label.clamp(0, LIVER_OR_LESION)
+        ignored = self.learned.unknown(label) if outside is None else self.learned.unknown(label) | outside
+        known, target = without_unknown(logits, label, ignored)
+        return self.loss(known, self.learned.of(target))
+
+    def _outside(self, images: Tensor) -> Tensor | None:
+        """Return the pixels that the loss does not see: outside the predicted liver of the middle slice."""
+        if self.targets.region != "predicted_liver":
+            return None
+        with torch.no_grad():
+            return (self.network.liver_logit(images) <= 0).repeat_interleave(self.out_slices, 0)
 
     def on_train_epoch_end(self) -> None:
         """Log the Dice of all augmented training slices of the epoch together."""
@@ -197,14 +220,13 @@ class LesionModule(pl.LightningModule):
         """Log the scores of the validation volumes, before any rules."""
         self._require_sound("val")
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        lesion, *liver = self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(dim=1)
-        if not len(lesion):
+        counts = dict(
+            zip(self.structures, self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(1), strict=True)
+        )
+        if not any(self.whole):
             return
-        for name, value in metrics.summarise(lesion).items():
-            self.log(f"val/{name}", value, sync_dist=True, prog_bar=name == "dice")
-        for counts in liver:
-            for name, value in metrics.summarise(counts, metrics.liver_predicted(lesion, counts)).items():
-                self.log(f"val/liver/{name}", value, sync_dist=True)
+        for name, value in metrics.summarise_structures(**counts).items():
+            self.log(f"val/{name}", value, sync_dist=True, prog_bar=name in ("dice", "liver/dice"))
 
     def on_test_epoch_end(self) -> None:
         """Require slices without errors; ``PatientScores`` scores the test volumes."""
@@ -218,7 +240,8 @@ class LesionModule(pl.LightningModule):
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
         if part == "val":
-            loss = self.loss(logits, self._target(batch["label"]))
+            classes = self.learned.classes
+            loss = self.loss(merged(logits, classes), self.learned.of(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
             self._require_finite(logits, batch)

@@ -23,8 +23,9 @@ from lits_seg.common.tables import csv_text
 from lits_seg.data.ct import open_ct
 from lits_seg.data.layouts import PROBABILITY
 from lits_seg.data.stored_case import StoredCase
-from lits_seg.metrics import liver_predicted, summarise
+from lits_seg.metrics import summarise_structures
 from lits_seg.metrics.case import score_case
+from lits_seg.metrics.overlap import LOWEST_LABEL
 from lits_seg.metrics.scores import CaseScores, flat_case
 from lits_seg.runs.folder import CASES, OVERLAYS, PICTURES
 from lits_seg.training import pictures
@@ -123,11 +124,7 @@ class PatientScores(Callback):
         voxels = trainer.strategy.broadcast(voxels)
         if not voxels:
             return
-        lesion = [counts.lesion for counts in voxels]
-        means = summarise(lesion)
-        if pl_module.classes == 3:
-            liver = [counts.liver for counts in voxels]
-            means |= {f"liver/{name}": mean for name, mean in summarise(liver, liver_predicted(lesion, liver)).items()}
+        means = summarise_structures(**{name: [getattr(one, name) for one in voxels] for name in pl_module.structures})
         # The values are equal on all ranks.
         pl_module.log_dict({f"test/{name}": mean for name, mean in means.items()}, sync_dist=True)
 
@@ -141,20 +138,20 @@ class PatientScores(Callback):
             predicted = mask - 1
             probability = np.load(self._masks / f"{PROBABILITY}{number}.npy", mmap_mode="r")
             with nullcontext() if module.rules.crf is None or case.ct is None else open_ct(case.ct) as ct:
-                hu = None if ct is None else ct.slices
-                module.rules(predicted, probability, case.spacing, case.voxel_ml, module.classes == 3, hu)
+                hu, known = None if ct is None else ct.slices, "liver" in module.structures
+                module.rules(predicted, probability, case.spacing, case.voxel_ml, known, hu)
             (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
             scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
             self.cases.append(scores)
-            chosen = _most_lesion(truth, predicted)
+            chosen = _largest(truth, predicted, LOWEST_LABEL[module.structures[0]])
             image = torch.from_numpy(case.images[chosen] / np.float32(255))[None, None]
             preprocess = trainer.datamodule.preprocess
             row = {
                 "image": preprocess.restore(image, *truth[chosen].shape, case.pixel_mm)[0, 0].numpy(),
                 "truth": truth[chosen],
                 "predicted": np.array(predicted[chosen]),
-                "title": f"{case.name}, slice {chosen}, Dice {scores.lesion.dice:.2f}",
+                "title": f"{case.name}, slice {chosen}, Dice {getattr(scores, module.structures[0]).dice:.2f}",
             }
             shown.append(row)
             panels = pictures.panels(row["image"], row["truth"], row["predicted"])
@@ -167,7 +164,7 @@ class PatientScores(Callback):
             return
         rows = [flat_case(case) for case in self.cases]
         write_text(self.folder / CASES, csv_text(rows))
-        chosen_rows = [shown[i] for i in self._from_best_to_worst()]
+        chosen_rows = [shown[i] for i in self._from_best_to_worst(module.structures[0])]
         figure = pictures.overlays(chosen_rows)
         figure.savefig(self.folder / OVERLAYS, dpi=110, metadata=MARK)
         plt.close(figure)
@@ -176,13 +173,14 @@ class PatientScores(Callback):
                 logger.log_table("test/cases", columns=list(rows[0]), data=[list(row.values()) for row in rows])
                 _log_overlays(logger, chosen_rows)
 
-    def _from_best_to_worst(self) -> list[int]:
-        ranked = sorted(range(len(self.cases)), key=lambda i: -self.cases[i].lesion.dice)
+    def _from_best_to_worst(self, structure: str) -> list[int]:
+        ranked = sorted(range(len(self.cases)), key=lambda i: -getattr(self.cases[i], structure).dice)
         return sorted({ranked[int(i)] for i in np.linspace(0, len(ranked) - 1, self.patients)}, key=ranked.index)
 
 
-def _most_lesion(truth: np.ndarray, predicted: np.ndarray) -> int:
-    true, found = ((labels == 2).sum(axis=(1, 2)) for labels in (truth, predicted))
+def _largest(truth: np.ndarray, predicted: np.ndarray, lowest: int) -> int:
+    """Return the slice with most pixels of a structure, whose lowest label is ``lowest``."""
+    true, found = ((labels >= lowest).sum(axis=(1, 2)) for labels in (truth, predicted))
     return int((true if true.any() else found).argmax())
 
 

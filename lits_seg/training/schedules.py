@@ -1,12 +1,44 @@
 """Learning rates that follow the progress of a run, by steps or by minutes."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le, MinLen
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import Probability
+
+# From each share of the run on, a value: [[0, 1.0], [0.3, 0.5]].
+Stages = Annotated[Sequence[tuple[Probability, Annotated[float, Ge(0), Le(1_000_000)]]], MinLen(1)]
+
+
+def require_stages(key: str, stages: Stages) -> Stages:
+    """Require stages in ascending order from the start of the run, and return them.
+
+    Args:
+        key: the setting, which the error names.
+        stages: the stages.
+
+    Raises:
+        InputError: if the stages do not ascend from 0.
+    """
+    starts = [start for start, _ in stages]
+    if starts != sorted(set(starts)) or starts[:1] != [0]:
+        raise InputError(key, "[share of the run, value] in ascending order from 0", [list(stage) for stage in stages])
+    return stages
+
+
+def at_stage(stages: Stages, progress: float) -> float:
+    """Return the value at a share of the run.
+
+    Args:
+        stages: see ``require_stages``.
+        progress: share of the run that is done, in [0, 1].
+    """
+    return [value for start, value in stages if progress >= start][-1]
 
 
 class Decay(LRScheduler):
@@ -49,3 +81,22 @@ class Decay(LRScheduler):
         done = min(1.0, (self.progress - self.warmup) / (1 - self.warmup))
         shape = (1 + math.cos(math.pi * done)) / 2 if self.power is None else (1 - done) ** self.power
         return self.end + (1 - self.end) * shape
+
+
+class Steps(Decay):
+    """A learning rate that changes at given shares of the run.
+
+    Args:
+        optimizer: the optimizer.
+        stages: from each share of the run on, the rate as a share of the optimizer's.
+
+    Raises:
+        InputError: if ``stages`` do not ascend from 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, stages: Stages) -> None:
+        self.stages = require_stages("scheduler.stages", stages)
+        super().__init__(optimizer)
+
+    def _factor(self) -> float:
+        return at_stage(self.stages, self.progress)

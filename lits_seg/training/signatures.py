@@ -30,9 +30,11 @@ from lits_seg.common.settings import (
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.metrics.overlap import SCORES
+from lits_seg.models.cascade import Margin
 from lits_seg.models.upsample import UPSAMPLERS
 from lits_seg.postprocess import Rules
 from lits_seg.training.module import LesionModule
+from lits_seg.training.targets import Foreground, LossRegion
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Settings:
     init_from: Place | None
     weights: Place | None
     minutes: Annotated[float, Gt(0), Le(1_000_000)] | None
+    foreground: Foreground
+    loss_region: LossRegion
+    liver_ckpt: Place | None
+    liver_margin: Margin | None
     baseline: bool
     runs: Place
     name: Place

@@ -76,6 +76,15 @@ def test_labels_move_with_the_image_and_keep_their_values() -> None:
     assert not torch.equal(labels[0], labels[1])
 
 
+@pytest.mark.parametrize("transform", [augment.RotateZoomBend(crop=16), augment.ScannerVariety()])
+def test_labels_of_several_slices_move_alike(transform: augment.RotateZoomBend) -> None:
+    labels = torch.randint(3, (4, 3, SIZE, SIZE))
+    together = transform(torch.rand(4, 3, SIZE, SIZE), labels, torch.Generator().manual_seed(3))[1]
+    alone = transform(torch.rand(4, 3, SIZE, SIZE), labels[:, 1], torch.Generator().manual_seed(3))[1]
+    assert together.shape == (4, 3, *alone.shape[1:])
+    assert torch.equal(together[:, 1], alone)
+
+
 def test_the_same_generator_gives_the_same_batch_and_another_gives_another() -> None:
     images, labels = torch.rand(4, 1, SIZE, SIZE), torch.zeros(4, SIZE, SIZE)
     transform = augment.ScannerVariety()

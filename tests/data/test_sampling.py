@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.augment_monai import rotate_zoom_bend
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
@@ -94,6 +95,26 @@ def test_slices_are_chosen_by_anatomy(part: str, cases: list[StoredCase]) -> Non
     assert shown == {(case.name, i) for case in cases for i in range(len(case)) if (case.labels[i] >= lowest).any()}
     assert 0 < len(slices) < sum(map(len, cases))
     assert slices.has_lesion == [(case.labels[i] == 2).any() for case, i in slices.places]
+
+
+def test_augmentation_one_by_one_keeps_the_labels_of_all_slices(cases: list[StoredCase]) -> None:
+    still = rotate_zoom_bend(32, probability=0.0)
+    plain, moved = (TrainingSlices(cases, "lesion", way, context=3, label_context=3) for way in (None, still))
+    assert torch.equal(moved[0, 0]["label"], plain[0, 0]["label"])
+    assert moved[0, 0]["label"].any()
+
+
+def test_labels_of_the_middle_slices(cases: list[StoredCase]) -> None:
+    one, three = (TrainingSlices(cases, "all", None, context=5, label_context=count) for count in (1, 3))
+    resident = ResidentSlices(cases, 5, torch.device("cpu"), label_context=3)
+    middle = [one[index, 0]["label"] for index in range(len(one))]
+    for index in range(len(three)):
+        sample = three[index, 0]
+        assert sample["label"].shape == (3, 32, 32)
+        assert torch.equal(sample["label"][1], middle[index])
+        assert torch.equal(resident(torch.tensor([index]))[1][0], sample["label"])
+        if 0 < one.places[index][1] < len(one.places[index][0]) - 1:
+            assert torch.equal(sample["label"], torch.stack(middle[index - 1 : index + 2]))
 
 
 @pytest.mark.parametrize("context", [1, 3, 5])

@@ -29,6 +29,7 @@ NARROW_OWN = {
         *("model.kinds=[simple,bottleneck,bottleneck,bottleneck]", "model.widths=[8,16,32,32]"),
         *("model.repetitions=[1,2,1,2]", "model.width=8"),
     ),
+    "driu": (LEVELS, "model.side_width=4"),
     "fcn8s": (LEVELS, "model.head_width=32"),
     "han": NARROW,
     "mobilenet_v1": (LEVELS,),

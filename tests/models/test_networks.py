@@ -34,7 +34,7 @@ def network(config: DictConfig) -> nn.Module:
 def test_every_network_is_here() -> None:
     assert len(WITH_DECODERS) * len(DECODERS) >= 4 * 8
     assert {"strided_unet", "strided_resunet", "strided_unet_512", *NARROW_OWN} == set(OWN) - set(WITH_DECODERS)
-    assert len(EVERY) == len(WITH_DECODERS) * len(DECODERS) + 3 + 9
+    assert len(EVERY) == len(WITH_DECODERS) * len(DECODERS) + 3 + 10
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 53), (17, 16), (1, 1)])
@@ -52,7 +52,9 @@ def test_padding_does_not_reach_far(network: nn.Module) -> None:
 
 def test_gradients_reach_every_parameter(network: nn.Module) -> None:
     # Of 64 x 64 pixels, 1 x 1 to 2 x 2 reach the innermost level of the strided networks.
-    network(torch.rand(2, 1, 64, 64)).square().sum().backward()
+    outputs = network(torch.rand(2, 1, 64, 64))
+    for logits in outputs if isinstance(outputs, tuple) else (outputs,):  # side outputs
+        logits.square().sum().backward(retain_graph=True)
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

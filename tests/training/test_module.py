@@ -10,6 +10,7 @@ from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
 
+DEFAULTS = {"rules": None, "temperature": 1.0, "foreground": "lesion", "loss_region": "all"}
 BATCH = {"image": torch.rand(3, 1, 32, 32), "label": torch.randint(0, 3, (3, 32, 32), dtype=torch.uint8)}
 
 
@@ -48,7 +49,7 @@ def test_the_loss_gets_the_pixels_of_its_own_classes(classes: int, expected: lis
 
 @pytest.mark.parametrize(("classes", "expected"), [(2, [0, 2]), (3, [0, 1, 2])])
 def test_classes_become_lits_labels(classes: int, expected: list[int]) -> None:
-    assert module(classes).to_lits(torch.arange(classes)).tolist() == expected
+    assert module(classes).targets.lits(torch.arange(classes)).tolist() == expected
 
 
 def test_dropout_is_drawn_by_step_and_seed() -> None:
@@ -76,4 +77,4 @@ def test_a_scheduler_may_ask_for_the_steps_of_the_run() -> None:
 def test_a_checkpoint_holds_all_settings_as_plain_containers(tmp_path: Path) -> None:
     saved = save_checkpoint(tmp_path / "a.ckpt")
     stored = torch.load(tmp_path / "a.ckpt", weights_only=True)["hyper_parameters"]
-    assert stored == {**SETTINGS, "rules": None, "temperature": 1.0} == dict(saved.hparams)
+    assert stored == {**SETTINGS, **DEFAULTS} == dict(saved.hparams)

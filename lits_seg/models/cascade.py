@@ -1,0 +1,111 @@
+"""A liver network and a lesion network in sequence, as a single network (Christ et al., 2017; Bellver et al., 2017)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Self
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+
+from lits_seg.common.settings import Width
+from lits_seg.models.folding import for_inference
+
+Margin = Annotated[int, Ge(0), Le(4096)]
+
+
+class Cascade(nn.Module):
+    """A network for the liver, whose weights are fixed, and a network for lesions within the predicted liver.
+
+    In evaluation, ``forward`` returns logits of background, liver and lesion, by which a pixel is lesion if both
+    networks say so, and liver if only the first does. In training, it returns what the lesion network returns.
+
+    Args:
+        liver: network of the liver, for images with ``liver_channels`` slices and 2 classes, or 3 with lesions.
+        lesion: network of the lesions, with 2 classes, or 3 with the liver.
+        liver_channels: slices in the images of the liver network, the middle ones.
+        lesion_channels: slices in the images of the lesion network, the middle ones.
+        in_channels: slices in an image.
+        out_channels: number of classes of the cascade.
+        trained_classes: number of classes of the lesion network.
+        margin: the lesion network sees the box around the predicted liver of a slice, widened by this number of pixels;
+            the rest of the image is 0. None: it sees the whole image.
+    """
+
+    def __init__(
+        self,
+        liver: nn.Module,
+        lesion: nn.Module,
+        liver_channels: Width,
+        lesion_channels: Width,
+        in_channels: Width,
+        out_channels: Width = 3,
+        trained_classes: Width = 2,
+        margin: Margin | None = None,
+    ) -> None:
+        super().__init__()
+        self.liver, self.lesion = liver.requires_grad_(False).eval(), lesion
+        self.channels = (liver_channels, lesion_channels)
+        self.in_channels, self.out_channels, self.trained_classes = in_channels, out_channels, trained_classes
+        self.margin = margin
+        self.out_slices = int(getattr(lesion, "out_slices", 1))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the lesion network; the liver network is always in evaluation."""
+        super().train(mode)
+        self.liver.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Map ``(B, in_channels, H, W)`` to ``(B, 3, H, W)``; in training, to the lesion network's logits."""
+        if self.training and self.margin is None:
+            return self.lesion(_middle(images, self.channels[1]))
+        with torch.no_grad():
+            liver = self.liver_logit(images)
+        seen = _middle(images, self.channels[1])
+        if self.margin is not None:
+            seen = seen * _box(liver > 0, self.margin)[:, None]
+        logits = self.lesion(seen)
+        if self.training:
+            return logits
+        lesion = logits[:, -1] - logits[:, :-1].amax(1)
+        # The lesion has the largest logit if and only if both logits are positive.
+        return torch.stack([torch.zeros_like(liver), liver, liver.relu() + torch.minimum(lesion, liver)], dim=1)
+
+    def liver_logit(self, images: Tensor) -> Tensor:
+        """Return a logit ``(B, H, W)`` that is positive where the liver or its lesions are predicted."""
+        logits = self.liver(_middle(images, self.channels[0]))
+        return logits[:, 1:].amax(1) - logits[:, 0]
+
+    @contextmanager
+    def hidden_liver(self) -> Iterator[None]:
+        """Hide the liver network from ``modules()`` in a block that resets the statistics of all batch norms."""
+        whole = self._modules
+        self.__dict__["liver"], self._modules = self.liver, {"lesion": self.lesion}
+        try:
+            yield
+        finally:
+            del self.__dict__["liver"]
+            self._modules = whole
+
+    def for_inference(self, int8: bool) -> "Cascade":
+        """Rewrite both networks, see ``models.for_inference``."""
+        self.liver, self.lesion = for_inference(self.liver, int8), for_inference(self.lesion, int8)
+        return self
+
+
+def _middle(images: Tensor, channels: int) -> Tensor:
+    first = (images.shape[1] - channels) // 2
+    return images[:, first : first + channels]
+
+
+def _box(mask: Tensor, margin: int) -> Tensor:
+    """Return the box ``(B, H, W)`` around each mask, widened by a number of pixels."""
+    rows, columns = (_between(mask.any(axis), margin) for axis in (2, 1))
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _between(used: Tensor, margin: int) -> Tensor:
+    """Return ``(B, N)``: whether a row is at most ``margin`` rows from, or between, the used rows."""
+    wide = nn.functional.max_pool1d(used.float()[:, None], 2 * margin + 1, 1, margin)[:, 0]
+    return (wide.cumsum(1) > 0) & (wide.flip(1).cumsum(1).flip(1) > 0)

@@ -1,0 +1,170 @@
+"""A cascade of two checkpoints, as predict, evaluate, train and export use it."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
+from helpers.commands import SMOKE, failed_command, run_command
+
+from lits_seg.common.errors import InputError
+from lits_seg.models import Cascade
+from lits_seg.training.cascades import load_cascade
+from lits_seg.training.module import LesionModule
+
+LIVER = {**SETTINGS, "foreground": "liver"}
+PREPROCESS = SETTINGS["preprocess"]
+
+
+def varied(path: Path, seed: int, settings: dict) -> LesionModule:
+    """A checkpoint whose network finds its foreground in half of the pixels of a random image."""
+    module = save_checkpoint(path, seed, settings)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        module.network.train()(torch.rand(4, module.context, 32, 32))  # moves the norms' statistics
+        module.eval()
+        logits = module(torch.rand(4, module.context, 32, 32))
+        bias = module.network.logits.bias
+        bias[-1] -= (logits[:, -1] - logits[:, :-1].amax(1)).median()
+    torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, path)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
+    folder = tmp_path_factory.mktemp("cascade")
+    varied(folder / "liver.ckpt", 1, LIVER)
+    varied(folder / "lesion.ckpt", 2, with_model(in_channels=3))
+    (folder / "lits").mkdir()
+    for path in sorted(lits.glob("*-[01].nii*")):
+        (folder / "lits" / path.name).symlink_to(path)
+    return folder
+
+
+def test_a_cascade_has_the_labels_of_both_networks(folder: Path) -> None:
+    module = load_cascade(folder / "lesion.ckpt", folder / "liver.ckpt")
+    assert (module.classes, module.context, module.structures) == (3, 3, ("lesion", "liver"))
+    images = torch.rand(2, 3, 32, 32)
+    found = module.labels(module(images), 32, 32)[0]
+    liver, lesion = (load_cascade(folder / name, None) for name in ("liver.ckpt", "lesion.ckpt"))
+    inside = liver.labels(liver(images[:, 1:2]), 32, 32)[0]
+    expected = torch.where(inside == 1, lesion.labels(lesion(images), 32, 32)[0].clamp(min=1), 0)
+    assert torch.equal(found, expected)
+    assert {0, 1, 2} == set(found.unique().tolist())
+
+
+def test_predict_and_evaluate_agree(folder: Path) -> None:
+    both = ("ckpt=lesion.ckpt", "liver_ckpt=liver.ckpt")
+    run_command("predict", *both, "input=lits", "output=out", "device=cpu", "page=false", cwd=folder)
+    report = json.loads((folder / "out" / "segmentation-0.json").read_text())
+    assert [Path(file["path"]).name for file in report["model"]["checkpoints"]] == ["lesion.ckpt", "liver.ckpt"]
+    assert report["liver_ml"] > report["lesion_ml"] > 0
+    run_command("evaluate", "predictions=out", "references=lits", "output=masks", "workers=0", cwd=folder)
+    arguments = ("references=lits", "output=networks", "accelerator=cpu", "workers=0")
+    run_command("evaluate", *both, *arguments, cwd=folder)
+    masks, networks = (json.loads((folder / name / "evaluation.json").read_text()) for name in ("masks", "networks"))
+    assert [case["voxels"] for case in masks["cases"]] == [case["voxels"] for case in networks["cases"]]
+    assert networks["liver_checkpoint"]["path"] == "liver.ckpt"
+    assert networks["network"] == "Cascade"
+
+
+def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:
+    run_command("predict", "ckpt=liver.ckpt", "input=lits", "output=livers", "device=cpu", "page=false", cwd=folder)
+    mask = np.asanyarray(nib.load(folder / "livers" / "segmentation-0.nii.gz").dataobj)
+    assert np.unique(mask).tolist() == [0, 1]
+    out = run_command(
+        "evaluate", "ckpt=liver.ckpt", "references=lits", "output=scores", "accelerator=cpu", "workers=0", cwd=folder
+    )
+    assert "Livers, 2 test patients" in out
+    evaluation = json.loads((folder / "scores" / "evaluation.json").read_text())
+    dice = [case["liver"]["dice"] for case in evaluation["cases"]]
+    assert evaluation["scores"]["dice"] == pytest.approx(np.mean(dice))
+    assert evaluation["structure"] == "liver"
+
+
+@pytest.mark.slow
+def test_both_stages_are_in_one_exported_file(folder: Path) -> None:
+    export = ("references=lits", "threads=1", "slices=4", "calibration=4", "patients=0")
+    formats = ("format=[onnx,openvino]", "precision=[fp32,int8]")
+    run_command("export", "ckpt=lesion.ckpt", "liver_ckpt=liver.ckpt", *export, *formats, "output=files", cwd=folder)
+    assert len(list((folder / "files").glob("lits_seg_*"))) == 4
+    for source, name in (("model=files/lits_seg_fp32.onnx", "a"), ("ckpt=lesion.ckpt", "b")):
+        more = () if name == "a" else ("liver_ckpt=liver.ckpt", "device=cpu")
+        run_command("predict", source, *more, "input=lits", f"output={name}", "page=false", cwd=folder)
+    one, other = (np.asanyarray(nib.load(folder / name / "segmentation-1.nii.gz").dataobj) for name in ("a", "b"))
+    assert (one == other).mean() > 0.9999
+    run_command("export", "ckpt=liver.ckpt", *export, "output=liver_alone", cwd=folder)
+    run_command("predict", "model=liver_alone/lits_seg_fp32.onnx", "input=lits", "output=c", "page=false", cwd=folder)
+    assert json.loads((folder / "c" / "segmentation-1.json").read_text())["liver_ml"] > 0
+
+
+@pytest.mark.slow
+def test_a_training_of_the_lesion_stage_writes_the_whole_cascade(folder: Path) -> None:
+    settings = {**LIVER, "preprocess": {**PREPROCESS, "size": 64, "equalize": True}}
+    liver = varied(folder / "liver64.ckpt", 1, settings)
+    train = (
+        *SMOKE, "trainer.max_epochs=2", "liver_ckpt=liver64.ckpt", "loss_region=predicted_liver", "liver_margin=4",
+        "callbacks=[default,ema]", "name=two",
+    )  # fmt: skip
+    run_command("train", *train, cwd=folder)
+    run = folder / "runs" / "two"
+    result = json.loads((run / "result.json").read_text())
+    assert (result["network"], result["structure"]) == ("Cascade", "lesion")
+    module = load_cascade(run / "checkpoints" / "best.ckpt", None)
+    assert isinstance(module.network, Cascade)
+    for name, weight in liver.network.state_dict().items():  # neither trained, nor are its norms estimated again
+        assert torch.equal(module.network.liver.state_dict()[name], weight), name
+    run_command("evaluate", "ckpt=runs/two/checkpoints/best.ckpt", "output=again", "accelerator=cpu", cwd=folder)
+    assert json.loads((folder / "again" / "evaluation.json").read_text())["cases"] == result["cases"]
+    (run / "result.json").unlink()
+    run_command("train", *train, "ckpt_path=last", cwd=folder)  # resumed at its end
+    assert json.loads((run / "result.json").read_text())["cases"] == result["cases"]
+    told = failed_command(
+        "train", *train, "name=three", "liver_ckpt=runs/two/checkpoints/best.ckpt",
+        "data.fold=1", cwd=folder,
+    )  # fmt: skip
+    assert "CTs on which this network was neither trained nor selected" in told
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("liver", "message"),
+    [
+        ({**LIVER, "preprocess": {**PREPROCESS, "window": [-150, 250]}}, r"window .*-100.*found window .*-150"),
+        ({**LIVER, "preprocess": {**PREPROCESS, "size": 64}}, "expected the pre-processing .*size 32.*; found size 64"),
+        (SETTINGS, "expected a network that finds the liver .*; found lesions"),
+    ],
+)
+def test_stages_that_do_not_fit(folder: Path, tmp_path: Path, liver: dict, message: str) -> None:
+    save_checkpoint(tmp_path / "other.ckpt", settings=liver)
+    with pytest.raises(InputError, match=rf"(?s)other\.ckpt: .*{message}"):
+        load_cascade(folder / "lesion.ckpt", tmp_path / "other.ckpt")
+
+
+@pytest.mark.hostile
+def test_wrong_uses_end_with_one_message(folder: Path) -> None:
+    expected = {
+        "livers only": ("predict", "ckpt=liver.ckpt", "liver_ckpt=liver.ckpt", "input=lits", "output=bad"),
+        "no such file": ("predict", "ckpt=lesion.ckpt", "liver_ckpt=none.ckpt", "input=lits", "output=bad"),
+        "liver_ckpt: expected the lesion stage": ("evaluate", "liver_ckpt=liver.ckpt", "references=lits", "output=bad"),
+        "settings that apply to exported models": ("predict", "model=x.onnx", "liver_ckpt=liver.ckpt", "input=lits"),
+        "loss_region: expected all or liver": ("train", *SMOKE, "loss_region=predicted_liver", "name=bad"),
+        "liver.ckpt: expected the pre-processing": ("train", *SMOKE, "liver_ckpt=liver.ckpt", "name=bad"),
+        "callbacks.best.monitor: expected a score of the liver": ("train", *SMOKE, "foreground=liver", "name=bad"),
+        "data.label_context: expected 1, the number of slices": (
+            "train", *SMOKE, "data.context=3", "data.label_context=3", "name=bad",
+        ),
+        "augment.lesions: expected null": (
+            "train", *SMOKE, "data.context=3", "data.label_context=3", "augment=scanner_lesions", "name=bad",
+        ),
+        "a network that finds lesions; found a network that finds livers": (
+            "calibrate", "ckpt=liver.ckpt", "references=lits", "workers=0",
+        ),
+    }  # fmt: skip
+    for message, command in expected.items():
+        assert message in failed_command(*command, cwd=folder)
+    assert not (folder / "bad").exists()
+    assert not (folder / "runs" / "bad").exists()
