@@ -40,7 +40,8 @@ class Rules:
         largest_lesion: keep only the largest lesion.
 
     Raises:
-        InputError: if a value has another type or is out of its range, or if ``smooth_mm`` is given without ``threshold``.
+        InputError: if a value has another type or is out of its range, or if ``smooth_mm`` is given without
+            ``threshold``.
     """
 
     largest_liver: bool = False
