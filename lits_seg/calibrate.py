@@ -46,6 +46,7 @@ class Settings:
     store: Place
     batch_size: BatchSize
     workers: Workers
+    crf: bool
 
 
 @entry("commands/calibrate", Settings)
@@ -57,7 +58,7 @@ def main(cfg: Settings) -> None:
     require_not_inputs(kinds, [Path(cfg.ckpt)])
     require_free(kinds)
     module = load_module(cfg.ckpt)
-    found = calibrate(module, _cases(cfg, module))
+    found = calibrate(module, _cases(cfg, module), cfg.crf)
     with scratch_folder(target.parent, ".calibrate-") as scratch:
         torch.save(with_calibration(read_checkpoint(cfg.ckpt), found), scratch / target.name)
         draw(found, scratch / picture.name)

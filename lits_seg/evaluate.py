@@ -5,7 +5,7 @@ if __name__ == "__main__":
 
     start("evaluate")
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from lits_seg.evaluation.score_tables import (
     write_comparison,
     write_scores,
 )
+from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.postprocess import Changes
 from lits_seg.runs.folder import CONFIG
 from lits_seg.runs.provenance import provenance
@@ -63,6 +64,8 @@ def main(cfg: Settings) -> None:
     """Print the tables and write them into ``output``; fail at the end if masks could not be scored."""
     given = tuple(name for name in ("ckpt", "predictions", "a", "b") if getattr(cfg, name) is not None)
     output, unscored = Path(cfg.output), list[str]()
+    if cfg.rules != Changes() and "ckpt" not in given:
+        raise InputError("rules", "ckpt=FILE: rules need its probabilities, and the CT", "masks, which have neither")
     if cfg.liver_ckpt is not None and cfg.ckpt is None:
         raise InputError("liver_ckpt", "the lesion stage as well (ckpt=…)", "none")
     if cfg.predictions and given == ("predictions",):
@@ -71,13 +74,14 @@ def main(cfg: Settings) -> None:
     elif cfg.a and cfg.b and given == ("a", "b"):
         require_free(comparison_files(output))
         text = compare_masks(cfg, cfg.a, cfg.b, unscored)
-    elif given == ("ckpt",):
+    elif cfg.ckpt and given == ("ckpt",):
         require_free(score_files(output))
         if (output / CONFIG).exists():
             raise InputError(output, "a folder other than a run's, which has its own scores (output=…)", CONFIG)
         # Imported only here, because Lightning starts slowly and scoring masks does not need Lightning.
         from lits_seg.evaluation.checkpoint_scores import evaluate_checkpoint
 
+        cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT))
         text = evaluate_checkpoint(OmegaConf.create(asdict(cfg)), cfg.rules)
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"

@@ -29,6 +29,8 @@ from lits_seg.exporters.parity import lesion_dice, milliseconds, network_images,
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor
+from lits_seg.packaged.card import CHECKPOINT as CHECKPOINT_FILE
+from lits_seg.packaged.card import packaged_file
 from lits_seg.runs.provenance import provenance
 from lits_seg.training.cascades import load_cascade
 from lits_seg.training.module import LesionModule
@@ -62,6 +64,7 @@ class Settings:
 @entry("commands/export", Settings)
 def main(cfg: Settings) -> None:
     """Write the files, ``exports.md`` and ``exports.json``; fail if a file's labels differ from the checkpoint's."""
+    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT_FILE))
     wanted = pairs(cfg.format, cfg.precision)
     if not cfg.name or Path(cfg.name).name != cfg.name:
         raise InputError("name", "the first part of a file name", repr(cfg.name))

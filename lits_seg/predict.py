@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from lits_seg.inference.ct_report import CtReport, made_by, one_line
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.inference.pipeline import Prediction, outputs
 from lits_seg.inference.segmenter import Segmenter
+from lits_seg.packaged import card as packaged
 from lits_seg.postprocess import Changes
 
 AT_ONCE = 4  # batches on as many threads, whose memory does not grow with the number of cores
@@ -50,15 +51,14 @@ class Settings:
 @entry("commands/predict", Settings)
 def main(cfg: Settings) -> None:
     """Predict every CT; report those that failed at the end."""
+    cfg = _with_paths(cfg)
     errors: list[InputError] = []
     cts = find_cts(cfg.input, errors)
     count = len(cts) + len(errors)
     livers = {} if cfg.liver is None else _livers(cfg.liver, list(cts), errors)
     products = {"probability": cfg.probability, "page": cfg.page, "seg": cfg.seg}
-    output, models = (
-        Path(cfg.output),
-        [Path(path) for path in (*(cfg.ckpt or ()), cfg.liver_ckpt, cfg.model) if path is not None],
-    )
+    output, networks = Path(cfg.output), (*(cfg.ckpt or ()), cfg.liver_ckpt, cfg.model)
+    models = [Path(path) for path in networks if path is not None]
     targets = (target for name, path in cts.items() for target in outputs(name, path, output, **products))
     require_not_inputs([output, *targets], [*cts.values(), *livers.values(), *models])
     segmenter = _segmenter(cfg)
@@ -67,6 +67,10 @@ def main(cfg: Settings) -> None:
         raise InputError("rules.lesions_within_liver_mm", expected, "a network that finds no liver")
     rules = cfg.rules.of(segmenter.rules)
     facts = made_by(segmenter, rules, cfg.liver)
+    if all(map(packaged.is_packaged, models)):
+        about = packaged.read_card().facts()
+        print(*(f"{title}: {text}" for title, text in about.items()), sep="\n", flush=True)
+        facts = replace(facts, model=replace(facts.model, card=about))
     predict = Prediction(segmenter, rules, facts, cfg.batch_size, **products)
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
@@ -113,10 +117,18 @@ def _results(
             raise
 
 
+def _with_paths(cfg: Settings) -> Settings:
+    """Return the settings with the path of the packaged network if they name it, or no network at all."""
+    if cfg.model is not None and cfg.ckpt is not None:
+        found = f"ckpt={','.join(cfg.ckpt)}, model={cfg.model}"
+        raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", found)
+    if cfg.ckpt is not None:
+        return replace(cfg, ckpt=[packaged.packaged_file(path, packaged.CHECKPOINT) for path in cfg.ckpt])
+    return replace(cfg, model=packaged.packaged_file(cfg.model or packaged.NAME, packaged.ONNX))
+
+
 def _segmenter(cfg: Settings) -> Segmenter:
     """Load the exported model or the checkpoints in the settings."""
-    if (cfg.model is None) == (cfg.ckpt is None):
-        raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", _given(cfg))
     if cfg.model is not None:
         fixed = {"tta": "none", "device": "auto", "precision": "32", "liver_ckpt": None}
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
@@ -133,11 +145,6 @@ def _segmenter(cfg: Settings) -> Segmenter:
         needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
         raise InputError("ckpt", needed, "not installed") from error
     return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision, cfg.threads, cfg.liver_ckpt)
-
-
-def _given(cfg: Settings) -> str:
-    given = {"ckpt": ",".join(cfg.ckpt or ()), "model": cfg.model}
-    return ", ".join(f"{name}={value}" for name, value in given.items() if value) or "neither"
 
 
 def _model_file(path: str) -> Path:

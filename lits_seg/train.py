@@ -31,6 +31,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
+from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
@@ -99,7 +100,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         if cfg.weights is not None and resume is None:
             log.info(load_pretrained(getattr(module.network, "lesion", module.network), cfg.weights))
         if cfg.init_from is not None and resume is None:
-            log.info(fill_weights(module, cfg.init_from))
+            log.info(fill_weights(module, packaged_file(cfg.init_from, CHECKPOINT)))
         if resume is not None:
             require_training_state(resume, module)
         trainer: pl.Trainer = instantiate(

@@ -134,7 +134,6 @@ def test_bad_arguments_are_named(folder: Path, arguments: tuple[str, ...], told:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "expected a checkpoint (ckpt=…) or an exported model (model=…); found neither"),
         (("model=files/lits_seg_fp32.onnx", "ckpt=net.ckpt"), "found ckpt=net.ckpt, model=files/lits_seg_fp32.onnx"),
         (
             ("model=files/lits_seg_fp32.onnx", "tta=flips"),

@@ -102,6 +102,13 @@ def test_an_exported_model_predicts_what_its_checkpoint_does(
     assert (found == expected).mean() > 0.999
 
 
+def test_the_packaged_network_predicts(tmp_path: Path, lits: Path) -> None:
+    status, out, err = light(tmp_path, "predict", f"input={lits}/volume-1.nii.gz", "threads=1")
+    assert status == 0, err
+    assert out.startswith("network: ")
+    assert "1 of 1 CTs predicted, written to: predictions" in out
+
+
 def test_masks_are_scored(folder: Path) -> None:
     status, out, err = light(folder, "evaluate", "predictions=masks", "references=references", "workers=1")
     assert status == 0, err

@@ -256,3 +256,23 @@ def test_a_killed_prediction_leaves_whole_files_and_the_next_one_cleans_up(secon
     run_command("predict", *arguments, "output=out", cwd=folder)
     assert found("out") == found("whole")
     assert files(folder / "out") == files(folder / "whole")
+
+
+def test_without_a_checkpoint_the_packaged_network_predicts_and_says_what_it_is(folder: Path) -> None:
+    out = run_command("predict", "input=cts/volume-0.nii.gz", "output=out", "threads=1", cwd=folder)
+    first = out.splitlines()[:4]
+    assert [line.partition(": ")[0] for line in first] == ["network", "trained on", "measured on", "use"]
+    assert "research only, not for diagnosis" in first[-1]
+    report = json.loads((folder / "out/segmentation-0.json").read_text())
+    assert [f"{title}: {text}" for title, text in report["model"]["card"].items()] == first
+    assert report["model"]["exported"]["path"].endswith("lits_seg/packaged/network.onnx")
+    page = (folder / "out/segmentation-0.html").read_text()
+    assert json.dumps(report["model"]["card"]["measured on"])[1:-1] in page
+    onnx = mask(folder)
+    assert (onnx >= 1).any()
+    shown = run_command("predict", "input=cts/volume-0.nii.gz", "output=out", "ckpt=packaged", "device=cpu", cwd=folder)
+    assert shown.splitlines()[:4] == first
+    assert (mask(folder) == onnx).mean() > 0.999
+    assert "card" not in (
+        predict(folder, "input=cts/volume-0.nii.gz") and (folder / "out/segmentation-0.json").read_text()
+    )

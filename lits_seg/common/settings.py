@@ -151,8 +151,11 @@ def annotations(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, annotation in typing.get_type_hints(kind, include_extras=True).items():
         if is_dataclass(annotation):
             yield from annotations(annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", annotation
+            continue
+        yield f"{prefix}{name}", annotation
+        for part in typing.get_args(annotation):
+            if isinstance(part, type) and is_dataclass(part):  # a group that may be null
+                yield from annotations(part, f"{prefix}{name}.")
 
 
 def arguments(function: Callable, prefix: str = "") -> dict[str, Any]:
@@ -205,7 +208,9 @@ def in_words(annotation: Any, found: Any = None) -> str:
         return " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(dict.fromkeys(in_words(part, found) for part in parts))
-    if isinstance(origin or annotation, type) and issubclass(origin or annotation, Mapping):
+    if is_dataclass(annotation) or (
+        isinstance(origin or annotation, type) and issubclass(origin or annotation, Mapping)
+    ):
         return "a mapping"
     if origin is tuple and ... not in parts:
         same = len(set(parts)) == 1

@@ -79,7 +79,7 @@ def store_cases(
             if errors is None:
                 raise error
             errors.append(error)
-    return [case for case in found.values() if isinstance(case, StoredCase)]
+    return [replace(stored, ct=case.image) for case, stored in found.items() if isinstance(stored, StoredCase)]
 
 
 def _open(case: Case, root: Path) -> StoredCase | Path | InputError:

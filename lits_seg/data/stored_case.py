@@ -39,6 +39,7 @@ class StoredCase:
         source: name of the case's data set, see ``sources``; not in the store.
         lesions_known: whether all lesions are labelled; not in the store.
         maps: files of probability maps, see ``probability_maps``; not in the case's folder.
+        ct: file or folder of the CT in HU; not in the store.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class StoredCase:
     source: str = ""
     lesions_known: bool = True
     maps: tuple[Path, ...] = ()
+    ct: Path | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "StoredCase":
@@ -139,7 +141,7 @@ def save_case(case: StoredCase, arrays: dict[str, np.ndarray]) -> StoredCase:
         for name, array in arrays.items():
             np.save(whole / f"{name}.npy", array)
         description = {**asdict(case), "fingerprint": str(case.fingerprint)}
-        for name in ("folder", "source", "lesions_known", "maps"):
+        for name in ("folder", "source", "lesions_known", "maps", "ct"):
             del description[name]
         description["arrays"] = {name: _facts(whole / f"{name}.npy") for name in arrays}
         description = {"sha256": short_hash(json.dumps(description).encode()), **description}

@@ -12,8 +12,11 @@ from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.stored_case import StoredCase
+from lits_seg.data.volumes import read_volume
 from lits_seg.postprocess import Rules
 from lits_seg.postprocess.fitting import (
+    CRFS,
+    VALUES,
     Bin,
     Patient,
     Trial,
@@ -57,12 +60,13 @@ class Calibration:
     trials: list[Trial]
 
 
-def calibrate(module: LesionModule, cases: list[StoredCase]) -> Calibration:
+def calibrate(module: LesionModule, cases: list[StoredCase], crf: bool = False) -> Calibration:
     """Fit the temperature, then the rules on the calibrated probabilities.
 
     Args:
         module: the network, in eval mode.
         cases: labelled patients that did not train the network.
+        crf: also try a dense CRF.
 
     Raises:
         InputError: if no patient has a lesion.
@@ -79,7 +83,9 @@ def calibrate(module: LesionModule, cases: list[StoredCase]) -> Calibration:
         reliability(scipy.special.softmax(logits / divisor, axis=1)[:, -1], lesion) for divisor in (1.0, temperature)
     )
     module.temperature = temperature
-    best, trials = fit_rules([predicted(module, case) for case in cases])
+    best, trials = fit_rules(
+        [predicted(module, case, crf) for case in cases], values={"crf": CRFS, **VALUES} if crf else VALUES
+    )
     return Calibration(
         patients=[case.name for case in cases],
         temperature=temperature,
@@ -113,12 +119,13 @@ def liver_sample(module: LesionModule, cases: list[StoredCase]) -> tuple[np.ndar
     return np.concatenate(logits).astype(np.float64), np.concatenate(classes).astype(int)
 
 
-def predicted(module: LesionModule, case: StoredCase) -> Patient:
+def predicted(module: LesionModule, case: StoredCase, with_hu: bool = False) -> Patient:
     """Predict a patient without rules.
 
     Args:
         module: the network with its temperature.
         case: the patient.
+        with_hu: also read the CT.
     """
     labels, probability = (np.zeros(case.shape, np.uint8) for _ in range(2))
     for start, scores in _logits(module, case):
@@ -126,9 +133,9 @@ def predicted(module: LesionModule, case: StoredCase) -> Patient:
         found, lesion = module.labels(scores / module.temperature, *case.shape[1:], case.pixel_mm)
         labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
     truth = np.stack([case.truth(index) for index in range(len(case))])
-    return Patient(
-        case.name, labels, probability, truth, case.spacing, case.voxel_ml, "liver" in module.structures
-    ).cropped()
+    hu = read_volume(case.ct).slices if with_hu and case.ct is not None else None
+    known = "liver" in module.structures
+    return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, known, hu).cropped()
 
 
 def _logits(module: LesionModule, case: StoredCase) -> Iterator[tuple[int, Tensor]]:
@@ -163,7 +170,10 @@ def with_calibration(checkpoint: dict, calibration: Calibration) -> dict:
 def summary(calibration: Calibration) -> str:
     """Return the text to print."""
     best = calibration.best
-    rules = ", ".join(f"{name}={value:g}" for name, value in calibration.rules.plain().items())
+    rules = ", ".join(
+        f"{name}={value if isinstance(value, dict) else format(value, 'g')}"
+        for name, value in calibration.rules.plain().items()
+    )
     return "\n".join(
         [
             f"patients: {', '.join(calibration.patients)}",

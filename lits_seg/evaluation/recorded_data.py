@@ -75,8 +75,9 @@ class RecordedData:
 
 
 def run_of(ckpt: str | Path) -> Path:
-    """Return the run's folder of a checkpoint, if the checkpoint is still in its place."""
-    return Path(ckpt).absolute().parent.parent
+    """Return the run's folder of a checkpoint: that of the split next to the checkpoint, else the parent folder."""
+    folder = Path(ckpt).absolute().parent
+    return folder if (folder / SPLIT).exists() else folder.parent
 
 
 def recorded_volumes(run: Path, segmenter: LesionModule, batch_size: int, workers: int) -> SliceDataModule:

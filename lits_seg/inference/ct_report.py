@@ -110,10 +110,11 @@ class CtReport:
     settings: PredictionSettings
 
     def plain(self) -> dict[str, Any]:
-        """Return the report as dicts and lists; ``exported`` is omitted if checkpoints were run."""
+        """Return the report as dicts and lists; ``exported`` and ``card`` are omitted if there is none."""
         plain = as_plain(self)
-        if self.model.exported is None:
-            del plain["model"]["exported"]
+        for name in ("exported", "card"):
+            if plain["model"][name] is None:
+                del plain["model"][name]
         return plain
 
 

@@ -105,7 +105,7 @@ class Prediction:
             pictures, hu = self._segment(name, ct, mask, probability, given, crop)
             labels = mask.slices()
             known = liver is not None or self.segmenter.finds_liver
-            self.rules(labels, probability.slices(), ct.spacing, ct.voxel_ml, known)
+            self.rules(labels, probability.slices(), ct.spacing, ct.voxel_ml, known, ct.slices)
             report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
             if liver is not None and given is not None:
                 report.warnings.extend(doubt_warnings(liver, given))

@@ -39,12 +39,14 @@ class ModelFacts(NetworkFacts):
         preprocess: arguments of ``Preprocess``.
         checkpoints: files with the trained weights; several for an ensemble.
         exported: the exported file; None if checkpoints are run.
+        card: what the card of the packaged network says, as texts by title; None for other networks.
     """
 
     classes: int
     preprocess: dict[str, Any]
     checkpoints: list[CheckpointFile]
     exported: ExportedFile | None = None
+    card: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,12 @@ def dilate(mask: np.ndarray) -> np.ndarray:
     return grown
 
 
-def label_box(labels: np.ndarray, lowest: int) -> Box | None:
+def label_box(labels: np.ndarray, lowest: float) -> Box | None:
     """Return the smallest box around the voxels of at least ``lowest``.
 
     Args:
         labels: ``(S, H, W)``.
-        lowest: lowest label of the structure.
+        lowest: lowest label of the structure, or lowest value of a map.
 
     Returns:
         A slice per axis; None if there is no such voxel.

@@ -1,22 +1,27 @@
 """Fit the rules and the temperature of a trained network on labelled patients that did not train it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy
 
 from lits_seg.metrics.lesions import components, label_box
 from lits_seg.metrics.overlap import case_scores
+from lits_seg.postprocess.crf import Crf, ReadHu, widened
 from lits_seg.postprocess.rules import Rules
 
 # The values that are tried for each rule, in this order. The first is the mildest.
-VALUES: dict[str, tuple[float, ...]] = {
+VALUES: dict[str, tuple[Any, ...]] = {
     "smooth_mm": (0.0, 1.5, 3.0, 4.5),
     "threshold": (0.5, 0.4, 0.3, 0.6, 0.7),
     "min_lesion_ml": (0.0, 0.03, 0.1, 0.2, 0.5),
     "min_probability": (0.0, 0.6, 0.7, 0.8, 0.9),
 }
+# Published weights (3 and 10) and distances (60 voxels) erase small lesions.
+CRFS = (None, Crf(1.0, 1.0, 1.0, 4.0), Crf(2.0, 2.0, 2.0, 4.0), Crf(1.0, 1.0, 2.0, 8.0))
+MARGIN_MM = 45.0  # the furthest reach of a rule: three deviations of the CRF and four of the average
 START = Rules(largest_liver=True, fill_liver=True, threshold=0.5)
 ROUNDS = 2
 LEVEL = 0.005  # mean Dice that fewer false lesions are worth
@@ -36,6 +41,7 @@ class Patient:
         spacing: voxel size along W, H and S in mm.
         voxel_ml: volume of a voxel in mL.
         has_liver: whether ``labels`` include the liver.
+        hu: the CT in HU, ``(S, H, W)``; needed if a CRF is tried.
     """
 
     name: str
@@ -45,14 +51,27 @@ class Patient:
     spacing: tuple[float, float, float]
     voxel_ml: float
     has_liver: bool = True
+    hu: np.ndarray | None = None
 
     def cropped(self) -> "Patient":
-        """Return the patient within the box of all predicted and labelled structures; the scores do not change."""
+        """Return the patient within the box of all predicted and labelled structures; the scores do not change.
+
+        With HU, the box has a margin, from which a CRF takes values.
+        """
         box = label_box(np.maximum(self.labels, self.truth), 1)
         if box is None or not self.has_liver:
             return self
+        hu = None
+        if self.hu is not None:
+            box = widened(box, MARGIN_MM, self.spacing, self.labels.shape)
+            hu = np.array(self.hu[box])
         labels, probability, truth = (np.array(part[box]) for part in (self.labels, self.probability, self.truth))
-        return replace(self, labels=labels, probability=probability, truth=truth)
+        return replace(self, labels=labels, probability=probability, truth=truth, hu=hu)
+
+    def reader(self) -> ReadHu | None:
+        """Return a function that reads slices of the CT; None without HU."""
+        hu = self.hu
+        return None if hu is None else lambda start, stop: hu[start:stop]
 
 
 @dataclass(frozen=True)
@@ -89,7 +108,7 @@ def try_rules(rules: Rules, patients: Iterable[Patient]) -> Trial:
     counts, false = [], []
     for patient in patients:
         mask = patient.labels.copy()
-        rules(mask, patient.probability, patient.spacing, patient.voxel_ml, patient.has_liver)
+        rules(mask, patient.probability, patient.spacing, patient.voxel_ml, patient.has_liver, patient.reader())
         found, true = mask == 2, patient.truth == 2
         counts.append((np.count_nonzero(found & true), np.count_nonzero(found), np.count_nonzero(true)))
         numbered, count = components(found)
@@ -97,7 +116,9 @@ def try_rules(rules: Rules, patients: Iterable[Patient]) -> Trial:
     return Trial(rules, float(case_scores(counts)["dice"].mean()), float(np.mean(false)))
 
 
-def fit_rules(patients: Sequence[Patient], start: Rules = START) -> tuple[Trial, list[Trial]]:
+def fit_rules(
+    patients: Sequence[Patient], start: Rules = START, values: Mapping[str, tuple[Any, ...]] = VALUES
+) -> tuple[Trial, list[Trial]]:
     """Choose the rules with the highest mean lesion Dice per case, one rule after the other.
 
     Among values whose Dice is within ``LEVEL`` of the best, the one with the fewest false lesions is chosen.
@@ -105,6 +126,7 @@ def fit_rules(patients: Sequence[Patient], start: Rules = START) -> tuple[Trial,
     Args:
         patients: the predictions, of patients that did not train the network.
         start: the rules to start from.
+        values: the values to try for each rule.
 
     Returns:
         The best trial, and all trials.
@@ -113,8 +135,8 @@ def fit_rules(patients: Sequence[Patient], start: Rules = START) -> tuple[Trial,
     best = try_rules(start, cropped)
     trials = [try_rules(Rules(), cropped), best]
     for _ in range(ROUNDS):
-        for name, values in VALUES.items():
-            others = [best.rules.having(name, value) for value in values if value != getattr(best.rules, name)]
+        for name, choices in values.items():
+            others = [best.rules.having(name, value) for value in choices if value != getattr(best.rules, name)]
             level = [best, *(try_rules(rules, cropped) for rules in others)]
             trials += level[1:]
             highest = max(trial.dice for trial in level)

@@ -1,8 +1,8 @@
 """Turn a predicted mask and the lesion's probability into the final mask."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import cc3d
 import edt
@@ -10,9 +10,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.metrics.lesions import components, dilate, label_box
+from lits_seg.postprocess.crf import Crf, ReadHu, read_box, refine, widened
 
 FULL = 255  # a probability of 1 in a map
+LEAST = 1 / 8  # slices; a Gaussian with a smaller standard deviation reaches no other slice
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,22 @@ class Rules:
             include one. None: the labels decide.
         smooth_mm: before ``threshold``, average the probability over the slices above and below, with a Gaussian of
             this standard deviation in mm: noise differs between slices, a lesion continues.
+        crf: before ``threshold`` and after ``smooth_mm``, refine the probability with a dense CRF, which reads the
+            HU; None: no CRF.
         lesions_within_liver_mm: remove lesions that are farther from the liver, in mm; None: keep them.
         min_lesion_ml: remove lesions with a smaller volume, in mL.
         min_probability: remove lesions whose highest probability is lower.
         largest_lesion: keep only the largest lesion.
 
     Raises:
-        InputError: if a number is out of its range, or if ``smooth_mm`` is given without ``threshold``.
+        InputError: if a number is out of its range, or if ``smooth_mm`` or ``crf`` is given without ``threshold``.
     """
 
     largest_liver: bool = False
     fill_liver: bool = False
     threshold: Annotated[float, Gt(0), Lt(1)] | None = None
     smooth_mm: Annotated[float, Ge(0), Le(20)] = 0.0
+    crf: Crf | None = None
     lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
     min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] = 0.0
     min_probability: Annotated[float, Ge(0), Le(1)] = 0.0
@@ -51,26 +57,31 @@ class Rules:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"rules.{name}", f"a number from {low:g} to {high:g}", value)
-        if self.smooth_mm and self.threshold is None:
-            raise InputError("rules.smooth_mm", "rules.threshold as well, such as 0.5", "none")
+        if isinstance(self.crf, Mapping):  # as checkpoints store the rules
+            object.__setattr__(self, "crf", Crf(**self.crf))
+        for name in ("smooth_mm", "crf"):
+            if getattr(self, name) and self.threshold is None:
+                raise InputError(f"rules.{name}", "rules.threshold as well, such as 0.5", "none")
 
     @property
     def need_probability(self) -> bool:
         """Whether a rule reads the lesion's probability."""
         return self.threshold is not None or self.min_probability > 0
 
-    def plain(self) -> dict[str, bool | float]:
+    def plain(self) -> dict[str, Any]:
         """Return the rules that differ from the defaults."""
-        return {rule.name: value for rule in fields(self) if (value := getattr(self, rule.name)) != rule.default}
+        return {
+            rule.name: as_plain(value) for rule in fields(self) if (value := getattr(self, rule.name)) != rule.default
+        }
 
-    def having(self, name: str, value: float) -> "Rules":
+    def having(self, name: str, value: Any) -> "Rules":
         """Return these rules with another value of one of them.
 
         Args:
             name: the rule.
             value: its value.
         """
-        return replace(self, **{name: value})  # type: ignore[arg-type]  # only numbers are passed
+        return replace(self, **{name: value})
 
     def __call__(
         self,
@@ -79,6 +90,7 @@ class Rules:
         spacing: tuple[float, float, float],
         voxel_ml: float,
         has_liver: bool = True,
+        hu: ReadHu | None = None,
     ) -> None:
         """Change a mask in place.
 
@@ -88,13 +100,17 @@ class Rules:
             spacing: voxel size along W, H and S in mm.
             voxel_ml: volume of a voxel in mL.
             has_liver: whether the labels include the liver; if not, rules about the liver do nothing.
+            hu: reads slices of the CT; called only for ``crf``.
+
+        Raises:
+            InputError: if ``crf`` is given without ``hu``.
         """
         if self.largest_liver and has_liver:
             _keep_largest(labels)
         if self.fill_liver and has_liver:
             _fill(labels)
         if self.threshold is not None:
-            self._apply_threshold(labels, probability, self.threshold, spacing[2], has_liver)
+            self._apply_threshold(labels, probability, self.threshold, spacing, has_liver, hu)
         if self.lesions_within_liver_mm is not None and has_liver:
             _remove_far(labels, spacing, self.lesions_within_liver_mm)
         for part, mask, size, _, box in _pieces(labels, 2) if self.min_lesion_ml or self.min_probability else ():
@@ -108,21 +124,40 @@ class Rules:
                     _drop(part, mask)
 
     def _apply_threshold(
-        self, labels: np.ndarray, probability: np.ndarray, threshold: float, slice_mm: float, has_liver: bool
+        self,
+        labels: np.ndarray,
+        probability: np.ndarray,
+        threshold: float,
+        spacing: tuple[float, float, float],
+        has_liver: bool,
+        hu: ReadHu | None,
     ) -> None:
         """Label as lesion what is above the threshold, and the rest of the lesions as liver, or background."""
         limit, rest = threshold * FULL, int(has_liver)
         labels[labels == 2] = rest
-        box = label_box(labels, 1) if has_liver else (slice(None),) * 3
+        box = label_box(labels, 1) if has_liver else tuple(slice(0, size) for size in labels.shape)
         if box is None:
             return
-        part, map_ = labels[box], probability[box]
+        deviation = self.smooth_mm / spacing[2]
+        map_ = probability[box]
+        if self.crf is not None:
+            # Voxels that are far from all likely voxels only lose probability.
+            near = label_box(map_, min(limit, FULL / 2))
+            if near is None:
+                return
+            near = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, near, strict=True))
+            box = widened(near, self.crf.reach_mm + 4 * self.smooth_mm, spacing, labels.shape)
+            map_ = probability[box].astype(np.float32)
+            for columns in map_.swapaxes(0, 1) if deviation > LEAST else ():  # row by row, to save memory
+                columns[:] = _smooth(columns, deviation)
+            map_ = refine(map_ / FULL, read_box(hu, box), spacing, self.crf) * FULL
+            deviation = 0.0  # the map is an average already
+        part = labels[box]
         # An average is never above the highest value, so that most columns through the slices need none.
         likely = np.any(map_ > limit, axis=0)
-        deviation = self.smooth_mm / slice_mm
         for row in np.flatnonzero(likely.any(axis=1)):
             columns = map_[:, row, likely[row]].astype(np.float32)
-            if deviation > 1 / 8:  # less reaches no other slice
+            if deviation > LEAST:
                 columns = _smooth(columns, deviation)
             lesion = columns > limit
             before = part[:, row, likely[row]]
@@ -139,6 +174,7 @@ class Changes:
         fill_liver: see ``Rules``.
         threshold: see ``Rules``.
         smooth_mm: see ``Rules``.
+        crf: see ``Rules``.
         lesions_within_liver_mm: see ``Rules``.
         min_lesion_ml: see ``Rules``.
         min_probability: see ``Rules``.
@@ -150,6 +186,7 @@ class Changes:
     fill_liver: bool | None = None
     threshold: Annotated[float, Gt(0), Lt(1)] | None = None
     smooth_mm: Annotated[float, Ge(0), Le(20)] | None = None
+    crf: Crf | None = None
     lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
     min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] | None = None
     min_probability: Annotated[float, Ge(0), Le(1)] | None = None

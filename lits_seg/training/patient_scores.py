@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
+from lits_seg.data.ct import open_ct
 from lits_seg.data.layouts import PROBABILITY
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.metrics import summarise_structures
@@ -135,7 +137,9 @@ class PatientScores(Callback):
                 continue
             predicted = mask - 1
             probability = np.load(self._masks / f"{PROBABILITY}{number}.npy", mmap_mode="r")
-            module.rules(predicted, probability, case.spacing, case.voxel_ml, "liver" in module.structures)
+            with nullcontext() if module.rules.crf is None or case.ct is None else open_ct(case.ct) as ct:
+                hu, known = None if ct is None else ct.slices, "liver" in module.structures
+                module.rules(predicted, probability, case.spacing, case.voxel_ml, known, hu)
             (self.folder / PICTURES).mkdir(exist_ok=True)
             truth = np.stack([case.truth(i) for i in range(len(case))])
             scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)

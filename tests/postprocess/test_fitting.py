@@ -1,10 +1,14 @@
 """Rules and temperature are fitted to what is known to be right."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lits_seg.postprocess import Rules
+from lits_seg.postprocess.crf import Crf
 from lits_seg.postprocess.fitting import (
+    CRFS,
     Patient,
     calibration_error,
     fit_rules,
@@ -44,6 +48,30 @@ def test_a_crop_does_not_change_the_scores() -> None:
     rules = Rules(largest_liver=True, threshold=0.5, smooth_mm=3, min_lesion_ml=0.01)
     assert try_rules(rules, [large]) == try_rules(rules, [large.cropped()])
     assert large.cropped().labels.shape == small.labels.shape
+
+
+def with_hu(seed: int) -> Patient:
+    """The HU show the lesion, with noise."""
+    plain = patient(seed)
+    hu = np.where(plain.truth == 2, 50, 110) + np.random.default_rng(seed).normal(0, 10, plain.truth.shape)
+    return replace(plain, hu=hu.astype(np.int16))
+
+
+def test_a_crf_is_chosen_if_it_helps() -> None:
+    best, trials = fit_rules([with_hu(0), with_hu(1)], values={"crf": CRFS})
+    assert best.rules.crf is not None
+    assert best.false_lesions < trials[1].false_lesions
+    assert {trial.rules.crf for trial in trials} == set(CRFS)
+    assert {trial.rules.crf for trial in fit_rules([with_hu(0)])[1]} == {None}
+
+
+def test_a_crop_leaves_a_margin_for_a_crf() -> None:
+    small = with_hu(0)
+    parts = {name: np.pad(getattr(small, name), 60) for name in ("labels", "probability", "truth", "hu")}
+    large = replace(small, **parts)
+    rules = Rules(threshold=0.5, crf=Crf(1.0, 1.0, 1.0, 3.0))
+    assert try_rules(rules, [large]) == try_rules(rules, [large.cropped()])
+    assert large.cropped().labels.shape < large.labels.shape
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 5.0])

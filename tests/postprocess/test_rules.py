@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from lits_seg.common.errors import InputError
-from lits_seg.postprocess.rules import FULL, Rules
+from lits_seg.postprocess.crf import Crf, refine
+from lits_seg.postprocess.rules import FULL, Changes, Rules
 
 CUBES = (1.0, 1.0, 1.0)
 
@@ -160,3 +163,81 @@ def test_no_rule_makes_new_liver_outside_the_liver(labels: np.ndarray, probabili
 def test_bad_rules_are_named(values: dict[str, float], told: str) -> None:
     with pytest.raises(InputError, match=told):
         Rules(**values)
+
+
+def dark_block(shape: tuple[int, int, int] = (10, 40, 44)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels of a liver, a probability of 0…255 that knows half of its lesion, and HU."""
+    labels, hu = np.zeros(shape, np.uint8), np.full(shape, 110, np.int16)
+    labels[2:8, 8:32, 8:36] = 1
+    hu[4:6, 16:24, 16:24] = 50
+    probability = np.full(shape, 12, np.uint8)
+    probability[4:6, 16:24, 16:24] = 100
+    probability[4:6, 16:24, 16:21] = 230
+    return labels, probability, hu
+
+
+def reader(hu: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    return lambda start, stop: hu[start:stop]
+
+
+BY_HU = Crf(smoothness_weight=0, appearance_weight=4, appearance_mm=4)
+
+
+def test_a_crf_completes_a_lesion_by_its_hu() -> None:
+    labels, probability, hu = dark_block()
+    Rules(threshold=0.5, crf=BY_HU)(labels, probability, CUBES, 1.0, True, reader(hu))
+    assert np.array_equal(labels == 2, hu == 50)
+    without = dark_block()[0]
+    Rules(threshold=0.5)(without, probability, CUBES, 1.0)
+    assert np.count_nonzero(without == 2) < np.count_nonzero(labels == 2)
+
+
+@pytest.mark.parametrize("has_liver", [True, False])
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
+def test_near_the_lesions_is_enough_for_a_crf(threshold: float, has_liver: bool) -> None:
+    """The same voxels are lesion if the CRF sees the whole CT."""
+    generator = np.random.default_rng(0)
+    labels, probability, hu = dark_block((20, 90, 99))
+    hu = (hu + generator.normal(0, 15, hu.shape)).astype(np.int16)
+    crf = Crf(1.0, 1.0, 1.0, 3.0)
+    whole = refine(probability / FULL, hu, CUBES, crf) > threshold
+    Rules(threshold=threshold, crf=crf)(labels, probability, CUBES, 1.0, has_liver, reader(hu))
+    expected = whole & (dark_block((20, 90, 99))[0] == 1) if has_liver else whole
+    assert np.count_nonzero(expected) > 50
+    assert np.count_nonzero((labels == 2) != expected) <= 0.05 * np.count_nonzero(expected)
+
+
+def test_an_average_over_slices_comes_before_the_crf() -> None:
+    labels, probability, hu = dark_block()
+    crf = Crf(0.0, 1.0, 1.0, 4.0)
+    smooth = ndimage.gaussian_filter1d(probability.astype(np.float32), 1, axis=0, mode="nearest")
+    expected = refine(smooth / FULL, hu, CUBES, crf) > 0.3
+    assert expected.any()
+    assert (expected != (refine(probability / FULL, hu, CUBES, crf) > 0.3)).any()
+    Rules(threshold=0.3, smooth_mm=1, crf=crf)(labels, probability, CUBES, 1.0, True, reader(hu))
+    assert np.array_equal(labels == 2, expected & (dark_block()[0] == 1))
+
+
+def test_a_crf_reads_no_ct_without_a_likely_voxel() -> None:
+    labels, probability, _ = dark_block()
+    rules = Rules(threshold=0.5, crf=Crf())
+    for known in (True, False):
+        rules(labels, np.minimum(probability, 90), CUBES, 1.0, known)
+        assert not (labels == 2).any()
+    rules(np.zeros_like(labels), probability, CUBES, 1.0)
+
+
+def test_rules_with_a_crf_are_plain_values() -> None:
+    rules = Rules(threshold=0.5, crf=Crf(appearance_mm=7))
+    assert Rules(**rules.plain()) == rules
+    assert Changes(crf=Crf()).of(Rules(threshold=0.5)).crf == Crf()
+    assert Changes(threshold=0.4).of(rules).crf == rules.crf
+
+
+@pytest.mark.hostile
+def test_a_crf_without_ct_or_threshold_is_an_error() -> None:
+    labels, probability, _ = dark_block()
+    with pytest.raises(InputError, match=r"^rules.crf: expected the CT, .* found labels and probabilities only"):
+        Rules(threshold=0.5, crf=Crf())(labels, probability, CUBES, 1.0)
+    with pytest.raises(InputError, match=r"^rules.crf: expected rules.threshold as well"):
+        Rules(crf=Crf())

@@ -1,0 +1,1 @@
+"""Write the packaged network and its model card."""
