@@ -1,12 +1,13 @@
-"""``lits-seg calibrate``: fit the rules and the temperature of a checkpoint on its validation patients."""
+"""``lits-seg calibrate``: fit the rules and the temperature of a checkpoint on patients that did not train it."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start
 
     start("calibrate")
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from omegaconf import OmegaConf
@@ -19,21 +20,14 @@ from lits_seg.common.ownership import PICTURE, Kind, json_file, require_free, re
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import BatchSize, Place, Workers
 from lits_seg.common.tables import json_text
-from lits_seg.data.stored_case import StoredCase
-from lits_seg.evaluation.calibration import calibrate, path_next_to, summary, with_calibration
+from lits_seg.evaluate import Overlap
+from lits_seg.evaluation.calibration import Labelled, calibrate, path_next_to, summary, with_calibration
 from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
 from lits_seg.evaluation.reliability import draw
+from lits_seg.models import for_inference
 from lits_seg.runs.provenance import provenance
 from lits_seg.training.checkpoints import load_module, read_checkpoint
 from lits_seg.training.messages import hide_chatter
-from lits_seg.training.module import LesionModule
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Whether a checkpoint may be calibrated on CTs on which it was trained."""
-
-    allow_overlap: bool
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,7 @@ class Settings:
 
     ckpt: Place
     references: Place | None
+    folds: list[str] | None
     data: Overlap
     store: Place
     batch_size: BatchSize
@@ -55,28 +50,62 @@ def main(cfg: Settings) -> None:
     hide_chatter()
     target, report, picture = (path_next_to(cfg.ckpt, ending) for ending in (".ckpt", ".json", ".png"))
     kinds = {target: CHECKPOINT, report: json_file("calibration", "temperature", "trials"), picture: PICTURE}
-    require_not_inputs(kinds, [Path(cfg.ckpt)])
+    require_not_inputs(kinds, [Path(path) for path in (cfg.ckpt, *(cfg.folds or ()))])
     require_free(kinds)
-    module = load_module(cfg.ckpt)
-    found = calibrate(module, _cases(cfg, module), cfg.crf)
+    checkpoint = read_checkpoint(cfg.ckpt)
+    if cfg.folds is None:
+        groups = [_labelled(cfg, "test" if cfg.references else "val")]
+    else:
+        groups = _folds(cfg, cfg.folds, checkpoint)
     with scratch_folder(target.parent, ".calibrate-") as scratch:
-        torch.save(with_calibration(read_checkpoint(cfg.ckpt), found), scratch / target.name)
+        found = calibrate(groups, scratch, cfg.batch_size, cfg.crf)
+        torch.save(with_calibration(checkpoint, found), scratch / target.name)
         draw(found, scratch / picture.name)
-        write_text(scratch / report.name, json_text({**as_plain(provenance(cfg.ckpt)), **as_plain(found)}))
+        about = {**as_plain(provenance(cfg.ckpt)), "folds": cfg.folds}
+        write_text(scratch / report.name, json_text({**about, **as_plain(found)}))
         for path in (picture, report, target):
             (scratch / path.name).replace(path)
     print(summary(found), f"written: {target}, {report.name}, {picture.name}", RESEARCH_USE, sep="\n")
 
 
-def _cases(cfg: Settings, module: LesionModule) -> list[StoredCase]:
-    """Return the validation patients of the run, or the patients in ``references``."""
-    datamodule = checkpoint_volumes(OmegaConf.create(asdict(cfg)), module)
-    datamodule.prepare_data()
-    datamodule.setup("test" if cfg.references else "fit")
-    cases = datamodule.split["test" if cfg.references else "val"]
-    if not cases:
-        raise InputError(cfg.ckpt, "a run with validation patients, or references=FOLDER", "a run without")
-    return cases
+def _labelled(cfg: Settings, part: Literal["val", "test"]) -> Labelled:
+    """Return the network of ``cfg.ckpt`` with patients of its run, or with those in ``references``."""
+    module = load_module(cfg.ckpt)
+    volumes = checkpoint_volumes(OmegaConf.create(asdict(cfg)), module, part)
+    volumes.prepare_data()
+    volumes.setup("test" if part == "test" else "fit")
+    module.network = for_inference(module.network)
+    return Labelled(module, volumes, part)
+
+
+def _folds(cfg: Settings, folds: list[str], checkpoint: dict) -> list[Labelled]:
+    """Return the network of each fold with its test patients.
+
+    Args:
+        cfg: the settings.
+        folds: the checkpoints of the folds.
+        checkpoint: content of the checkpoint to calibrate, whose network and pre-processing the folds must have.
+
+    Raises:
+        InputError: if a fold is repeated, is the checkpoint itself or has another network, or if two folds test the
+            same patient.
+    """
+    if cfg.references is not None:
+        raise InputError("folds and references", "one of them", "both")
+    if not folds or len({Path(path).resolve() for path in (cfg.ckpt, *folds)}) <= len(folds):
+        raise InputError("folds", f"checkpoints of folds, each once and not {cfg.ckpt}", ", ".join(folds) or "none")
+    for path in folds:
+        settings = read_checkpoint(path)["hyper_parameters"]
+        for name in ("model", "preprocess"):
+            if settings[name] != checkpoint["hyper_parameters"][name]:
+                raise InputError(
+                    path, f"{name} as in {cfg.ckpt}: {checkpoint['hyper_parameters'][name]}", settings[name]
+                )
+    groups = [_labelled(replace(cfg, ckpt=path), "test") for path in folds]
+    names = [case.name for group in groups for case in group.cases]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError("folds", "each patient tested by one fold", f"more than one: {', '.join(twice)}")
+    return groups
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -33,7 +33,7 @@ from lits_seg.runs.provenance import provenance
 
 @dataclass(frozen=True)
 class Overlap:
-    """Whether a checkpoint may be scored on CTs on which it was trained."""
+    """Whether a checkpoint may be scored or calibrated on CTs on which it was trained."""
 
     allow_overlap: bool
 

@@ -8,9 +8,12 @@ import pytest
 import torch
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
+from omegaconf import OmegaConf
 
-from lits_seg.data.volumes import read_labels
+from lits_seg.data.volumes import read_labels, read_volume
+from lits_seg.postprocess.fitting import Patient
 from lits_seg.training.checkpoints import load_module, read_checkpoint
+from lits_seg.training.module import LesionModule
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,92 @@ def test_damaged_rules_of_a_checkpoint_are_one_message(changes: dict, folder: Pa
     told = failed_command("predict", "ckpt=damaged.ckpt", "input=lits", cwd=folder)
     assert told.startswith("error: ")
     assert "damaged.ckpt" in told
+
+
+def write_run(folder: Path, seed: int, train: str, val: str, test: str, **model: object) -> None:
+    (folder / "checkpoints").mkdir(parents=True)
+    save_checkpoint(folder / "checkpoints" / "net.ckpt", seed, settings=with_model(out_channels=3, **model))
+    config = {"data": {"root": "lits", "store": "slices", "folds": 2, "fold": 0}}
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    (folder / "split.json").write_text(json.dumps({"train": list(train), "val": list(val), "test": list(test)}))
+
+
+ALL = ("calibrate", "ckpt=all/checkpoints/net.ckpt", "workers=0")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
+    """Two folds, and a network that was trained on everybody."""
+    folder = tmp_path_factory.mktemp("folds")
+    (folder / "lits").symlink_to(lits)
+    write_run(folder / "a", 1, "23456", "7", "01")
+    write_run(folder / "b", 2, "01456", "7", "23")
+    write_run(folder / "all", 3, "01234567", "", "")
+    return folder
+
+
+def test_a_network_that_was_trained_on_everybody_is_calibrated_by_folds(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    cropped = Patient.cropped
+
+    def note(patient: Patient) -> Patient:
+        seen.setdefault(patient.name, patient.probability)
+        return cropped(patient)
+
+    monkeypatch.setattr(Patient, "cropped", note)
+    run_command(*ALL, "folds=[a/checkpoints/net.ckpt,b/checkpoints/net.ckpt]", cwd=runs)
+    found = json.loads((runs / "all/checkpoints/net_calibrated.json").read_text())
+    assert found["patients"] == ["0", "1", "2", "3"]
+    assert found["folds"] == ["a/checkpoints/net.ckpt", "b/checkpoints/net.ckpt"]
+    before, after = (load_module(runs / f"all/checkpoints/{name}.ckpt") for name in ("net", "net_calibrated"))
+    assert after.temperature == pytest.approx(found["temperature"])
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, after.state_dict()[name])
+    # Each patient was predicted by the network of its fold: predict writes the same probabilities.
+    for fold, patient in (("a", "1"), ("b", "2")):
+        content = read_checkpoint(runs / fold / "checkpoints/net.ckpt")
+        content["hyper_parameters"]["temperature"] = found["temperature"]
+        torch.save(content, runs / "warm.ckpt")
+        ct = next((runs / "lits").glob(f"volume-{patient}.nii*"))
+        run_command("predict", "ckpt=warm.ckpt", f"input={ct}", "output=out", "probability=true", cwd=runs)
+        written = 255 * read_volume(runs / f"out/probability/segmentation-{patient}.nii.gz").slices
+        assert np.abs(written - seen[patient].astype(int)).max() < 1.5  # logits were stored in 16 bits
+    assert not list((runs / "all/checkpoints").glob(".calibrate-*"))
+
+
+def test_the_network_runs_once_on_each_batch(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    forward = LesionModule.forward
+    monkeypatch.setattr(LesionModule, "forward", lambda module, x: (sizes.append(len(x)), forward(module, x))[1])
+    run_command("calibrate", "ckpt=a/checkpoints/net.ckpt", "folds=[b/checkpoints/net.ckpt]", "batch_size=7", cwd=runs)
+    # After the one slice on which load_module tries the network: patients of 10 and 40 slices.
+    assert sizes == [1, 7, 3, 7, 7, 7, 7, 7, 5]
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "all/split.json: expected patients for validation (or references=FOLDER, or folds=[CKPT,…]"),
+        (("folds=[]",), "folds: expected checkpoints of folds"),
+        (("folds=[A,A]",), "folds: expected checkpoints of folds, each once"),
+        (("folds=[A,all/checkpoints/net.ckpt]",), "folds: expected checkpoints of folds, each once and not all/"),
+        (("folds=[A]", "references=lits"), "folds and references: expected one of them"),
+        (("folds=[A,same/checkpoints/net.ckpt]",), "each patient tested by one fold; found more than one: 1"),
+        (("folds=[A,other/checkpoints/net.ckpt]",), "other/checkpoints/net.ckpt: expected model as in all/"),
+        (("folds=[A,all/twin.ckpt]",), "twin.ckpt: expected references=FOLDER, or a checkpoint within its run folder"),
+        (("folds=[A,gone.ckpt]",), "gone.ckpt: expected"),
+        (("folds=null",), "all/split.json: expected patients for validation"),
+    ],
+)
+def test_folds_that_do_not_fit_are_named(arguments: tuple[str, ...], told: str, runs: Path) -> None:
+    if not (runs / "same").exists():
+        write_run(runs / "same", 4, "02", "7", "1")
+        write_run(runs / "other", 5, "01", "7", "2", innermost_width=16)
+        (runs / "all" / "twin.ckpt").write_bytes((runs / "a/checkpoints/net.ckpt").read_bytes())
+    before = sorted((runs / "all").rglob("*"))
+    given = [argument.replace("A", "a/checkpoints/net.ckpt") for argument in arguments]
+    assert told in failed_command(*ALL, *given, cwd=runs)
+    assert sorted((runs / "all").rglob("*")) == before

@@ -127,7 +127,7 @@ def test_rules_are_applied(folder: Path) -> None:
     assert "rules.min_lesion_ml: expected" in fails(folder, "input=cts", "rules.min_lesion_ml=-1")
     save_checkpoint(folder / "lesions.ckpt")  # two classes
     shown = fails(folder, "input=cts", "rules.lesions_within_liver_mm=10", "ckpt=lesions.ckpt")
-    assert "rules.lesions_within_liver_mm: expected a network with three classes, or liver masks" in shown
+    assert "rules.lesions_within_liver_mm: expected a network that finds the liver, or liver masks" in shown
 
 
 def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_checkpoint_that_is_not_ours_is_never_unpickled(folder: Path) -> None:
         ("input=[a.nii,b.nii]", "input: expected one file or folder; found"),
         ("input=a b(1)", "a b(1): expected a CT"),
         ("ckpt=cts", "cts: expected a checkpoint; found a folder"),
-        ("pages=true", "pages: expected one of ckpt, model, input, output"),
+        ("pages=true", "pages: expected one of ckpt, liver_ckpt, model, input, output"),
         ("tta=some", "tta: expected one of none, flips, rotations, all"),
         ("ckpt=nowhere.ckpt", "nowhere.ckpt: expected a checkpoint"),
         ("liver=nowhere", "nowhere: expected a folder with masks"),

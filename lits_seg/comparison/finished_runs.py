@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.records import read_json
+from lits_seg.common.records import read_json, read_record
 from lits_seg.comparison.plausible import require_plausible
-from lits_seg.runs.folder import CONFIG, FAILED, RESULT, VERSIONS, read_config
+from lits_seg.postprocess.fitting import Calibration
+from lits_seg.runs.folder import CALIBRATED, CONFIG, FAILED, RESULT, VERSIONS, read_config
 from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import RunResult, read_result
 from lits_seg.training.pictures import history
@@ -36,6 +37,7 @@ class Run:
         config: the resolved configuration.
         versions: versions of the code and of installed packages, by name.
         curves: logged values by name and step.
+        calibration: content of ``best_calibrated.json``; None if the checkpoint is not calibrated.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Run:
     config: dict[str, Any]
     versions: dict[str, Any]
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
 
 @dataclass
@@ -161,7 +164,9 @@ def read_run(folder: Path, name: str) -> Run:
     # Earlier versions stored the choice in conf/decoder as the name, even if decoder.levels was overridden.
     result = replace(result, decoder=decoder_name(config["model"]), levels=decoder_levels(config["model"]))
     files = sorted(folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    return Run(name, folder, result, json.loads(json.dumps(config)), versions, history(files))
+    calibrated = folder / CALIBRATED
+    calibration = read_record(Calibration, calibrated) if calibrated.exists() else None
+    return Run(name, folder, result, json.loads(json.dumps(config)), versions, history(files), calibration)
 
 
 def _run_folders(root: Path) -> list[Path]:

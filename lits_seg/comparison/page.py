@@ -19,6 +19,7 @@ from lits_seg.comparison.lesion_sizes import size_notes, size_table
 from lits_seg.comparison.notes import group_notes, run_notes
 from lits_seg.comparison.overlays import overlays
 from lits_seg.comparison.pool import DICE, SCORES, Group, Variant
+from lits_seg.comparison.reliability_curves import NOTE, reliability_figure, reliability_table
 from lits_seg.comparison.text import DEFINITIONS, PAIRS, TRAINING, about
 
 BRACKETS = re.compile(r"^(.*?) ([\[(].*)$")
@@ -76,6 +77,7 @@ def html_table(content: rows.Table) -> HtmlTable:
 
 def _group(group: Group, margin: float) -> dict[str, Any]:
     kind = ", on synthetic CT" if group.tested_on.synthetic else ""
+    calibrated = reliability_table(group)
     return {
         "title": group.title,
         "about": about(group),
@@ -87,6 +89,9 @@ def _group(group: Group, margin: float) -> dict[str, Any]:
         "sizes": html_table(size_table(group)),
         "sizes_notes": size_notes(group),
         "froc": Markup(froc(group)) if any(variant.froc for variant in group.variants) else None,
+        "reliability": calibrated and html_table(calibrated),
+        "reliability_figure": Markup(reliability_figure(group)) if calibrated else None,
+        "reliability_note": NOTE,
         "cost": html_table(rows.cost_table(group)),
         "pairs": html_table(rows.pair_table(group)) if group.pairs else None,
         "claims": [

@@ -124,7 +124,9 @@ def hu_warnings(path: Path, lowest: float, highest: float) -> list[str]:
         The warnings, an empty list if there is none.
     """
     if lowest >= 0 and highest > 255:
-        return [f"{path}: lowest HU is {lowest:g}; an offset of 1024 was probably not applied"]
+        return [
+            f"{path}: lowest HU is {lowest:g}; an offset of 1024 was probably not applied, or this is not a CT (MR)"
+        ]
     if highest > HIGHEST_HU:
         return [f"{path}: highest HU is {highest:g}; expected at most {HIGHEST_HU} (metal, or values that are not HU)"]
     if lowest > -200:

@@ -1,25 +1,24 @@
-"""Calibrate a checkpoint on the validation patients of its run, or on other labelled volumes."""
+"""Calibrate a checkpoint on labelled patients that did not train the network which predicts them."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import scipy
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.data.volumes import read_volume
-from lits_seg.postprocess import Rules
 from lits_seg.postprocess.fitting import (
     CRFS,
     VALUES,
-    Bin,
+    Calibration,
     Patient,
-    Trial,
     calibration_error,
     fit_rules,
     fit_temperature,
@@ -28,64 +27,83 @@ from lits_seg.postprocess.fitting import (
 from lits_seg.training.module import LesionModule
 
 SAMPLE = 200_000  # voxels of all patients, for the temperature
-BATCH = 8  # slices
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The fitted rules and temperature, and the patients.
-
-    Args:
-        patients: names of the patients.
-        temperature: divisor of the logits.
-        before: reliability without temperature.
-        after: reliability with it.
-        error_before: expected calibration error without temperature, in [0, 1].
-        error_after: expected calibration error with it.
-        rules: the rules that were chosen.
-        dice_before: mean lesion Dice per case without rules.
-        best: scores of the chosen rules.
-        trials: scores of all rules that were tried.
-    """
-
-    patients: list[str]
-    temperature: float
-    before: list[Bin]
-    after: list[Bin]
-    error_before: float
-    error_after: float
-    rules: Rules
-    dice_before: float
-    best: Trial
-    trials: list[Trial]
-
-
-def calibrate(module: LesionModule, cases: list[StoredCase], crf: bool = False) -> Calibration:
-    """Fit the temperature, then the rules on the calibrated probabilities.
+class Labelled:
+    """Labelled patients, and a network that has not seen them.
 
     Args:
         module: the network, in eval mode.
-        cases: labelled patients that did not train the network.
+        volumes: the volumes, after ``setup``.
+        part: the part of the split.
+    """
+
+    module: LesionModule
+    volumes: SliceDataModule
+    part: Literal["val", "test"]
+
+    @property
+    def cases(self) -> list[StoredCase]:
+        """The patients."""
+        return self.volumes.split[self.part]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A patient, the network that predicts the patient, and its logits ``(S, K, size, size)``, before temperature."""
+
+    module: LesionModule
+    case: StoredCase
+    logits: np.ndarray
+
+    def patient(self, temperature: float, batch_size: int, with_hu: bool) -> Patient:
+        """Return the labels and the lesion's probability, before any rules.
+
+        Args:
+            temperature: divisor of the logits.
+            batch_size: slices in a batch.
+            with_hu: also read the CT.
+        """
+        case = self.case
+        labels, probability = (np.zeros(case.shape, np.uint8) for _ in range(2))
+        for start in range(0, len(case), batch_size):
+            block = slice(start, start + batch_size)
+            scores = torch.from_numpy(self.logits[block].astype(np.float32)) / temperature
+            found, lesion = self.module.labels(scores, *case.shape[1:], case.pixel_mm)
+            labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
+        truth = np.stack([case.truth(index) for index in range(len(case))])
+        has_liver = "liver" in self.module.structures
+        hu = read_volume(case.ct).slices if with_hu and case.ct is not None else None
+        return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, has_liver, hu).cropped()
+
+
+def calibrate(groups: Sequence[Labelled], scratch: Path, batch_size: int, crf: bool = False) -> Calibration:
+    """Fit the temperature, then the rules on the calibrated probabilities.
+
+    Args:
+        groups: the patients of one or more networks of the same classes.
+        scratch: folder for the logits: 2 bytes per pixel and class.
+        batch_size: slices in a batch.
         crf: also try a dense CRF.
 
     Raises:
-        InputError: if no patient has a lesion.
+        InputError: if no patient has a lesion, or if a logit is not finite.
     """
-    if "lesion" not in module.structures:
+    if any("lesion" not in group.module.structures for group in groups):
         raise InputError("ckpt", "a network that finds lesions", "a network that finds livers only")
+    cases = [case for group in groups for case in group.cases]
     if not any(any(case.lesion_pixels) for case in cases):
         raise InputError(", ".join(case.name for case in cases), "a patient with a lesion", "none")
-    logits, classes = liver_sample(module, cases)
-    module.temperature = 1.0
+    predicted = [one for number, group in enumerate(groups) for one in predict(group, scratch / str(number))]
+    logits, classes = liver_sample(predicted)
     temperature = fit_temperature(logits, classes)
-    lesion = classes == module.classes - 1
+    lesion = classes == logits.shape[1] - 1
     before, after = (
         reliability(scipy.special.softmax(logits / divisor, axis=1)[:, -1], lesion) for divisor in (1.0, temperature)
     )
-    module.temperature = temperature
-    best, trials = fit_rules(
-        [predicted(module, case, crf) for case in cases], values={"crf": CRFS, **VALUES} if crf else VALUES
-    )
+    values = {"crf": CRFS, **VALUES} if crf else VALUES
+    best, trials = fit_rules([one.patient(temperature, batch_size, crf) for one in predicted], values=values)
     return Calibration(
         patients=[case.name for case in cases],
         temperature=temperature,
@@ -100,56 +118,47 @@ def calibrate(module: LesionModule, cases: list[StoredCase], crf: bool = False) 
     )
 
 
-def liver_sample(module: LesionModule, cases: list[StoredCase]) -> tuple[np.ndarray, np.ndarray]:
+def predict(group: Labelled, folder: Path) -> list[Predicted]:
+    """Run the network once on every slice of its patients.
+
+    Args:
+        group: the patients and their network.
+        folder: a new folder for the logits.
+    """
+    folder.mkdir()
+    size, volumes = group.module.preprocess.size, group.volumes
+    maps = [
+        np.lib.format.open_memmap(folder / f"{i}.npy", "w+", np.float16, (len(case), group.module.classes, size, size))
+        for i, case in enumerate(group.cases)
+    ]
+    loader = volumes.val_dataloader() if group.part == "val" else volumes.test_dataloader()
+    for loaded in tqdm(loader, desc="predicting", unit="batch", disable=None, leave=False):
+        batch = volumes.on_after_batch_transfer(loaded, 0)
+        number, slices = int(batch["case"][0]), batch["slice"].numpy()
+        with torch.inference_mode():
+            logits = group.module(batch["image"]).half()
+        if not logits.isfinite().all():
+            near = f"NaN or infinity near slice {slices[0]} of {group.cases[number].name}"
+            raise InputError("the network", "finite logits", near)
+        maps[number][slices] = logits.numpy()
+    return [Predicted(group.module, *pair) for pair in zip(group.cases, maps, strict=True)]
+
+
+def liver_sample(predicted: Sequence[Predicted]) -> tuple[np.ndarray, np.ndarray]:
     """Return logits ``(N, K)`` and reference classes ``(N,)`` of voxels of the liver, drawn evenly from all patients.
 
     Args:
-        module: the network.
-        cases: the patients.
+        predicted: the patients with their logits.
     """
-    total = sum(sum(case.liver_pixels) + sum(case.lesion_pixels) for case in cases)
+    total = sum(sum(one.case.liver_pixels) + sum(one.case.lesion_pixels) for one in predicted)
     generator = np.random.default_rng(0)
     logits, classes = [], []
-    for case in cases:
-        for start, scores in _logits(module, case):
-            target = np.asarray(case.labels[start : start + len(scores)])
+    for one in predicted:
+        for scores, target in zip(one.logits, one.case.labels, strict=True):
             chosen = (target > 0) & (generator.random(target.shape) < SAMPLE / max(total, 1))
-            logits.append(scores.permute(0, 2, 3, 1).numpy()[chosen])
-            classes.append(module.targets.of(torch.from_numpy(target[chosen])).numpy())
+            logits.append(scores[:, chosen].T)
+            classes.append(one.module.targets.of(torch.from_numpy(target[chosen])).numpy())
     return np.concatenate(logits).astype(np.float64), np.concatenate(classes).astype(int)
-
-
-def predicted(module: LesionModule, case: StoredCase, with_hu: bool = False) -> Patient:
-    """Predict a patient without rules.
-
-    Args:
-        module: the network with its temperature.
-        case: the patient.
-        with_hu: also read the CT.
-    """
-    labels, probability = (np.zeros(case.shape, np.uint8) for _ in range(2))
-    for start, scores in _logits(module, case):
-        block = slice(start, start + len(scores))
-        found, lesion = module.labels(scores / module.temperature, *case.shape[1:], case.pixel_mm)
-        labels[block], probability[block] = found.numpy(), (lesion * 255).round().byte().numpy()
-    truth = np.stack([case.truth(index) for index in range(len(case))])
-    hu = read_volume(case.ct).slices if with_hu and case.ct is not None else None
-    known = "liver" in module.structures
-    return Patient(case.name, labels, probability, truth, case.spacing, case.voxel_ml, known, hu).cropped()
-
-
-def _logits(module: LesionModule, case: StoredCase) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first slice of each batch and the batch's logits ``(B, K, size, size)``."""
-    side = module.context // 2
-    steps = np.arange(-side, side + 1)
-    for start in tqdm(range(0, len(case), BATCH), desc=case.name, unit="batch", disable=None, leave=False):
-        around = np.arange(start, min(start + BATCH, len(case)))[:, None] + steps
-        images = torch.from_numpy(case.images[around.clip(0, len(case) - 1)])
-        with torch.inference_mode():
-            logits = module(images.float() / 255).float()
-        if not logits.isfinite().all():
-            raise InputError("the network", "finite logits", f"NaN or infinity near slice {start} of {case.name}")
-        yield start, logits
 
 
 def with_calibration(checkpoint: dict, calibration: Calibration) -> dict:

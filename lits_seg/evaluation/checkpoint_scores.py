@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
@@ -84,12 +85,15 @@ def pictures(output: Path, datamodule: SliceDataModule) -> dict[Path, Kind]:
     return {output / CASES: table_file("case,lesion_"), **{output / name: PICTURE for name in drawn}}
 
 
-def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataModule:
-    """Return the volumes in ``cfg.references``, or the test patients of the run of ``cfg.ckpt``.
+def checkpoint_volumes(
+    cfg: DictConfig, segmenter: LesionModule, part: Literal["val", "test"] = "test"
+) -> SliceDataModule:
+    """Return the volumes in ``cfg.references``, or those of the run of ``cfg.ckpt``.
 
     Args:
         cfg: configuration of ``evaluate``.
         segmenter: module of the checkpoint, which defines the pre-processing.
+        part: the part of the run's split that must have patients.
 
     Raises:
         InputError: if no references are given and the checkpoint is not in a run folder.
@@ -109,7 +113,7 @@ def checkpoint_volumes(cfg: DictConfig, segmenter: LesionModule) -> SliceDataMod
     run = run_of(cfg.ckpt)
     if not (run / CONFIG).exists():
         raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {run / CONFIG}")
-    return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers)
+    return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers, part)
 
 
 def _result(

@@ -80,7 +80,9 @@ def run_of(ckpt: str | Path) -> Path:
     return folder if (folder / SPLIT).exists() else folder.parent
 
 
-def recorded_volumes(run: Path, segmenter: LesionModule, batch_size: int, workers: int) -> SliceDataModule:
+def recorded_volumes(
+    run: Path, segmenter: LesionModule, batch_size: int, workers: int, part: Literal["val", "test"] = "test"
+) -> SliceDataModule:
     """Return the volumes and the split of a run.
 
     Args:
@@ -88,16 +90,20 @@ def recorded_volumes(run: Path, segmenter: LesionModule, batch_size: int, worker
         segmenter: the run's network, which defines the pre-processing.
         batch_size: slices in a batch.
         workers: number of loader processes.
+        part: the part that must have patients.
 
     Raises:
-        InputError: if ``config.yaml`` or ``split.json`` is missing or damaged, or without test patients.
+        InputError: if ``config.yaml`` or ``split.json`` is missing or damaged, or if the part has no patients.
     """
     data = _read_data(run / CONFIG)
     split = recorded_split(run)
     if split is None:
         raise InputError(run / SPLIT, "the split that every run has recorded (or references=FOLDER)", "no such file")
-    if not split.test and data.test_root is None:
+    if part == "test" and not split.test and data.test_root is None:
         raise InputError(run / SPLIT, "patients for the test (or references=FOLDER)", "none: everybody trained")
+    if part == "val" and not split.val:
+        expected = "patients for validation (or references=FOLDER, or folds=[CKPT,…] with test patients)"
+        raise InputError(run / SPLIT, expected, "none")
     return SliceDataModule(
         root=data.root,
         store=data.store,

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from lits_seg.common.ownership import MARK
-from lits_seg.evaluation.calibration import Calibration
+from lits_seg.postprocess.fitting import Calibration
 
 
 def draw(calibration: Calibration, path: Path) -> None:

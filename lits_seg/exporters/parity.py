@@ -16,7 +16,6 @@ from lits_seg.data.volumes import read_case
 from lits_seg.inference.exported import ExportedSegmenter
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.metrics import case_scores
-from lits_seg.metrics.counts import VolumeOverlap
 from lits_seg.training.module import LesionModule
 
 # Limits for each precision: lowest share of equal labels, and largest difference relative to the largest logit.
@@ -126,7 +125,7 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> tuple[np.ndarr
 
 
 def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
-    """Return the lesion Dice of each case, computed over the whole volume at its original resolution.
+    """Return the lesion Dice of each case after the model's rules, of the whole volume at its original resolution.
 
     Args:
         segmenter: segmenter that predicts the labels.
@@ -135,14 +134,18 @@ def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) ->
     """
     if not cases:
         return []
-    counts = VolumeOverlap(len(cases))
-    for number, case in enumerate(cases):
-        truth = torch.from_numpy(read_case(case)[1].slices)
+    counts = []
+    for case in cases:
+        truth = read_case(case)[1].slices == 2
+        labels, probability = (np.zeros(truth.shape, np.uint8) for _ in range(2))
         with open_ct(case.image) as ct:
-            for start, _, labels, _ in segmenter.segment(ct, batch_size):
-                patient = torch.full((len(labels),), number)
-                counts.update(torch.from_numpy(labels), truth[start : start + len(labels)], patient)
-    return case_scores(counts.compute()[:, 0])["dice"].tolist()
+            for start, _, found, likely in segmenter.segment(ct, batch_size):
+                block = slice(start, start + len(found))
+                labels[block], probability[block] = found, likely
+            segmenter.rules(labels, probability, ct.spacing, ct.voxel_ml, segmenter.classes == 3)
+        lesion = labels == 2
+        counts.append((np.count_nonzero(lesion & truth), np.count_nonzero(lesion), np.count_nonzero(truth)))
+    return case_scores(counts)["dice"].tolist()
 
 
 def milliseconds(

@@ -11,6 +11,7 @@ from lits_seg.common.records import as_plain
 from lits_seg.data.checks import grid_warnings, hu_warnings
 from lits_seg.data.ct import Ct
 from lits_seg.data.layouts import is_phantom
+from lits_seg.inference.scope import scope_warnings
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.metrics.lesions import measure
 from lits_seg.postprocess import Rules
@@ -73,7 +74,7 @@ class CtReport:
         spacing_mm: voxel size in mm along the columns, rows and normal of the slices.
         axes: orientation of the CT's file, such as ``LPS``.
         hu: lowest and highest HU.
-        warnings: warnings about the CT's header or values.
+        warnings: warnings about the CT's header or values, and about a CT unlike those that the networks know.
         lesion_count: number of all lesions.
         lesion_ml: volume of all lesions in mL.
         liver_ml: volume of the liver in mL, including its lesions; None if the liver is unknown.
@@ -157,7 +158,11 @@ def ct_report(
         spacing_mm=ct.spacing,
         axes="".join(nib.aff2axcodes(ct.affine)),
         hu=hu,
-        warnings=[*grid_warnings(ct.path, ct), *hu_warnings(ct.path, *hu)],
+        warnings=[
+            *grid_warnings(ct.path, ct),
+            *hu_warnings(ct.path, *hu),
+            *scope_warnings(ct, labels, liver_ml, lowest=hu[0]),
+        ],
         lesion_count=count,
         lesion_ml=lesion_ml,
         liver_ml=liver_ml,

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy
+from annotated_types import Ge, Gt, Le, MinLen
 
+from lits_seg.common.settings import Probability
 from lits_seg.metrics.lesions import components, label_box
 from lits_seg.metrics.overlap import case_scores
 from lits_seg.postprocess.crf import Crf, ReadHu, widened
@@ -93,9 +95,38 @@ class Trial:
 class Bin:
     """Voxels with a probability in one range: their mean probability, their share of lesion, their number."""
 
-    probability: float
-    lesion: float
-    voxels: int
+    probability: Probability
+    lesion: Probability
+    voxels: Annotated[int, Ge(1), Le(10**12)]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The fitted rules and temperature, and the patients.
+
+    Args:
+        patients: names of the patients.
+        temperature: divisor of the logits.
+        before: reliability without temperature.
+        after: reliability with it.
+        error_before: expected calibration error without temperature, in [0, 1].
+        error_after: expected calibration error with it.
+        rules: the rules that were chosen.
+        dice_before: mean lesion Dice per case without rules.
+        best: scores of the chosen rules.
+        trials: scores of all rules that were tried.
+    """
+
+    patients: list[str]
+    temperature: Annotated[float, Gt(0), Le(1000)]
+    before: Annotated[list[Bin], MinLen(1)]
+    after: Annotated[list[Bin], MinLen(1)]
+    error_before: Probability
+    error_after: Probability
+    rules: Rules
+    dice_before: float
+    best: Trial
+    trials: list[Trial]
 
 
 def try_rules(rules: Rules, patients: Iterable[Patient]) -> Trial:

@@ -11,11 +11,17 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
+from lits_seg.common.settings import Probability, annotations, fits, misfit
 from lits_seg.metrics.lesions import components, dilate, label_box
 from lits_seg.postprocess.crf import Crf, ReadHu, read_box, refine, widened
 
 FULL = 255  # a probability of 1 in a map
 LEAST = 1 / 8  # slices; a Gaussian with a smaller standard deviation reaches no other slice
+
+Threshold = Annotated[float, Gt(0), Lt(1)]
+Smoothing = Annotated[float, Ge(0), Le(20)]  # mm
+Distance = Annotated[float, Ge(0), Le(1000)]  # mm
+LesionVolume = Annotated[float, Ge(0), Le(10_000)]  # mL
 
 
 @dataclass(frozen=True)
@@ -39,26 +45,28 @@ class Rules:
         largest_lesion: keep only the largest lesion.
 
     Raises:
-        InputError: if a number is out of its range, or if ``smooth_mm`` or ``crf`` is given without ``threshold``.
+        InputError: if a value has another type or is out of its range, or if ``smooth_mm`` or ``crf`` is given without
+            ``threshold``.
     """
 
     largest_liver: bool = False
     fill_liver: bool = False
-    threshold: Annotated[float, Gt(0), Lt(1)] | None = None
-    smooth_mm: Annotated[float, Ge(0), Le(20)] = 0.0
+    threshold: Threshold | None = None
+    smooth_mm: Smoothing = 0.0
     crf: Crf | None = None
-    lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
-    min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] = 0.0
-    min_probability: Annotated[float, Ge(0), Le(1)] = 0.0
+    lesions_within_liver_mm: Distance | None = None
+    min_lesion_ml: LesionVolume = 0.0
+    min_probability: Probability = 0.0
     largest_lesion: bool = False
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"rules.{name}", f"a number from {low:g} to {high:g}", value)
         if isinstance(self.crf, Mapping):  # as checkpoints store the rules
             object.__setattr__(self, "crf", Crf(**self.crf))
+        if not isinstance(self.crf, Crf | None):
+            raise misfit("rules.crf", Crf, self.crf)
+        for name, kind in annotations(Rules):  # ``Crf`` checks its own
+            if not name.startswith("crf") and not fits(kind, value := getattr(self, name)):
+                raise misfit(f"rules.{name}", kind, value)
         for name in ("smooth_mm", "crf"):
             if getattr(self, name) and self.threshold is None:
                 raise InputError(f"rules.{name}", "rules.threshold as well, such as 0.5", "none")
@@ -168,43 +176,24 @@ class Rules:
 class Changes:
     """Rules that differ from a network's own; None: as the network has the rule, see ``Rules``.
 
-    Args:
-        own: start from the network's own rules; False: start from no rules.
-        largest_liver: see ``Rules``.
-        fill_liver: see ``Rules``.
-        threshold: see ``Rules``.
-        smooth_mm: see ``Rules``.
-        crf: see ``Rules``.
-        lesions_within_liver_mm: see ``Rules``.
-        min_lesion_ml: see ``Rules``.
-        min_probability: see ``Rules``.
-        largest_lesion: see ``Rules``.
+    ``own``: start from the network's own rules; False: start from no rules.
     """
 
     own: bool = True
     largest_liver: bool | None = None
     fill_liver: bool | None = None
-    threshold: Annotated[float, Gt(0), Lt(1)] | None = None
-    smooth_mm: Annotated[float, Ge(0), Le(20)] | None = None
+    threshold: Threshold | None = None
+    smooth_mm: Smoothing | None = None
     crf: Crf | None = None
-    lesions_within_liver_mm: Annotated[float, Ge(0), Le(1000)] | None = None
-    min_lesion_ml: Annotated[float, Ge(0), Le(10_000)] | None = None
-    min_probability: Annotated[float, Ge(0), Le(1)] | None = None
+    lesions_within_liver_mm: Distance | None = None
+    min_lesion_ml: LesionVolume | None = None
+    min_probability: Probability | None = None
     largest_lesion: bool | None = None
 
     def of(self, network: Rules) -> Rules:
         """Return the rules of a network with these changes."""
         given = {rule.name: value for rule in fields(Rules) if (value := getattr(self, rule.name)) is not None}
         return replace(network if self.own else Rules(), **given)
-
-
-_RANGES = {
-    "threshold": (1 / FULL, 1 - 1 / FULL),
-    "smooth_mm": (0, 20),
-    "lesions_within_liver_mm": (0, 1000),
-    "min_lesion_ml": (0, 10_000),
-    "min_probability": (0, 1),
-}
 
 
 def _smooth(columns: np.ndarray, deviation: float) -> np.ndarray:

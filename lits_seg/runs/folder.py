@@ -26,6 +26,7 @@ CASES = "test_cases.csv"
 OVERLAYS = "overlays.png"
 PICTURES = "overlays"
 BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
+CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrate
 # The files that a run writes with its checkpoints, and replaces when it is started again.
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
 MODULE = "lits_seg.training.module.LesionModule"

@@ -13,6 +13,7 @@ from lits_seg.data.layouts import find_cases
 from lits_seg.data.volumes import read_case
 from lits_seg.exporters.parity import Parity, lesion_dice, milliseconds, network_images, parity, slices_of
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
+from lits_seg.postprocess import Rules
 
 HU = np.random.default_rng(0).normal(50, 80, (2, 3, 40, 48)).astype(np.float32)
 
@@ -92,8 +93,8 @@ class Labels(Segmenter):
 
     classes, context = 3, 1
 
-    def __init__(self, truth: np.ndarray) -> None:
-        self.left = list(truth)
+    def __init__(self, truth: np.ndarray, rules: Rules = Rules()) -> None:  # noqa: B008  # immutable
+        self.left, self.rules = list(truth), rules
 
     def __call__(self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
         labels = np.stack([self.left.pop(0) for _ in around])
@@ -110,6 +111,13 @@ def test_dice_is_of_whole_volumes(lits: Path) -> None:
     kept, all_ = int((half == 2).sum()), int((truth == 2).sum())
     assert lesion_dice(Labels(half), [case], batch_size=4) == pytest.approx([2 * kept / (kept + all_)])
     assert lesion_dice(Labels(truth), [], batch_size=4) == []
+
+
+def test_dice_is_that_of_the_models_rules(lits: Path) -> None:
+    (case, *_) = find_cases(lits)
+    truth = read_case(case)[1].slices
+    for rules in (Rules(min_lesion_ml=1000), Rules(threshold=0.5)):  # Labels gives a probability of 2 / 255
+        assert lesion_dice(Labels(truth, rules), [case], batch_size=3) == [0]
 
 
 def test_times_are_a_slices() -> None:

@@ -151,10 +151,13 @@ def test_no_rule_makes_new_liver_outside_the_liver(labels: np.ndarray, probabili
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"min_lesion_ml": -1}, r"rules\.min_lesion_ml: expected a number from 0 to 10000; found -1"),
+        ({"min_lesion_ml": -1}, r"rules\.min_lesion_ml: expected a number, at least 0; found -1"),
         ({"min_lesion_ml": float("nan")}, r"rules\.min_lesion_ml: expected"),
         ({"min_lesion_ml": float("inf")}, r"rules\.min_lesion_ml: expected"),
         ({"lesions_within_liver_mm": float("nan")}, r"rules\.lesions_within_liver_mm: expected"),
+        ({"min_lesion_ml": 10_001}, r"rules\.min_lesion_ml: expected a number, at least 0, at most 10000; found 10001"),
+        ({"min_lesion_ml": "1"}, r"rules\.min_lesion_ml: expected a number"),
+        ({"largest_liver": 1}, r"rules\.largest_liver: expected true or false; found 1"),
         ({"threshold": 1}, r"rules\.threshold: expected"),
         ({"min_probability": 1.1}, r"rules\.min_probability: expected"),
         ({"smooth_mm": 3}, r"rules\.smooth_mm: expected rules\.threshold as well"),
