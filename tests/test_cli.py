@@ -22,8 +22,8 @@ DOORS = {"module": ("-m", "lits_seg"), "script": ("-c", SCRIPT)}
 
 QUOTES = "(a text like this needs inner quotes: '…=\"…\"')"
 NEW = (
-    "new: expected one of ckpt, model, input, output, probability, page, seg, batch_size, tta, device, precision, "
-    "threads, liver, rules; found an unknown key"
+    "new: expected one of ckpt, liver_ckpt, model, input, output, probability, page, seg, batch_size, tta, device, "
+    "precision, threads, liver, rules; found an unknown key"
 )
 
 

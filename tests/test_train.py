@@ -187,7 +187,13 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     assert not list((smoke_folder / "runs" / "ranks").glob(".test_masks"))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# Others have the same parts: in an ordinary run, these stand for them.
+SLOW = {"bellver_baseline", "christ_liver"}
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in EXPERIMENTS]
+)
 def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
     driu = (*NARROW_OWN["driu"], "data.preprocess.size=64")
