@@ -51,7 +51,9 @@ def test_two_orientations_in_a_header_are_warnings_of_prepare_and_predict(tmp_pa
     assert all(f"warning: {name}" in printed and name in page for name in names)
     arguments = ("ckpt=net.ckpt", "input=LiTS", "output=out", "liver=LiTS/segmentation-0.nii.gz")
     printed = run_command("predict", *arguments, cwd=tmp_path)
-    assert json.loads((tmp_path / "out/segmentation-0.json").read_text())["warnings"] == names
+    warnings = json.loads((tmp_path / "out/segmentation-0.json").read_text())["warnings"]
+    tiny = ("10 slices, together 30 mm high", "median cross-section of the body")  # of these volumes, see scope
+    assert [text for text in warnings if not any(f"volume-0.nii.gz: {part}" in text for part in tiny)] == names
     assert all(f"warning: {name}" in printed for name in names)
     assert "qform says RAS" in (tmp_path / "out/segmentation-0.html").read_text()
 
