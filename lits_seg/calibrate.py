@@ -46,11 +46,16 @@ class Settings:
 
 @entry("commands/calibrate", Settings)
 def main(cfg: Settings) -> None:
-    """Write the calibrated checkpoint, a report and a reliability diagram next to the checkpoint."""
+    """Write calibrated checkpoints, a report and a reliability diagram next to the checkpoints."""
     hide_chatter()
     target, report, picture = (path_next_to(cfg.ckpt, ending) for ending in (".ckpt", ".json", ".png"))
-    kinds = {target: CHECKPOINT, report: json_file("calibration", "temperature", "trials"), picture: PICTURE}
-    require_not_inputs(kinds, [Path(path) for path in (cfg.ckpt, *(cfg.folds or ()))])
+    copies = {path: path_next_to(path, ".ckpt") for path in cfg.folds or ()}
+    kinds = {
+        **dict.fromkeys((target, *copies.values()), CHECKPOINT),
+        report: json_file("calibration", "temperature", "trials"),
+        picture: PICTURE,
+    }
+    require_not_inputs(kinds, [Path(path) for path in (cfg.ckpt, *copies)])
     require_free(kinds)
     checkpoint = read_checkpoint(cfg.ckpt)
     if cfg.folds is None:
@@ -65,7 +70,12 @@ def main(cfg: Settings) -> None:
         write_text(scratch / report.name, json_text({**about, **as_plain(found)}))
         for path in (picture, report, target):
             (scratch / path.name).replace(path)
-    print(summary(found), f"written: {target}, {report.name}, {picture.name}", RESEARCH_USE, sep="\n")
+    for fold, copy in copies.items():  # to score, by evaluate, what the network does with these rules
+        with scratch_folder(copy.parent, ".calibrate-") as scratch:
+            torch.save(with_calibration(read_checkpoint(fold), found), scratch / copy.name)
+            (scratch / copy.name).replace(copy)
+    written = ", ".join(map(str, (target, report.name, picture.name, *copies.values())))
+    print(summary(found), f"written: {written}", RESEARCH_USE, sep="\n")
 
 
 def _labelled(cfg: Settings, part: Literal["val", "test"]) -> Labelled:

@@ -133,6 +133,9 @@ def test_a_network_that_was_trained_on_everybody_is_calibrated_by_folds(
     assert after.temperature == pytest.approx(found["temperature"])
     for name, value in before.state_dict().items():
         assert torch.equal(value, after.state_dict()[name])
+    for fold in ("a", "b"):  # whose scores show what the calibrated network does with unseen patients
+        copy = load_module(runs / fold / "checkpoints/net_calibrated.ckpt")
+        assert (copy.rules, copy.temperature) == (after.rules, after.temperature)
     # Each patient was predicted by the network of its fold: predict writes the same probabilities.
     for fold, patient in (("a", "1"), ("b", "2")):
         content = read_checkpoint(runs / fold / "checkpoints/net.ckpt")
