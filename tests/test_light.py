@@ -120,7 +120,7 @@ def test_masks_are_scored(folder: Path) -> None:
     ("command", "arguments", "package"),
     [
         ("train", ["data=smoke"], "pytorch_lightning"),
-        ("report", ["runs=runs"], "torch"),
+        ("report", ["runs=runs"], "scipy"),
         ("evaluate", ["ckpt=best.ckpt"], "pytorch_lightning"),
     ],
 )
