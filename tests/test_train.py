@@ -197,7 +197,8 @@ SLOW = {"bellver_baseline", "christ_liver"}
 def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
     driu = (*NARROW_OWN["driu"], "data.preprocess.size=64")
-    own = {**NARROW_OWN, "packaged": ("~data.sources", "augment.crop=32")}  # sources: folders of the user
+    crops = "augment.crop=32"
+    own = {**NARROW_OWN, "demo_strided": (crops,), "packaged": ("~data.sources", crops)}  # sources: the user's folders
     own |= {"bellver_baseline": driu, "bellver_liver": driu, "bellver_lesion": (*driu, "liver_ckpt=bellver.ckpt")}
     unet = ("data.preprocess.size=64", *(override for override in SMOKE if override.startswith("model.")))
     own |= {"christ_liver": unet, "christ_lesion": (*unet, "liver_ckpt=christ.ckpt")}

@@ -11,11 +11,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lits_seg.common.timing import fastest
+from lits_seg.models.cascade import Cascade
 
 
 def count_parameters(network: nn.Module) -> int:
     """Return the number of learned parameters of a network, with those of the fixed liver network of a cascade."""
-    return sum(parameter.numel() for parameter in network.parameters())
+    fixed = {p for part in network.modules() if isinstance(part, Cascade) for p in part.liver.parameters()}
+    return sum(p.numel() for p in network.parameters() if p.requires_grad or p in fixed)
 
 
 def count_macs(network: nn.Module, channels: int = 1, size: int = 256) -> int:

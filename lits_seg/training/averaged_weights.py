@@ -1,7 +1,7 @@
 """Average the weights of a training, with statistics of batch norm that fit the average."""
 
 from collections import deque
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -73,11 +73,10 @@ class AveragedWeights(WeightAveraging):
             return
         self._estimated = trainer.global_step
         torch.manual_seed(trainer.global_step)  # for dropout, so that a resumed run draws the same numbers
-        network = self._average_model.module.network
-        with (
-            trainer.precision_plugin.forward_context(),
-            network.hidden_liver() if isinstance(network, Cascade) else nullcontext(),
-        ):
+        cascades = [part for part in self._average_model.modules() if isinstance(part, Cascade)]
+        with trainer.precision_plugin.forward_context(), ExitStack() as fixed:
+            for cascade in cascades:
+                fixed.enter_context(cascade.hidden_liver())
             update_bn(self._images, self._average_model.module)
         for name, values in self._average_model.module.named_buffers():
             if name.endswith(STATISTICS):  # each rank has seen batches of its own

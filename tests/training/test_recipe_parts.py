@@ -8,6 +8,7 @@ import pytest
 from helpers.networks import NARROW
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
 
 from lits_seg.common.files import CONF
 from lits_seg.train import train
@@ -35,6 +36,7 @@ SMALL = {  # settings of some parts for tiny images
     "scanner_progressive": ["augment.crop=32", "augment.stages=[[0,32],[0.25,48]]"],
     "deep_supervision": ["callbacks.deep_supervision.weights=[0.5]"],
     "distillation": ["callbacks.distillation.teachers=[maps]"],
+    "side_outputs": ["model.out_channels=2"],
 }
 EVERYTHING = (
     *("augment=scanner_lesions", "augment.crop=32", "loss=component_dice_ce", "optimizer=rmsprop", "scheduler=cosine"),
@@ -68,6 +70,8 @@ def two_steps(place: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *overr
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*settings, *overrides], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]  # as Hydra does
     assert train(cfg, folder) is None
 
 
