@@ -158,7 +158,8 @@ class Detector(nn.Module):
     def _pixels(self, mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the pixels of a mask in each cell, ``(B, n, m)``; -1 if the cell's window is not in the image."""
         in_rows, in_columns = (
-            starts == self._inside(starts, length) for starts, length in zip((rows, columns), mask.shape[1:], strict=True)
+            starts == self._inside(starts, length)
+            for starts, length in zip((rows, columns), mask.shape[1:], strict=True)
         )
         pixels = self._cut(mask, rows, columns, 0).sum((-2, -1))
         return torch.where(in_rows[:, :, None] & in_columns[:, None], pixels, -1)

@@ -101,7 +101,8 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
         plain: the configuration of ``train`` in plain containers.
 
     Raises:
-        InputError: if a detector has no liver network, or if the liver network is missing, or cannot be combined with the network that is trained.
+        InputError: if the liver network is missing, if it cannot be combined with the network that is trained, or if a
+            detector is trained without it.
     """
     settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
     path, context = plain["liver_ckpt"], plain["data"]["context"]

@@ -25,7 +25,7 @@ class Brightest(Detector):
 
     def forward(self, windows: Tensor) -> Tensor:
         self.seen.append(windows)
-        score = (windows[:, 0].amax((1, 2)) - 0.5)[:, None, None].expand(-1, *windows.shape[-2:])
+        score = 9 * (windows[:, 0].amax((1, 2)) - 0.5)[:, None, None].expand(-1, *windows.shape[-2:])
         return torch.stack([torch.zeros_like(score), score], dim=1)
 
 
@@ -114,7 +114,7 @@ def test_training_windows_are_half_with_lesions() -> None:
 
 
 def test_livers_whose_lesions_are_unknown_have_no_windows() -> None:
-    images, livers = scene()
+    livers = scene()[1]
     label = livers.long() * torch.tensor([3, 1, 3, 3])[:, None, None]
     windows, found = Brightest().draw(label[:, None].float() / 3, label)
     assert set(found.unique().tolist()) == {1}
