@@ -34,8 +34,8 @@ class Detector(nn.Module):
         in_channels: slices in an image.
         out_channels: 2 classes: without and with lesion.
         cell: side of a cell in pixels.
-        around: pixels that a window shows on each side of its cell.
-        margin: pixels by which the liver's box is widened on each side.
+        around: pixels that a window shows on each side of its cell, at most ``cell``.
+        margin: pixels by which the liver's box is widened on each side, at most ``cell``.
         liver_pixels: a cell counts if it has more pixels of liver, with lesions.
         lesion_pixels: a window is one with lesion if its cell has more lesion pixels.
         threshold: a lesion is found if its probability is greater.
@@ -45,6 +45,9 @@ class Detector(nn.Module):
 
     Attributes:
         pretrained: see ``AnySize``.
+
+    Raises:
+        InputError: if ``around`` or ``margin`` is larger than ``cell``.
     """
 
     pretrained = ("trunk",)
@@ -65,6 +68,9 @@ class Detector(nn.Module):
         widths: FourWidths = (64, 128, 256, 512),
     ) -> None:
         super().__init__()
+        for name, value in (("around", around), ("margin", margin)):
+            if value > cell:  # the windows of an image would take more memory than the image by any factor
+                raise InputError(f"model.{name}", f"at most model.cell ({cell})", value)
         self.cell, self.around, self.margin = cell, around, margin
         self.liver_pixels, self.lesion_pixels, self.windows = liver_pixels, lesion_pixels, windows
         self.least_logit = math.log(threshold / (1 - threshold))
@@ -76,9 +82,13 @@ class Detector(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Map ``(N, C, h, w)`` to logits ``(N, 2, h, w)``."""
-        grey = windows[:, windows.shape[1] // 2, None] * 255
-        logits = functional.pad(self.score(self.trunk(grey - self.means)), (1, 0))
+        logits = functional.pad(self.logit(windows)[:, None], (1, 0))
         return logits[:, :, None, None].expand(-1, -1, *windows.shape[-2:])
+
+    def logit(self, windows: Tensor) -> Tensor:
+        """Return the logit of a lesion in each window, ``(N,)``."""
+        grey = windows[:, windows.shape[1] // 2, None] * 255
+        return self.score(self.trunk(grey - self.means))[:, 0]
 
     def draw(self, images: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a training batch of windows, all mirrored and rotated alike, by one of 8 views.
@@ -116,22 +126,18 @@ class Detector(nn.Module):
         windows = self._cut(images, rows, columns, self.around).flatten(0, 2)[:, None]
         lesion = counts.flatten()
         if images.is_meta or torch.compiler.is_exporting():  # how many windows count is not known
-            lesion = lesion & self._has_lesion(windows)
+            lesion = lesion & (self.logit(windows) > self.least_logit)
         elif lesion.any():
-            lesion = lesion.masked_scatter(lesion, self._has_lesion(windows[lesion]))
-        lesion = lesion.view_as(counts)
-        sample = torch.arange(len(images), device=images.device)[:, None, None]
+            lesion = lesion.masked_scatter(lesion, self.logit(windows[lesion]) > self.least_logit)
         (row, in_rows), (column, in_columns) = (
             self._cell_of(starts, length) for starts, length in zip((rows, columns), images.shape[1:], strict=True)
         )
-        cells = lesion[sample, row[:, :, None], column[:, None]] & in_rows[:, :, None] & in_columns[:, None]
+        cells = _at(lesion.view_as(counts), row[:, :, None], column[:, None])
+        cells = cells & in_rows[:, :, None] & in_columns[:, None]
         # A window holds the pixels of its cell and those around it.
         side = 2 * self.around + 1
         wide = functional.max_pool2d(cells[:, None].float(), (side, 1), 1, (self.around, 0))
         return functional.max_pool2d(wide, (1, side), 1, (0, self.around))[:, 0] > 0
-
-    def _has_lesion(self, windows: Tensor) -> Tensor:
-        return self(windows)[:, 1, 0, 0] > self.least_logit
 
     def _cells(self, liver: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first row ``(B, n)`` and the first column ``(B, m)`` of the cells, some outside the image."""
@@ -167,10 +173,9 @@ class Detector(nn.Module):
     def _cut(self, values: Tensor, rows: Tensor, columns: Tensor, around: int) -> Tensor:
         """Return the values ``(B, n, m, h, w)`` in all cells, with the pixels around them."""
         offsets = torch.arange(-around, self.cell + around, device=values.device)
-        sample = torch.arange(len(values), device=values.device)[:, None, None, None, None]
         row = self._inside(rows, values.shape[1])[:, :, None, None, None] + offsets[:, None]
         column = self._inside(columns, values.shape[2])[:, None, :, None, None] + offsets
-        return values[sample, row, column]
+        return _at(values, row, column)
 
 
 class DetectorCascade(Cascade):
@@ -194,6 +199,12 @@ class DetectorCascade(Cascade):
         found = self.lesion.found(images[:, images.shape[1] // 2], liver > background)
         removed = torch.stack([background, liver, torch.maximum(background, liver) - UNLIKELY], dim=1)
         return torch.where(found[:, None], logits, removed)
+
+
+def _at(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the values ``(B, H, W)`` at rows and columns ``(B, …)``; a gather, which every runtime has."""
+    places = rows * values.shape[2] + columns
+    return values.flatten(1).gather(1, places.flatten(1)).view(places.shape)
 
 
 def _some(mask: Tensor, count: int) -> Tensor:

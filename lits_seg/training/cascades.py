@@ -58,8 +58,9 @@ def cascade_settings(
     classes, detector = int(lesion["model"]["out_channels"]), _is_detector(lesion["model"])
     if detector and liver.classes != 3:
         raise InputError(liver_ckpt, CONFIRMED, f"{liver.structures[0]}s only")
-    if detector and margin is not None:
-        raise InputError("liver_margin", "null with model=detector, whose windows have model.margin", margin)
+    for name, value, only in (("liver_margin", margin, None), ("loss_region", lesion["loss_region"], "all")):
+        if detector and value != only:
+            raise InputError(name, f"{only or 'null'} with model=detector, which learns from windows", value)
     if "liver" not in liver.structures:
         raise InputError(liver_ckpt, "a network that finds the liver (foreground=liver, or three classes)", "lesions")
     if "lesion" not in Targets(classes, lesion["foreground"]).structures:
@@ -108,7 +109,7 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
     path, context = plain["liver_ckpt"], plain["data"]["context"]
     if path is None:
         if _is_detector(settings["model"]):
-            raise InputError("liver_ckpt", CONFIRMED, path)
+            raise InputError("liver_ckpt", CONFIRMED, "null")
         return settings, None
     liver = load_module(path)
     settings = cascade_settings(settings, liver, path, plain["liver_margin"])

@@ -88,8 +88,6 @@ class LesionModule(pl.LightningModule):
         self.out_slices = int(getattr(self.network, "out_slices", 1))
         if loss_region == "predicted_liver" and not isinstance(self.network, Cascade):
             raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", loss_region)
-        if loss_region != "all" and isinstance(self.network, DetectorCascade):
-            raise InputError("loss_region", "all, since a detector learns from windows of the liver", loss_region)
         if hasattr(self.loss, "set_counts"):
             # The weights of the classes have their shape from the start, as averages of all weights need.
             self.loss.set_counts([1] * self.learned.classes)
