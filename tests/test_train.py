@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.checkpoints import SETTINGS, save_checkpoint
+from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
-from helpers.networks import NARROW_OWN
+from helpers.networks import NARROW_DETECTOR, NARROW_OWN
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
@@ -202,9 +202,11 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     own |= {"bellver_baseline": driu, "bellver_liver": driu, "bellver_lesion": (*driu, "liver_ckpt=bellver.ckpt")}
     unet = ("data.preprocess.size=64", *(override for override in SMOKE if override.startswith("model.")))
     own |= {"christ_liver": unet, "christ_lesion": (*unet, "liver_ckpt=christ.ckpt")}
-    for name, window in (("bellver", [-150, 250]), ("christ", [-100, 400])):
+    own |= {"bellver_detector": (*NARROW_DETECTOR, "data.preprocess.size=64", "liver_ckpt=confirmed.ckpt")}
+    for name, window in (("bellver", [-150, 250]), ("christ", [-100, 400]), ("confirmed", [-150, 250])):
         images = {**SETTINGS["preprocess"], "window": window, "size": 64, "equalize": False}
-        settings = {**SETTINGS, "preprocess": images, "foreground": "liver"}
+        kind = with_model(out_channels=3) if name == "confirmed" else {**SETTINGS, "foreground": "liver"}
+        settings = {**kind, "preprocess": images}
         save_checkpoint(smoke_folder / f"{name}.ckpt", settings=settings)
     narrow = own.get(experiment, [override for override in SMOKE if override.startswith("model.")])
     run_command(

@@ -5,14 +5,14 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from math import isnan
+from math import inf, isnan, nan
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from experiments.shared.engines import ENGINES, Engine, NotHereError, difference
-from experiments.shared.machine import matmul_rate, peak_memory, torch_threads
+from experiments.shared.machine import matmul_rate, out_of_memory, peak_memory, torch_threads
 from experiments.shared.networks import Network, choose, make, synthetic_slices
 from lits_seg.common.timing import fastest
 from lits_seg.models.cost import count_macs, count_parameters
@@ -31,7 +31,7 @@ class Cost:
     macs: int
     file_bytes: float
     peak_bytes: float
-    step_seconds: float  # of a training step per slice, the fastest
+    step_seconds: float  # of a training step per slice, the fastest; NaN if the memory is too small
 
 
 @dataclass
@@ -87,14 +87,13 @@ def measure(
     files = any(engine.from_file for engine in engines)
     with tempfile.TemporaryDirectory() as folder:
         networks = {name: make(name, images, Path(folder), overrides, files) for name in chosen}
-        steps = {name: _training_step(network.module, images) for name, network in networks.items()}
-        seconds = dict.fromkeys(chosen, float("inf"))
+        seconds = dict.fromkeys(chosen, inf)
         for _ in range(rounds):
             _measure_limits(measured)
             _visit(measured, networks)
             keep_freed_memory()  # as training does
-            for name, step in steps.items():
-                seconds[name] = min(seconds[name], fastest(step, passes=1) / batch)
+            for name, network in networks.items():
+                seconds[name] = min(seconds[name], _step_seconds(network, images, measured.notes))
             keep_freed_memory(False)
         measured.costs = [_cost(network, measured.timings, seconds[name]) for name, network in networks.items()]
     return measured
@@ -122,15 +121,14 @@ def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
         network, engine = networks[timing.network], timing.engine
         try:
             run = engine.prepare(network, timing.threads)
+            if isnan(timing.difference):
+                timing.difference = _checked(timing, difference(network, run()), measured.notes)
+            timing.seconds = min(timing.seconds, fastest(run))
         except NotHereError as error:
             measured.timings.remove(timing)
             note = f"`{network.name}` in {engine.name}: {error}"
             if note not in measured.notes:
                 measured.notes.append(note)
-            continue
-        if isnan(timing.difference):
-            timing.difference = _checked(timing, difference(network, run()), measured.notes)
-        timing.seconds = min(timing.seconds, fastest(run))
 
 
 def _checked(timing: Timing, far: float, notes: list[str]) -> float:
@@ -145,38 +143,56 @@ def _checked(timing: Timing, far: float, notes: list[str]) -> float:
 
 
 def _cost(network: Network, timings: Sequence[Timing], step_seconds: float) -> Cost:
-    plain, size = network.module.network, network.image.shape[-1]
+    plain, (_, channels, size, _) = network.module.network, network.image.shape
     runs = any(timing.network == network.name and timing.engine.name == "ONNX Runtime" for timing in timings)
     return Cost(
         network.name,
         count_parameters(plain),
-        count_macs(plain, size=size),
+        count_macs(plain, channels, size),
         float("nan") if network.reason else float(network.onnx.stat().st_size),
-        float(_peak_memory(network.onnx, size)) if runs else float("nan"),
-        step_seconds,
+        float(_peak_memory(network.onnx, channels, size)) if runs else float("nan"),
+        step_seconds if step_seconds < inf else nan,
     )
 
 
-def _peak_memory(onnx: Path, size: int) -> int:
+def _peak_memory(onnx: Path, channels: int, size: int) -> int:
     """Measure the peak memory of ONNX Runtime for a slice, in bytes beyond the memory after its start."""
     return peak_memory(
         "import numpy, onnxruntime",
         "session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']);"
-        "session.run(None, {'image': numpy.zeros((1, 1, int(sys.argv[2]), int(sys.argv[2])), numpy.float32)})",
-        *(str(onnx), str(size)),
+        "session.run(None, {'image': numpy.zeros([int(n) for n in sys.argv[2:]], numpy.float32)})",
+        *(str(onnx), "1", str(channels), str(size), str(size)),
     )
+
+
+def _step_seconds(network: Network, images: Tensor, notes: list[str]) -> float:
+    """Time a training step, in s per slice; infinity, with a note, if it needs more memory than there is.
+
+    Each visit makes the step again, because all networks together with their moments would not fit into memory.
+    """
+    try:
+        return fastest(_training_step(network.module, images), passes=1) / len(images)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        note = f"`{network.name}` is not trained: too little memory for a step of {len(images)} slices"
+        notes.extend([note] if note not in notes else [])
+        return inf
 
 
 def _training_step(module: LesionModule, images: Tensor) -> Callable[[], None]:
     """Return a training step with forward, loss, backward and optimizer, as ``lits_seg.train`` configures them."""
     module = deepcopy(module).train()
-    module.loss.set_counts([9, 1])
+    module.loss.set_counts([9, 1, 1][: module.classes])
     optimizer = module.configure_optimizers()["optimizer"]
-    labels = torch.randint(2, (len(images), *images.shape[-2:]))
+    images = images.repeat(1, module.context, 1, 1)
+    labels = torch.randint(module.classes, (len(images), *images.shape[-2:]))
 
     def step() -> None:
         optimizer.zero_grad()
-        module.loss(module(images), labels).backward()
+        outputs = module(images)
+        losses = [module.loss(one, labels) for one in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        torch.stack(losses).sum().backward()
         optimizer.step()
 
     return step

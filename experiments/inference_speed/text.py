@@ -209,7 +209,7 @@ def _written_by(measured: Measured) -> str:
     chosen = f" 'networks=[{','.join(cost.network for cost in measured.costs)}]'"
     return "\n".join(
         [
-            f"{processor()}; {', '.join(versions)}. Untrained networks with two classes, on synthetic CT.",
+            f"{processor()}; {', '.join(versions)}. Untrained networks, on synthetic CT.",
             f"All were measured in turns, {measured.rounds} times; the fastest time counts. Each engine's logits were",
             "first compared with PyTorch's. The times hold for this machine and hour only; compare ratios.",
             f"Written by `python -m experiments.inference_speed size={measured.size} batch={measured.batch}"

@@ -30,7 +30,7 @@ class Engine:
     Attributes:
         name: name in tables.
         prepare: takes a network and a number of threads, and returns a function that computes the logits of the
-            network's slice. Raises ``NotHereError``.
+            network's slice. Both raise ``NotHereError``.
         precision: precision whose matmul rate is the limit; int8 has no measured limit.
         rounding: largest ``difference`` from PyTorch's logits that needs no note.
         wrong: largest ``difference`` from PyTorch's logits that is accepted.
@@ -121,7 +121,7 @@ def _onnx_runtime(network: Network, threads: int) -> Run:
     image = network.image.numpy()
     with _refusals():
         session = onnx_session(network.onnx, threads)
-    return lambda: session.run(None, {"image": image})[0]
+    return _refusals()(lambda: session.run(None, {"image": image})[0])
 
 
 def _openvino(precision: str, network: Network, threads: int) -> Run:
@@ -134,15 +134,15 @@ def _openvino(precision: str, network: Network, threads: int) -> Run:
             request = openvino_request(network.int8, threads)
         else:
             request = openvino_request(network.onnx, threads, precision)
-    return lambda: request.infer({0: image})[0]
+    return _refusals()(lambda: request.infer({0: image})[0])
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn an engine's exception into ``NotHereError``."""
+    """Turn an engine's exception into ``NotHereError``; also a decorator."""
     try:
         yield
-    except Exception as error:  # such as a missing operator; engines share no base class of exceptions
+    except Exception as error:  # such as a missing operator, or memory; engines share no base class of exceptions
         raise NotHereError(str(error).splitlines()[0]) from error
 
 

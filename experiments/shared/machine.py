@@ -34,6 +34,11 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether PyTorch raised an error because it got no memory; on a CPU, the error has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Let PyTorch use ``count`` threads within the context."""

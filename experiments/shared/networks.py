@@ -24,14 +24,23 @@ from lits_seg.training.module import LesionModule
 DECODERS = ("subpixel", "bilinear", "nearest", "bicubic", "subpixel_all", "deconv", "espcn", "maxunpool")
 OURS = "dsc_unet/subpixel"
 BASELINE = "unet/deconv"
+# Networks of other papers, with the slices and classes of their originals.
+PUBLISHED: dict[str, tuple[str, ...]] = {
+    **{model: (f"model={model}",) for model in ("segnet", "driu", "ternausnet", "mobilenet_v1", "vorontsov")},
+    **{model: (f"model={model}",) for model in ("drozdzal_2016", "drozdzal_2018")},
+    **{model: (f"model={model}", "data.context=3") for model in ("fcn8s", "denseunet_161")},
+    "han": ("model=han", "data.context=5"),
+    "smp_unet": ("model=smp_unet",),
+}
 NETWORKS: dict[str, tuple[str, ...]] = {
     **{f"dsc_unet/{decoder}": ("model=dsc_unet", f"decoder={decoder}") for decoder in DECODERS},
     BASELINE: ("model=unet", "decoder=deconv"),
     "unet_bn/deconv": ("model=unet_bn", "decoder=deconv"),
     **{model: (f"model={model}",) for model in ("strided_unet", "strided_resunet", "strided_unet_512")},
+    **PUBLISHED,
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
-PACKAGES = {"smp_mobilenet": "segmentation_models_pytorch"}  # in the rivals extra
+PACKAGES = dict.fromkeys(("smp_unet", "smp_mobilenet"), "segmentation_models_pytorch")  # in the rivals extra
 SLICES = 64  # number of slices of the synthetic CT
 
 
@@ -42,7 +51,7 @@ class Network:
     Attributes:
         name: a key of ``NETWORKS``.
         module: the network with its pre-processing.
-        image: the slice, ``(1, 1, size, size)`` in [0, 1].
+        image: the slice, as all channels, ``(1, context, size, size)`` in [0, 1].
         logits: PyTorch's logits of the slice, ``(1, K, size, size)``.
         onnx: ONNX file as ``lits_seg.export`` writes it: the network for inference.
         whole: ONNX file of the network for inference with int8, which int8 is quantized from.
@@ -86,11 +95,16 @@ def choose(names: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
     for name in chosen:
         if name not in NETWORKS:
             raise InputError("networks", f"some of {', '.join(NETWORKS)}", name)
-    missing = [name for name in chosen if name in PACKAGES and find_spec(PACKAGES[name]) is None]
+    return installed(chosen)
+
+
+def installed(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the networks whose packages are installed, each once, and a note on each of the others."""
+    missing = [name for name in names if name in PACKAGES and find_spec(PACKAGES[name]) is None]
     notes = [
         f"`{name}` is left out: {PACKAGES[name]} is missing (`pip install 'lits_seg[rivals]'`)" for name in missing
     ]
-    return [name for name in dict.fromkeys(chosen) if name not in missing], notes
+    return [name for name in dict.fromkeys(names) if name not in missing], notes
 
 
 def synthetic_slices(size: int, count: int) -> Tensor:
@@ -119,8 +133,10 @@ def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (),
     Raises:
         InputError: if the network does not accept images of this size.
     """
-    size, image = images.shape[-1], images[:1]
+    size = images.shape[-1]
     module = untrained([*NETWORKS[name], f"data.preprocess.size={size}", *overrides])
+    images = images.repeat(1, module.context, 1, 1)
+    image = images[:1]
     try:
         _settle(module.network, images)
         with torch.inference_mode():

@@ -57,6 +57,7 @@ def train_speed_text(measured: TrainSpeed) -> str:
             "",
             _networks(measured),
             "",
+            *(f"{note}.\n" for note in measured.notes),
             "## Settings",
             "",
             markdown(header, [_row(measured, key, gpu) for key in measured.settings]),

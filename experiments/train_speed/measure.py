@@ -14,8 +14,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from experiments.shared.command import train_config
-from experiments.shared.machine import matmul_rate, wait
-from experiments.shared.networks import contiguous
+from experiments.shared.machine import matmul_rate, out_of_memory, wait
+from experiments.shared.networks import PUBLISHED, contiguous, installed
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
 
@@ -27,9 +27,12 @@ NETWORKS = {
         model: (f"model={model}",)
         for model in ("strided_unet", "strided_resunet", "strided_unet_512", "nnunet_2d", "basic_unet")
     },
+    **PUBLISHED,
 }
 PAIR = ("dsc_unet", "unet")  # measured in every setting
-STEPS = {"unet": 1, "unet_bn": 1, "strided_unet": 16, "strided_resunet": 16, "strided_unet_512": 16}  # others: 4
+HEAVY = ("unet", "unet_bn", "segnet", "driu", "ternausnet", "fcn8s", "denseunet_161", "han", "smp_unet")
+LIGHT = ("strided_unet", "strided_resunet", "strided_unet_512")
+STEPS = {**dict.fromkeys(HEAVY, 1), **dict.fromkeys(LIGHT, 16)}  # others: 4
 DTYPES = ("float32", "bfloat16")
 
 
@@ -100,6 +103,7 @@ class TrainSpeed:
         settings: keys of the measured settings.
         trained: measurements by setting and network.
         limits: operations per second of a matrix product, by precision.
+        notes: a line on each network that was left out.
     """
 
     size: int
@@ -109,6 +113,7 @@ class TrainSpeed:
     settings: list[str]
     trained: dict[tuple[str, str], Trained]
     limits: dict[str, float]
+    notes: list[str]
 
 
 class StepClock(pl.Callback):
@@ -169,7 +174,7 @@ def train_speed(
     gpu = torch.cuda.is_available()
     steps = steps or (20 if gpu else 1)
     batch = batch or (16 if gpu else 4)
-    names = list(dict.fromkeys([*PAIR, *_known("networks", networks, NETWORKS)]))
+    names, notes = installed([*PAIR, *_known("networks", networks, NETWORKS)])
     chosen = list(dict.fromkeys([SHIPPED, *_known("settings", settings, SETTINGS)]))
     with tempfile.TemporaryDirectory() as folder:
         trained = {
@@ -181,9 +186,16 @@ def train_speed(
         for _ in range(rounds):
             for dtype in DTYPES:
                 limits[dtype] = max(limits[dtype], matmul_rate(getattr(torch, dtype)))
-            for (_, name), one in trained.items():
-                _visit(one, STEPS.get(name, 4) * steps)
-    return TrainSpeed(size, batch, rounds, names, chosen, trained, limits)
+            for (key, name), one in list(trained.items()):
+                try:
+                    _visit(one, STEPS.get(name, 4) * steps)
+                except RuntimeError as error:
+                    if name in PAIR or not out_of_memory(error):
+                        raise
+                    del trained[key, name]
+                    notes.append(f"`{name}` is left out: too little memory for a step of {batch} slices")
+    names = [name for name in names if (SHIPPED, name) in trained]
+    return TrainSpeed(size, batch, rounds, names, chosen, trained, limits, notes)
 
 
 def _known(setting: str, names: Sequence[str] | None, known: Mapping[str, object]) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from lits_seg.models.cascade import Cascade
 from lits_seg.models.dense import DenseUNet
+from lits_seg.models.detector import Detector, DetectorCascade
 from lits_seg.models.driu import DRIU
 from lits_seg.models.folding import for_inference
 from lits_seg.models.han import HanUNet
@@ -16,6 +17,8 @@ __all__ = [
     "Cascade",
     "DSCUNet",
     "DenseUNet",
+    "Detector",
+    "DetectorCascade",
     "FCN8s",
     "HanUNet",
     "MobileNetV1UNet",

@@ -59,10 +59,10 @@ class Cascade(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Map ``(B, in_channels, H, W)`` to ``(B, 3, H, W)``; in training, to the lesion network's logits."""
         if self.training and self.margin is None:
-            return self.lesion(_middle(images, self.channels[1]))
+            return self.lesion(middle_slices(images, self.channels[1]))
         with torch.no_grad():
             liver = self.liver_logit(images)
-        seen = _middle(images, self.channels[1])
+        seen = middle_slices(images, self.channels[1])
         if self.margin is not None:
             seen = seen * _box(liver > 0, self.margin)[:, None]
         logits = self.lesion(seen)
@@ -74,7 +74,7 @@ class Cascade(nn.Module):
 
     def liver_logit(self, images: Tensor) -> Tensor:
         """Return a logit ``(B, H, W)`` that is positive where the liver or its lesions are predicted."""
-        logits = self.liver(_middle(images, self.channels[0]))
+        logits = self.liver(middle_slices(images, self.channels[0]))
         return logits[:, 1:].amax(1) - logits[:, 0]
 
     @contextmanager
@@ -94,7 +94,8 @@ class Cascade(nn.Module):
         return self
 
 
-def _middle(images: Tensor, channels: int) -> Tensor:
+def middle_slices(images: Tensor, channels: int) -> Tensor:
+    """Return the middle ``channels`` slices of images ``(B, C, H, W)``."""
     first = (images.shape[1] - channels) // 2
     return images[:, first : first + channels]
 

@@ -1,20 +1,22 @@
-"""Make a cascade of two checkpoints: a liver network, and a network for lesions within the predicted liver."""
+"""Make a cascade of two checkpoints: a liver network, and a network or detector for lesions in the predicted liver."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from pytorch_lightning.callbacks import Callback
 
 from lits_seg.common.errors import InputError
+from lits_seg.models import Cascade, Detector, DetectorCascade
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 from lits_seg.training.resume import require_unseen_patients
 from lits_seg.training.targets import Targets
 
 ABOUT_LIVERS = ("largest_liver", "fill_liver")  # rules of the liver network that its cascade keeps
+CONFIRMED = "a checkpoint that finds livers and lesions, which the detector confirms"
 
 
 def load_cascade(ckpt: str | Path, liver_ckpt: str | Path | None) -> LesionModule:
@@ -50,9 +52,15 @@ def cascade_settings(
 
     Raises:
         InputError: if the liver network finds no liver, if the other finds no lesions, or if their pre-processing, such
-            as the window in HU, differs: both networks see the same images.
+            as the window in HU, differs: both networks see the same images. If the other is a detector, the first must
+            find livers and lesions.
     """
-    classes = int(lesion["model"]["out_channels"])
+    classes, detector = int(lesion["model"]["out_channels"]), _is_detector(lesion["model"])
+    if detector and liver.classes != 3:
+        raise InputError(liver_ckpt, CONFIRMED, f"{liver.structures[0]}s only")
+    for name, value, only in (("liver_margin", margin, None), ("loss_region", lesion["loss_region"], "all")):
+        if detector and value != only:
+            raise InputError(name, f"{only or 'null'} with model=detector, which learns from windows", value)
     if "liver" not in liver.structures:
         raise InputError(liver_ckpt, "a network that finds the liver (foreground=liver, or three classes)", "lesions")
     if "lesion" not in Targets(classes, lesion["foreground"]).structures:
@@ -66,7 +74,7 @@ def cascade_settings(
     return {
         **lesion,
         "model": {
-            "_target_": "lits_seg.models.Cascade",
+            "_target_": f"lits_seg.models.{(DetectorCascade if detector else Cascade).__name__}",
             "liver": liver.hparams["model"],
             "lesion": lesion["model"],
             **channels,
@@ -77,6 +85,10 @@ def cascade_settings(
         },
         "rules": {**_about_livers(liver), **(lesion["rules"] or {})},
     }
+
+
+def _is_detector(model: Mapping[str, Any]) -> bool:
+    return get_object(model["_target_"]) is Detector
 
 
 def _about_livers(liver: LesionModule) -> dict[str, Any]:
@@ -90,11 +102,14 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
         plain: the configuration of ``train`` in plain containers.
 
     Raises:
-        InputError: if the liver network is missing, or cannot be combined with the network that is trained.
+        InputError: if the liver network is missing, if it cannot be combined with the network that is trained, or if a
+            detector is trained without it.
     """
     settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
     path, context = plain["liver_ckpt"], plain["data"]["context"]
     if path is None:
+        if _is_detector(settings["model"]):
+            raise InputError("liver_ckpt", CONFIRMED, "null")
         return settings, None
     liver = load_module(path)
     settings = cascade_settings(settings, liver, path, plain["liver_margin"])

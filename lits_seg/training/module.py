@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import Timer, WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,7 +18,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import PixelSize
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
-from lits_seg.models import Cascade
+from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.postprocess import Rules
 from lits_seg.training.loss_terms import SideOutputs, without_unknown
 from lits_seg.training.malloc import keep_freed_memory
@@ -144,7 +144,15 @@ class LesionModule(pl.LightningModule):
             raise InputError("ckpt_path", expected, _names(found))
 
     def on_fit_start(self) -> None:
-        """Set the loss's class weights from the training set's label counts; on a CPU, keep freed memory."""
+        """Set the loss's class weights from the training set's label counts; on a CPU, keep freed memory.
+
+        Raises:
+            InputError: if a callback needs the slices in the training of a detector, which sees windows.
+        """
+        averaged = any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks)
+        if isinstance(self.network, DetectorCascade) and (averaged or self.auxiliary_losses):
+            expected = "neither ema nor further losses with model=detector, which learns from windows of the slices"
+            raise InputError("callbacks", expected, "ema" if averaged else "a further loss")
         if self.device.type == "cpu":
             keep_freed_memory(self.keep_freed_memory)
         if hasattr(self.loss, "set_counts"):
@@ -156,6 +164,9 @@ class LesionModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""
+        if isinstance(self.network, DetectorCascade):
+            windows, label = self.network.lesion.draw(batch["image"], batch["label"])
+            batch = {**batch, "image": windows, "label": label}
         outputs = self(batch["image"])
         # On a CPU, losses sum over classes and pixels faster in PyTorch's default memory format.
         logits, *sides = (one.float().contiguous() for one in (outputs if isinstance(outputs, tuple) else (outputs,)))

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.experiments import NARROW, failed_experiment, overrides, run_experiment
+from helpers.networks import MODELS, NARROW_OWN
 
 from experiments.inference_speed.figure import dice_figure
-from experiments.inference_speed.measure import measure, thread_counts
+from experiments.inference_speed.measure import _step_seconds, measure, thread_counts
 from experiments.shared.engines import ENGINES, Engine, Run
-from experiments.shared.networks import NETWORKS, Network, choose
+from experiments.shared.networks import NETWORKS, Network, choose, make, synthetic_slices
 from lits_seg.common.errors import InputError
 
 CHOSEN = ["dsc_unet/subpixel", "unet/deconv"]
@@ -63,6 +64,36 @@ def test_dice_against_cost(tmp_path: Path) -> None:
             dice_figure(measured, tmp_path / "report.csv")
 
 
+def test_every_network_of_the_configurations_is_here() -> None:
+    measured = {overrides[0].removeprefix("model=") for overrides in NETWORKS.values()}
+    assert set(MODELS) - measured == {"dsc_unet_literal", "dsc_unet_pad", "detector"}
+
+
+@pytest.mark.parametrize(("name", "context", "classes"), [("driu", 1, 2), ("han", 5, 3), ("vorontsov", 1, 3)])
+def test_networks_have_the_slices_and_classes_of_their_originals(
+    name: str, context: int, classes: int, tmp_path: Path
+) -> None:
+    images = synthetic_slices(64, 2)
+    network = make(name, images, tmp_path, NARROW_OWN[name], files=False)
+    assert (network.image.shape, network.logits.shape) == ((1, context, 64, 64), (1, classes, 64, 64))
+    assert 0 < _step_seconds(network, images, []) < math.inf
+
+
+def test_a_step_without_memory_is_one_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    images = synthetic_slices(32, 1)
+    network = make("dsc_unet/subpixel", images, tmp_path, NARROW, files=False)
+    monkeypatch.setattr(network.module.network, "forward", no_memory)
+    notes: list[str] = []
+    assert [_step_seconds(network, images, notes) for _ in range(2)] == [math.inf, math.inf]
+    assert notes == ["`dsc_unet/subpixel` is not trained: too little memory for a step of 1 slices"]
+    monkeypatch.setattr(network.module.network, "forward", lambda images: images.view(7, -1))
+    with pytest.raises(RuntimeError, match="invalid"):
+        _step_seconds(network, images, notes)
+
+
 @pytest.mark.slow  # all engines that are there, once more
 def test_missing_engines_are_noted_and_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for package in ("onnxruntime", "openvino"):
@@ -109,7 +140,8 @@ def test_other_names_and_sizes_are_one_clear_error(tmp_path: Path) -> None:
 def test_a_missing_rival_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     chosen, notes = choose(None)
-    assert chosen == [name for name in NETWORKS if name != "smp_mobilenet"]
-    assert "lits_seg[rivals]" in notes[0]
+    assert chosen == [name for name in NETWORKS if name not in ("smp_unet", "smp_mobilenet")]
+    assert all("lits_seg[rivals]" in note for note in notes)
+    assert len(notes) == 2
     with pytest.raises(InputError, match="networks"):
         choose("dsc_unet")

@@ -19,7 +19,12 @@ def model_config(*overrides: str) -> DictConfig:
         return compose("train", list(overrides)).model
 
 
-OWN = [model for model in MODELS if model_config(f"model={model}")._target_.rpartition(".")[0] == "lits_seg.models"]
+OWN = [
+    model
+    for model in MODELS
+    if model_config(f"model={model}")._target_.rpartition(".")[0] == "lits_seg.models"
+    and model != "detector"  # has one logit for a whole window
+]
 WITH_DECODERS = [model for model in OWN if "upsample" in model_config(f"model={model}")]  # decoder= applies
 # Networks with a decoder of their own, narrowed.
 LEVELS = "model.widths=[8,8,16,16,32]"
@@ -38,6 +43,10 @@ NARROW_OWN = {
     "vorontsov": ("model.kinds=[simple,basic,basic,basic]", "model.widths=[8,8,8,16]", "model.width=8"),
 }
 NARROW_OWN["drozdzal_2018"] = (*NARROW_OWN["drozdzal_2016"], "model.preprocessor=[4,8,8]")
+NARROW_DETECTOR = (
+    *("model.cell=24", "model.around=6", "model.margin=4", "model.liver_pixels=100", "model.lesion_pixels=8"),
+    *("model.layers=[1,1,1,1]", "model.widths=[4,4,8,8]"),
+)
 # The overrides of every network of the package: with each decoder, or with the decoder of its own.
 EVERY = [(f"model={model}", f"decoder={decoder}", *NARROW) for model in WITH_DECODERS for decoder in DECODERS] + [
     (f"model={model}", *NARROW_OWN.get(model, ())) for model in OWN if model not in WITH_DECODERS

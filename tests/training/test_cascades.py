@@ -1,6 +1,7 @@
 """A cascade of two checkpoints, as predict, evaluate, train and export use it."""
 
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -9,14 +10,22 @@ import pytest
 import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import SMOKE, failed_command, run_command
+from helpers.networks import NARROW_DETECTOR
 
+from experiments.shared.checkpoints import write_checkpoint
 from lits_seg.common.errors import InputError
-from lits_seg.models import Cascade
-from lits_seg.training.cascades import load_cascade
+from lits_seg.data.ct import open_ct
+from lits_seg.models import Cascade, DetectorCascade
+from lits_seg.training.cascades import cascade_settings, load_cascade
 from lits_seg.training.module import LesionModule
 
 LIVER = {**SETTINGS, "foreground": "liver"}
 PREPROCESS = SETTINGS["preprocess"]
+DETECTOR = {
+    "_target_": "lits_seg.models.Detector",
+    **{"out_channels": 2, "cell": 8, "around": 3, "margin": 2, "liver_pixels": 8, "layers": [1] * 4, "widths": [4] * 4},
+}
+TRAIN_DETECTOR = ("model=detector", *NARROW_DETECTOR, *(one for one in SMOKE if not one.startswith("model.")))
 
 
 def varied(path: Path, seed: int, settings: dict) -> LesionModule:
@@ -85,6 +94,70 @@ def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:
     assert evaluation["structure"] == "liver"
 
 
+@pytest.fixture(scope="module")
+def detected(folder: Path) -> Path:
+    """A checkpoint whose detector confirms about half of the windows of a CT; ``both.ckpt`` is without the detector."""
+    both = varied(folder / "both.ckpt", 3, with_model(out_channels=3))
+    module = LesionModule(**cascade_settings({**both.hparams, "model": DETECTOR}, both, "both.ckpt")).eval()
+    module.network.liver.load_state_dict(both.network.state_dict())
+    scores: list[torch.Tensor] = []
+    hook = module.network.lesion.score.register_forward_hook(lambda layer, inputs, output: scores.append(output))
+    with open_ct(next((folder / "lits").glob("volume-0.nii*")), folder) as ct, torch.no_grad():
+        images = torch.from_numpy(module.preprocess.images(ct.slices(0, len(ct)), ct.pixel_mm))
+        module(images[:, None].float() / 255)
+        hook.remove()
+        module.network.lesion.score.bias -= (
+            scores[0].sort(0).values[len(scores[0]) // 2 :][:2].mean() - module.network.lesion.least_logit
+        )
+    return write_checkpoint(module, folder / "detected.ckpt")
+
+
+def test_a_detector_removes_lesions_in_predict_and_evaluate_alike(folder: Path, detected: Path) -> None:
+    scores = {}
+    for name in ("both", "detected"):
+        arguments = (f"ckpt={name}.ckpt", "references=lits", f"output=by_{name}", "accelerator=cpu", "workers=0")
+        run_command("evaluate", *arguments, cwd=folder)
+        scores[name] = json.loads((folder / f"by_{name}" / "evaluation.json").read_text())
+    run_command("predict", "ckpt=detected.ckpt", "input=lits", "output=d", "device=cpu", "page=false", cwd=folder)
+    run_command("evaluate", "predictions=d", "references=lits", "output=by_masks", "workers=0", cwd=folder)
+    masks = json.loads((folder / "by_masks" / "evaluation.json").read_text())
+    assert scores["detected"]["network"] == "DetectorCascade"
+    assert [case["voxels"] for case in masks["cases"]] == [case["voxels"] for case in scores["detected"]["cases"]]
+    first, kept = (scores[name]["cases"][0]["voxels"] for name in ("both", "detected"))
+    assert kept["liver"] == first["liver"]  # removed lesions are liver
+    assert kept["lesion"] != first["lesion"]
+    report = json.loads((folder / "d" / "segmentation-0.json").read_text())
+    assert report["lesion_ml"] > 0
+
+
+@pytest.mark.slow
+def test_a_training_of_a_detector_writes_all_three_networks(folder: Path) -> None:
+    settings = {**with_model(out_channels=3), "preprocess": {**PREPROCESS, "size": 64, "equalize": True}}
+    both = varied(folder / "both64.ckpt", 3, settings)
+    run_command("train", *TRAIN_DETECTOR, "liver_ckpt=both64.ckpt", "name=detector", cwd=folder)
+    run = folder / "runs" / "detector"
+    result = json.loads((run / "result.json").read_text())
+    assert (result["network"], result["structure"]) == ("DetectorCascade", "lesion")
+    network = load_cascade(run / "checkpoints" / "last.ckpt", None).network
+    assert isinstance(network, DetectorCascade)
+    assert network.lesion.trunk.bn1.running_mean.abs().max() > 1  # of grey values: it has seen windows
+    for name, weight in both.network.state_dict().items():
+        assert torch.equal(network.liver.state_dict()[name], weight), name
+    arguments = ("ckpt=runs/detector/checkpoints/best.ckpt", "output=detector", "accelerator=cpu")
+    run_command("evaluate", *arguments, cwd=folder)
+    assert json.loads((folder / "detector" / "evaluation.json").read_text())["cases"] == result["cases"]
+
+
+@pytest.mark.slow
+def test_a_detector_is_in_the_exported_file(folder: Path, detected: Path) -> None:
+    arguments = ("references=lits", "threads=1", "slices=4", "calibration=4", "patients=0", "output=detector_file")
+    run_command("export", "ckpt=detected.ckpt", *arguments, "format=[onnx,openvino]", "precision=[fp32]", cwd=folder)
+    for source, name in (("model=detector_file/lits_seg_fp32.onnx", "e"), ("ckpt=detected.ckpt", "f")):
+        run_command("predict", source, "input=lits", f"output={name}", "page=false", cwd=folder)
+    one, other = (np.asanyarray(nib.load(folder / name / "segmentation-1.nii.gz").dataobj) for name in ("e", "f"))
+    assert (one == other).mean() > 0.999
+
+
 @pytest.mark.slow
 def test_both_stages_are_in_one_exported_file(folder: Path) -> None:
     export = ("references=lits", "threads=1", "slices=4", "calibration=4", "patients=0")
@@ -146,6 +219,9 @@ def test_stages_that_do_not_fit(folder: Path, tmp_path: Path, liver: dict, messa
 
 @pytest.mark.hostile
 def test_wrong_uses_end_with_one_message(folder: Path) -> None:
+    images = {**PREPROCESS, "size": 64, "equalize": True}
+    save_checkpoint(folder / "liver64.ckpt", settings={**LIVER, "preprocess": images})
+    save_checkpoint(folder / "both64.ckpt", settings={**with_model(out_channels=3), "preprocess": images})
     expected = {
         "livers only": ("predict", "ckpt=liver.ckpt", "liver_ckpt=liver.ckpt", "input=lits", "output=bad"),
         "no such file": ("predict", "ckpt=lesion.ckpt", "liver_ckpt=none.ckpt", "input=lits", "output=bad"),
@@ -153,6 +229,15 @@ def test_wrong_uses_end_with_one_message(folder: Path) -> None:
         "settings that apply to exported models": ("predict", "model=x.onnx", "liver_ckpt=liver.ckpt", "input=lits"),
         "loss_region: expected all or liver": ("train", *SMOKE, "loss_region=predicted_liver", "name=bad"),
         "liver.ckpt: expected the pre-processing": ("train", *SMOKE, "liver_ckpt=liver.ckpt", "name=bad"),
+        "liver_ckpt: expected a checkpoint that finds livers and lesions, which the detector confirms; found null": (
+            "train", *TRAIN_DETECTOR, "name=bad",
+        ),
+        "liver64.ckpt: expected a checkpoint that finds livers and lesions": (
+            "train", *TRAIN_DETECTOR, "liver_ckpt=liver64.ckpt", "name=bad",
+        ),
+        "liver_margin: expected null with model=detector, which learns from windows": (
+            "train", *TRAIN_DETECTOR, "liver_ckpt=both64.ckpt", "liver_margin=3", "name=bad",
+        ),
         "callbacks.best.monitor: expected a score of the liver": ("train", *SMOKE, "foreground=liver", "name=bad"),
         "data.label_context: expected 1, the number of slices": (
             "train", *SMOKE, "data.context=3", "data.label_context=3", "name=bad",
@@ -168,3 +253,19 @@ def test_wrong_uses_end_with_one_message(folder: Path) -> None:
         assert message in failed_command(*command, cwd=folder)
     assert not (folder / "bad").exists()
     assert not (folder / "runs" / "bad").exists()
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("loss_region=predicted_liver", "loss_region: expected all with model=detector"),
+        ("callbacks=[default,ema]", "callbacks: expected neither ema nor further losses .*; found ema"),
+        ("model.cell=60", r"model\.cell: expected windows that fit into images of \(64, 64\) pixels; found 72"),
+    ],
+)
+def test_settings_that_a_detector_cannot_take(folder: Path, setting: str, message: str) -> None:
+    images = {**PREPROCESS, "size": 64, "equalize": True}
+    save_checkpoint(folder / "both64.ckpt", settings={**with_model(out_channels=3), "preprocess": images})
+    command = ("train", *TRAIN_DETECTOR, "liver_ckpt=both64.ckpt", "debug=fast", "name=refused", setting)
+    assert re.search(message, failed_command(*command, cwd=folder))
