@@ -137,6 +137,9 @@ def save(model: onnx.ModelProto, path: Path, metadata: ExportMetadata) -> None:
         path: the file to write.
         metadata: metadata to store in the file.
     """
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]  # stack traces of PyTorch's exporter, with paths of this machine
     helper.set_model_props(model, {METADATA: metadata.to_json()})
     model.doc_string = metadata.research_use_only
     model.producer_name, model.producer_version = "lits_seg", metadata.lits_seg

@@ -15,6 +15,7 @@ from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 from helpers.volumes import anatomy, write_case
 
+import lits_seg
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.inference.ensemble import Ensemble
@@ -49,6 +50,11 @@ def test_an_exported_file_is_the_checkpoint(folder: Path, name: str, shape: tupl
     assert (again[0] == labels).mean() > 0.999
     assert np.abs(again[1].astype(int) - probability).max() <= 1
     assert (found.classes, found.context) == (3, 1)
+
+
+def test_a_file_holds_no_path_of_the_machine_that_wrote_it(folder: Path) -> None:
+    source = str(Path(lits_seg.__file__).parent).encode()
+    assert not [path for path in (folder / "files").glob("*.onnx") if source in path.read_bytes()]
 
 
 def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
