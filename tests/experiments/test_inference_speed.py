@@ -23,6 +23,7 @@ SMALL = ("size=64", "batch=1", "rounds=1", "ct=0", "output=out")
 DIFFERENCE = "relative_rms_difference_from_pytorch"
 
 
+@pytest.mark.slow
 def test_the_command_fills_every_cell(tmp_path: Path) -> None:
     for package in ("onnxscript", "onnxruntime", "openvino"):
         pytest.importorskip(package)

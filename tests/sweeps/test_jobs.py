@@ -26,6 +26,7 @@ def test_a_job_has_a_folder_and_a_wandb_run_of_its_own(folder: Path) -> None:
         assert "epoch 1/1" in (job / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) -> None:
     process = start_command("train", "-m", *ONE_EPOCH, "sweep=failing", "data.fold=9,0,8", cwd=folder)
     out, err = process.communicate(timeout=300)
@@ -42,6 +43,7 @@ def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) ->
     assert "#1 finished" in out
 
 
+@pytest.mark.kill
 def test_a_sweep_that_was_killed_skips_what_is_finished_and_resumes_the_rest(folder: Path) -> None:
     command = ("train", "-m", *CPU, "trainer=cpu", "trainer.max_epochs=4", "sweep=killed", "decoder=bilinear,nearest")
     process = start_command(*command, cwd=folder)

@@ -229,6 +229,7 @@ def test_without_optuna_the_extra_is_named_and_hydra_starts_all_the_same(tmp_pat
     assert shown.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_a_real_training(tmp_path: Path) -> None:
     arguments = (
         "-m", "hydra/sweeper=optuna", *SMOKE, "trainer.max_epochs=1", *SEARCH,

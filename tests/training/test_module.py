@@ -21,7 +21,7 @@ def module(classes: int = 2, **changes: object) -> torch.nn.Module:
 
 def with_counts(found: torch.nn.Module, counts: tuple[int, int, int]) -> torch.nn.Module:
     """The module as a training starts it, on a training set of so many pixels of background, liver and lesion."""
-    found.trainer = SimpleNamespace(datamodule=SimpleNamespace(label_counts=lambda: counts))
+    found.trainer = SimpleNamespace(datamodule=SimpleNamespace(label_counts=lambda: counts), callbacks=[])
     found.on_fit_start()
     return found
 
