@@ -29,6 +29,7 @@ from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
+from lits_seg.models import Cascade
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
 from lits_seg.packaged.card import CHECKPOINT, packaged_file
@@ -98,7 +99,8 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         if liver is not None:
             module.network.liver.load_state_dict(liver.network.state_dict())
         if cfg.weights is not None and resume is None:
-            log.info(load_pretrained(getattr(module.network, "lesion", module.network), cfg.weights))
+            learned = module.network.lesion if isinstance(module.network, Cascade) else module.network
+            log.info(load_pretrained(learned, cfg.weights))
         if cfg.init_from is not None and resume is None:
             log.info(fill_weights(module, packaged_file(cfg.init_from, CHECKPOINT)))
         if resume is not None:

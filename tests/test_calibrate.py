@@ -168,7 +168,7 @@ def test_the_network_runs_once_on_each_batch(runs: Path, monkeypatch: pytest.Mon
         (("folds=[A]", "references=lits"), "folds and references: expected one of them"),
         (("folds=[A,same/checkpoints/net.ckpt]",), "each patient tested by one fold; found more than one: 1"),
         (("folds=[A,other/checkpoints/net.ckpt]",), "other/checkpoints/net.ckpt: expected model as in all/"),
-        (("folds=[A,all/twin.ckpt]",), "twin.ckpt: expected references=FOLDER, or a checkpoint within its run folder"),
+        (("folds=[A,twin.ckpt]",), "twin.ckpt: expected references=FOLDER, or a checkpoint within its run folder"),
         (("folds=[A,gone.ckpt]",), "gone.ckpt: expected"),
         (("folds=null",), "all/split.json: expected patients for validation"),
     ],
@@ -177,7 +177,7 @@ def test_folds_that_do_not_fit_are_named(arguments: tuple[str, ...], told: str, 
     if not (runs / "same").exists():
         write_run(runs / "same", 4, "02", "7", "1")
         write_run(runs / "other", 5, "01", "7", "2", innermost_width=16)
-        (runs / "all" / "twin.ckpt").write_bytes((runs / "a/checkpoints/net.ckpt").read_bytes())
+        (runs / "twin.ckpt").write_bytes((runs / "a/checkpoints/net.ckpt").read_bytes())
     before = sorted((runs / "all").rglob("*"))
     given = [argument.replace("A", "a/checkpoints/net.ckpt") for argument in arguments]
     assert told in failed_command(*ALL, *given, cwd=runs)

@@ -154,7 +154,13 @@ SOUND = (*((name, "text") for name in TEXTS), ("network", None), ("git_commit", 
 @pytest.mark.parametrize("missing", [False, True])
 def test_metadata_of_other_types_are_named(parts: dict[str, bytes], tmp_path: Path, missing: bool) -> None:
     whole = json.loads(parts["lits_seg.json"])
-    optional = {"network", "levels", "plane", "rules"}  # files of earlier versions have no rules
+    optional = {
+        "network",
+        "levels",
+        "plane",
+        "rules",
+        "foreground",
+    }  # not in files of earlier versions
     tried = [{k: v for k, v in whole.items() if k != name} for name in whole if name not in optional]
     if not missing:
         tried = [
