@@ -61,12 +61,13 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):  # a folder in use is locked
             shutil.rmtree(lock.parent, ignore_errors=True)
     while True:
-        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
+        # Another process that finds the folder while it is deleted, without its lock, deletes the rest.
+        folder = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
         held = FileLock(Path(folder.name, LOCK))
         try:
             held.acquire()
             break
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             continue  # another process deleted the new folder just before it was locked
     try:
         yield Path(folder.name)
