@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Probability, Share
+from lits_seg.common.stages import at_stage, require_stages
 from lits_seg.data.drawn_lesions import DrawnLesions
 from lits_seg.data.draws import Draws, random_pixel
 
@@ -63,14 +64,12 @@ class RotateZoomBend:
         _require_order("augment.bend_magnitude", self.bend_magnitude)
         if not sum(self.crop_on) > 0:
             raise InputError("augment.crop_on", "three shares, at least one of them above 0", list(self.crop_on))
-        starts = [start for start, _ in self.stages]
-        if starts and (starts != sorted(set(starts)) or starts[0] != 0):
-            raise InputError("augment.stages", "[share of the run, side] in ascending order from 0", list(self.stages))
+        if self.stages:
+            require_stages("augment.stages", self.stages, "side")
 
     def at(self, progress: float) -> Self:
         """Return the augmentation at a share of the run in [0, 1]: with the crop of that stage."""
-        sides = [side for start, side in self.stages if progress >= start]
-        return replace(self, crop=sides[-1]) if sides else self
+        return replace(self, crop=at_stage(self.stages, progress)) if self.stages else self
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator, *maps: Tensor) -> tuple[Tensor, ...]:
         """Transform a batch.

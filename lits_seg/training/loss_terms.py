@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.stages import Stages, at_stage, require_stages
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.training.losses import WeightedCrossEntropy
-from lits_seg.training.schedules import Stages, at_stage, require_stages
 
 
 def without_unknown(logits: Tensor, label: Tensor, unknown: Tensor | None = None) -> tuple[Tensor, Tensor]:

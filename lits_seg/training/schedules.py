@@ -1,44 +1,13 @@
 """Learning rates that follow the progress of a run, by steps or by minutes."""
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge, Le, MinLen
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import Probability
-
-# From each share of the run on, a value: [[0, 1.0], [0.3, 0.5]].
-Stages = Annotated[Sequence[tuple[Probability, Annotated[float, Ge(0), Le(1_000_000)]]], MinLen(1)]
-
-
-def require_stages(key: str, stages: Stages) -> Stages:
-    """Require stages in ascending order from the start of the run, and return them.
-
-    Args:
-        key: the setting, which the error names.
-        stages: the stages.
-
-    Raises:
-        InputError: if the stages do not ascend from 0.
-    """
-    starts = [start for start, _ in stages]
-    if starts != sorted(set(starts)) or starts[:1] != [0]:
-        raise InputError(key, "[share of the run, value] in ascending order from 0", [list(stage) for stage in stages])
-    return stages
-
-
-def at_stage(stages: Stages, progress: float) -> float:
-    """Return the value at a share of the run.
-
-    Args:
-        stages: see ``require_stages``.
-        progress: share of the run that is done, in [0, 1].
-    """
-    return [value for start, value in stages if progress >= start][-1]
+from lits_seg.common.stages import Stages, at_stage, require_stages
 
 
 class Decay(LRScheduler):
