@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import Timer, WeightAveraging
+from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -22,7 +22,8 @@ from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.postprocess import Rules
 from lits_seg.training.loss_terms import SideOutputs, without_unknown
 from lits_seg.training.malloc import keep_freed_memory
-from lits_seg.training.schedules import Decay
+from lits_seg.training.schedules import Decay, progress, scheduler_of
+from lits_seg.training.soundness import require_finite, require_sound
 from lits_seg.training.targets import Foreground, LossRegion, Targets, by_slice, merged, middle
 
 # Called with the batch after augmentation, as ``SliceDataModule`` returns it, and logits (B, K, H, W).
@@ -98,7 +99,6 @@ class LesionModule(pl.LightningModule):
         self.temperature = temperature
         self.overlap = VolumeOverlap(0, self.structures)
         self.seen = SeenSlices(0)
-        self.whole: list[bool] = []  # whether the last validation or test has seen all slices of each patient
         self.train_overlap = VolumeOverlap(1, self.structures)
         self.auxiliary = nn.ModuleDict()
         self.auxiliary_losses: list[AuxiliaryLoss] = []
@@ -229,12 +229,10 @@ class LesionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation volumes, before any rules."""
-        self._require_sound("val")
+        whole = self._require_sound("val")
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        counts = dict(
-            zip(self.structures, self.overlap.compute().cpu()[torch.tensor(self.whole)].unbind(1), strict=True)
-        )
-        if not any(self.whole):
+        counts = dict(zip(self.structures, self.overlap.compute().cpu()[torch.tensor(whole)].unbind(1), strict=True))
+        if not any(whole):
             return
         for name, value in metrics.summarise_structures(**counts).items():
             self.log(f"val/{name}", value, sync_dist=True, prog_bar=name in ("dice", "liver/dice"))
@@ -248,6 +246,9 @@ class LesionModule(pl.LightningModule):
         self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
         self.seen = SeenSlices(patients).to(self.device)
 
+    def _require_sound(self, part: str) -> list[bool]:
+        return require_sound(self.seen, self.trainer.datamodule.split[part], self.trainer, part)
+
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
         if part == "val":
@@ -255,44 +256,13 @@ class LesionModule(pl.LightningModule):
             loss = self.loss(merged(logits, classes), self.learned.of(batch["label"]))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
-            self._require_finite(logits, batch)
+            require_finite(logits, batch, self.trainer.datamodule.split["test"])
         height, width = batch["truth"].shape[-2:]
         predicted, probability = self.labels(logits / self.temperature, height, width, batch["pixel_mm"])
         if part == "val":
             self.overlap.update(predicted, batch["truth"], batch["case"])
         self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
         return {"labels": predicted, "probability": probability}
-
-    def _require_finite(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
-        finite = logits.isfinite().flatten(1).all(dim=1)
-        if not finite.all():
-            index = int(finite.int().argmin())
-            patient = self.trainer.datamodule.split["test"][int(batch["case"][index])].name
-            found = f"NaN or infinity in slice {int(batch['slice'][index])} of {patient} (slice 0 is the lowest)"
-            raise InputError("the network", "finite logits", found)
-
-    def _require_sound(self, part: str) -> None:
-        """Require finite logits, LiTS labels, and a patient that was seen whole; note who was."""
-        cases = self.trainer.datamodule.split[part]
-        seen, infinite, odd = self.seen.compute().tolist()
-        for first, expected, found in (
-            (
-                infinite,
-                "finite logits (weights that a training with a lower optimizer.lr keeps small)",
-                "NaN or infinity",
-            ),
-            (odd, "labels 0, 1 and 2 in the store (delete its folder; it is made anew)", "others"),
-        ):
-            for case, number in zip(cases, first, strict=True):
-                if number != SeenSlices.NONE:
-                    raise InputError(f"{case.name}, slice {number}", expected, found)
-        self.whole = [count == len(case) for count, case in zip(seen, cases, strict=True)]
-        if not any(self.whole):
-            if self.trainer.fast_dev_run or self.trainer.sanity_checking:
-                return
-            expected = "all slices of at least one patient, as only whole patients have scores"
-            found = f"{sum(seen)} of {sum(map(len, cases))} slices"
-            raise InputError(f"trainer.limit_{part}_batches", expected, found)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the weights; a step that is too large for any float is an error of the user's."""
@@ -316,24 +286,9 @@ class LesionModule(pl.LightningModule):
         return [*self.network.parameters(), *self.auxiliary.parameters()]
 
     def scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
-        """Return a scheduler at its first step; None: a constant learning rate.
-
-        Raises:
-            InputError: if the scheduler ends before the run, or needs the end of a run without one.
-        """
-        if self.hparams.scheduler is None:
-            return None
-        steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps) and "auto" in self.hparams.scheduler.values():
-            raise InputError("scheduler", "a run with an end in steps, or scheduler=cosine or poly", "none")
-        settings = {key: steps if value == "auto" else value for key, value in self.hparams.scheduler.items()}
-        scheduler = instantiate(settings, optimizer=optimizer)
-        if isinstance(scheduler, Decay):
-            scheduler.progress = self.progress()
-        total = getattr(scheduler, "total_steps", steps)
-        if total < steps:
-            raise InputError("scheduler.total_steps", f"auto, or at least the {steps} steps of the run", total)
-        return scheduler
+        """Return a scheduler at its first step; None: a constant learning rate."""
+        config = self.hparams.scheduler
+        return None if config is None else scheduler_of(config, optimizer, self.trainer)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Set the learning rate after a step; ``Decay`` follows the progress of the run."""
@@ -343,11 +298,7 @@ class LesionModule(pl.LightningModule):
 
     def progress(self) -> float:
         """Return the share of the training that is done, by steps or by time, in [0, 1]."""
-        by_steps = self.global_step / self.trainer.estimated_stepping_batches
-        timers = [callback for callback in self.trainer.callbacks if isinstance(callback, Timer)]
-        limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
-        by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
-        return min(1.0, max([by_steps, *by_time]))
+        return progress(self.trainer)
 
 
 def _classes(logits: Tensor) -> Tensor:

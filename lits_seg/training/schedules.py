@@ -1,8 +1,12 @@
 """Learning rates that follow the progress of a run, by steps or by minutes."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import Timer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -69,3 +73,36 @@ class Steps(Decay):
 
     def _factor(self) -> float:
         return at_stage(self.stages, self.progress)
+
+
+def scheduler_of(config: Mapping[str, Any], optimizer: Optimizer, trainer: pl.Trainer) -> LRScheduler:
+    """Return a scheduler at its first step.
+
+    Args:
+        config: the scheduler's config, where ``auto`` stands for the number of steps of the run.
+        optimizer: the optimizer.
+        trainer: the trainer, which knows the end of the run.
+
+    Raises:
+        InputError: if the scheduler ends before the run, or needs the end of a run without one.
+    """
+    steps = trainer.estimated_stepping_batches
+    if math.isinf(steps) and "auto" in config.values():
+        raise InputError("scheduler", "a run with an end in steps, or scheduler=cosine or poly", "none")
+    settings = {key: steps if value == "auto" else value for key, value in config.items()}
+    scheduler = instantiate(settings, optimizer=optimizer)
+    if isinstance(scheduler, Decay):
+        scheduler.progress = progress(trainer)
+    total = getattr(scheduler, "total_steps", steps)
+    if total < steps:
+        raise InputError("scheduler.total_steps", f"auto, or at least the {steps} steps of the run", total)
+    return scheduler
+
+
+def progress(trainer: pl.Trainer) -> float:
+    """Return the share of the training that is done, by steps or by time, in [0, 1]."""
+    by_steps = trainer.global_step / trainer.estimated_stepping_batches
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
+    limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
+    by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
+    return min(1.0, max([by_steps, *by_time]))
