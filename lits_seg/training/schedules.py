@@ -79,7 +79,7 @@ def scheduler_of(config: Mapping[str, Any], optimizer: Optimizer, trainer: pl.Tr
     """Return a scheduler at its first step.
 
     Args:
-        config: the scheduler's config, where ``auto`` stands for the number of steps of the run.
+        config: the scheduler's config, where ``auto`` is the number of steps of the run.
         optimizer: the optimizer.
         trainer: the trainer, which knows the end of the run.
 
