@@ -12,7 +12,7 @@ from lits_seg.cli import as_input_error
 from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
-from lits_seg.data.layouts import PROBABILITY, find_masks, natural, stem
+from lits_seg.data.layouts import PROBABILITY, find_masks, natural, patient_name, stem
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
@@ -24,14 +24,14 @@ GRIDS = ("affine", "voxels")
 
 
 def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tuple[Path, Path]]:
-    """Pair masks by file name.
+    """Pair masks by their patients, whom the file names name: ``5.nii.gz`` and ``segmentation-5.nii`` are a pair.
 
     Args:
         predictions: a folder of masks, or a single file.
         references: a folder of masks, or a single file. Two single files are a pair even if their names differ.
 
     Returns:
-        Paths of prediction and reference by name, in natural order of the names.
+        Paths of prediction and reference by the reference's name, in natural order of the names.
 
     Raises:
         InputError: if references lack a prediction or predictions lack a reference. The message names all of them.
@@ -39,7 +39,10 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
     found, expected = find_masks(predictions), find_masks(references, references=True)
     if Path(predictions).is_file() and Path(references).is_file():
         return {stem(Path(references)): (Path(predictions), Path(references))}
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    by_patient = {patient_name(name): path for name, path in found.items()}
+    patients = {patient_name(name) for name in expected}
+    missing = sorted(name for name in expected if patient_name(name) not in by_patient)
+    extra = sorted(name for name in found if patient_name(name) not in patients)
     problems = []
     if missing:
         problems.append(f"none for {', '.join(missing)}")
@@ -47,7 +50,7 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
         problems.append(f"too many: {', '.join(extra)}")
     if problems:
         raise InputError(predictions, f"one mask for each in {references}, by file name", "; ".join(problems))
-    return {name: (found[name], expected[name]) for name in sorted(expected, key=natural)}
+    return {name: (by_patient[patient_name(name)], expected[name]) for name in sorted(expected, key=natural)}
 
 
 def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[Volume, Volume]:
