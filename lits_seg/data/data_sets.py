@@ -39,7 +39,7 @@ class SplitSettings:
 
     def every_fold(self, cases: Sequence[StoredCase]) -> list[Split]:
         """Split the patients of a data set for each fold in turn; splits without folds return a single one."""
-        count = self.folds if self.name == "folds" else count_folds(self.name)
+        count = self.folds if self.name == "folds" else count_folds(self.name) or 1
         return [replace(self, fold=fold)(cases) for fold in range(count)]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import from_plain, read_json
@@ -19,7 +18,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class NnunetFold:
-    """A fold in ``splits_final.json``. nnU-Net chooses no checkpoint by ``val``: these are what we call test patients."""
+    """A fold of ``splits_final.json``. nnU-Net chooses no checkpoint by ``val``: in our words, these are the test."""
 
     train: list[str]
     val: list[str]
@@ -55,42 +54,45 @@ def named_split(
         return with_validation(rest, test, val_share)
     if not Path(split).is_file():
         raise InputError("data.split", f"folds, {ALL}, {', '.join(NAMED)}, or a JSON file", split)
-    plain = read_json(Path(split), NAME)
-    record = (
-        _fold(plain, split, folds, fold) if isinstance(plain, list) else from_plain(SplitRecord, plain, split, NAME)
-    )
+    record = read_split(split, fold, folds)
     record.require_each_once(one_set=True, where=split)
     if not record.train or not record.test:
         raise InputError(split, "at least one patient each for train and test", "none")
     missing = [name for name in record.names(*PARTS) if name not in by_name]
     if missing:
         raise InputError(split, "names of patients in data.root", f"others: {', '.join(missing)}")
-    if isinstance(plain, list):  # drawn from the same order as by split_patients: equal folds have equal parts
+    if count_folds(split) is not None:  # drawn from the same order as by split_patients: equal folds have equal parts
         rest = [case for case in in_random_order(cases, seed) if case.name in record.train]
         return with_validation(rest, [by_name[name] for name in record.test], val_share)
     return {part: [by_name[name] for name in record.names(part)] for part in PARTS}
 
 
-def count_folds(split: str) -> int:
-    """Return the number of folds of a named split: that in nnU-Net's file; 1 for all others, which have no folds."""
+def count_folds(split: str) -> int | None:
+    """Return the number of folds in nnU-Net's file; None for all other splits, which have no folds."""
     plain = read_json(Path(split), NAME) if Path(split).is_file() else None
-    return len(plain) if isinstance(plain, list) else 1
+    return len(plain) if isinstance(plain, list) else None
 
 
-def _fold(plain: list[Any], path: str, folds: int, fold: int) -> SplitRecord:
-    """Return a fold of nnU-Net's file.
+def read_split(path: str, fold: int, folds: int | None = None) -> SplitRecord:
+    """Read a split from our file, which has no folds, or a fold from nnU-Net's.
 
     Args:
-        plain: the content of the file.
-        path: the file, which errors name.
-        folds: number of folds that the file must have, unless it has a single one.
-        fold: index of the fold.
+        path: the JSON file.
+        fold: index of the fold in nnU-Net's file.
+        folds: number of folds that nnU-Net's file must have, unless it has a single one; None: any number.
+
+    Returns:
+        The names of the patients; those of nnU-Net's ``val`` are in ``test``.
+
+    Raises:
+        InputError: if the file is damaged, or the fold is not in the file.
     """
-    if len(plain) != 1 and len(plain) != folds:
+    plain = read_json(Path(path), NAME)
+    if not isinstance(plain, list):
+        return from_plain(SplitRecord, plain, path, NAME)
+    if folds is not None and len(plain) not in (1, folds):
         raise InputError("data.folds", f"{len(plain)}, the folds in {path}", folds)
     if fold >= len(plain):
-        raise InputError("data.fold", f"less than {len(plain)}, the folds in {path}", fold)
-    found = from_plain(
-        NnunetFold, plain[fold], path, f"a fold of nnU-Net (lists of names for train and val), index {fold},"
-    )
+        raise InputError("data.fold" if folds else "fold", f"one of the {len(plain)} folds in {path}", fold)
+    found = from_plain(NnunetFold, plain[fold], f"{path}, fold {fold}", "lists of names for train and val (nnU-Net)")
     return SplitRecord(train=found.train, val=[], test=found.val)

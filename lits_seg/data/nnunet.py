@@ -90,7 +90,7 @@ def case_name(ct: Path, name: str) -> str:
 
 
 def label_values(mask: Path) -> tuple[int, ...]:
-    """Return our label of each value that a mask may have: (0, 1, 2) unless the mask is nnU-Net's and others are declared.
+    """Return our label of each value that a mask may have: (0, 1, 2), or what ``dataset.json`` says of nnU-Net's masks.
 
     Raises:
         InputError: if ``dataset.json`` is damaged, or describes several channels or other labels.
