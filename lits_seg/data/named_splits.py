@@ -90,6 +90,8 @@ def read_split(path: str, fold: int, folds: int | None = None) -> SplitRecord:
     plain = read_json(Path(path), NAME)
     if not isinstance(plain, list):
         return from_plain(SplitRecord, plain, path, NAME)
+    if not plain:
+        raise InputError(path, "at least one fold", "none")
     if folds is not None and len(plain) not in (1, folds):
         raise InputError("data.folds", f"{len(plain)}, the folds in {path}", folds)
     if fold >= len(plain):

@@ -6,7 +6,8 @@
                     imagesTs/, labelsTs/      the same of patients for the test, if there are any
                     splits_final.json         the patients of each fold
 
-nnU-Net also copies ``dataset.json`` into the folders of its predictions.
+nnU-Net also copies ``dataset.json`` into the folders of its predictions, but for those of the patients of a fold
+(``TRAINER__PLANS__CONFIGURATION/fold_0/validation``) two folders up.
 """
 
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import is_marked
 from lits_seg.common.records import read_record
+from lits_seg.common.untrusted import LARGEST_JSON
 
 DESCRIPTION = "dataset.json"
 SPLITS = "splits_final.json"
@@ -113,7 +115,7 @@ def require_description(root: Path, images: dict[str, Path], labels: dict[str, P
     plain = {name for name in images.keys() - labels.keys() if name.removesuffix(CHANNEL) in labels}
     if plain:
         found = "a file without channel_names" if os.path.lexists(root / DESCRIPTION) else "no such file"
-        expected = f"nnU-Net's description of this data set, since imagesTr has {CHANNEL} in its names"
+        expected = f"nnU-Net's description of a data set, since names in imagesTr have {CHANNEL}"
         raise InputError(root / DESCRIPTION, expected, found)
 
 
@@ -127,8 +129,10 @@ def _description(path: Path) -> Path | None:
     folder = Path(os.path.abspath(path)).parent
     if folder.name in ("imagesTr", "imagesTs", "labelsTr", "labelsTs"):
         folder = folder.parent
-    elif folder.name == "validation":  # of a fold: TRAINER__PLANS__CONFIGURATION/fold_0/validation
+    elif folder.name == "validation" and folder.parent.name.startswith("fold_"):
         folder = folder.parents[1]
     file = folder / DESCRIPTION
-    # The layout of the Medical Segmentation Decathlon has a file of this name, too, with other keys.
-    return file if os.path.isfile(file) and b'"channel_names"' in file.read_bytes() else None
+    if not os.path.isfile(file):
+        return None
+    with file.open("rb") as content:  # the Medical Segmentation Decathlon has a file of this name, too, with other keys
+        return file if b'"channel_names"' in content.read(LARGEST_JSON) else None

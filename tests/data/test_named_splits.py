@@ -71,7 +71,7 @@ def test_a_fold_of_nnunet_tests_its_val_and_validates_on_others(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("folds", "told"),
     [
-        ([], r"data\.folds: expected 0, the folds in"),
+        ([], r"splits_final\.json: expected at least one fold; found none"),
         ([{"train": ["1"], "val": ["0"]}] * 3, r"data\.folds: expected 3, the folds in .*; found 2"),
         ([{"train": ["1"], "val": ["0"]}], r"data\.fold: expected one of the 1 folds in .*; found 1"),
         ([{}, {"train": ["1", "x", "y"], "val": ["0"]}], r"names of patients in data\.root; found others: x, y"),

@@ -1,4 +1,4 @@
-"""What is written for nnU-Net is our data set, bit by bit, with the same folds; nnU-Net's own code accepts it."""
+"""What is written for nnU-Net is our data set, bit by bit, with the same folds."""
 
 import gzip
 import json
@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -230,65 +229,3 @@ def test_a_full_disk_and_links_that_are_impossible(volumes: Path, monkeypatch: p
     copied = raw / "Dataset004_a" / "imagesTr" / "0_0000.nii.gz"
     assert copied.read_bytes() == (volumes / "volume-0.nii.gz").read_bytes()
     assert not os.path.samefile(copied, volumes / "volume-0.nii.gz")
-
-
-@pytest.fixture
-def nnunet(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data set of volumes in five orientations, written for nnU-Net, whose programs are told where it is."""
-    pytest.importorskip("nnunetv2", reason="needs nnU-Net: pip install 'lits_seg[nnunet]'")
-    for name, folder in (("raw", "raw"), ("preprocessed", "preprocessed"), ("results", "results")):
-        monkeypatch.setenv(f"nnUNet_{name}", str(volumes.parent / folder))
-    prepare(volumes)
-    return volumes.parent / "raw" / NAME
-
-
-@pytest.mark.slow
-def test_nnunet_finds_no_fault_and_reads_our_slices(nnunet: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-
-    verify_dataset_integrity(str(nnunet), num_processes=1)
-    printed = capfd.readouterr().out
-    assert "verify_dataset_integrity Done" in printed
-    assert not {"Error", "Warning", "WARNING"} & set(printed.replace(":", " ").split())
-    reader = determine_reader_writer_from_dataset_json(json.loads((nnunet / "dataset.json").read_text()))()
-    predicted = nnunet.parent / "predicted"
-    predicted.mkdir()
-    for case in find_cases(nnunet):
-        image, label = read_case(case)
-        read, _ = reader.read_images([str(case.image)])
-        mask, properties = reader.read_seg(str(case.label))
-        # nnU-Net's rows and columns start at the patient's back and left.
-        np.testing.assert_array_equal(read[0, :, ::-1, ::-1], image.slices)
-        np.testing.assert_array_equal(mask[0, :, ::-1, ::-1], label.slices)
-        np.testing.assert_allclose(properties["spacing"], image.spacing[::-1], rtol=1e-5)
-        reader.write_seg(mask[0], str(predicted / f"{case.name}.nii.gz"), properties)
-    run_command(
-        "evaluate", f"predictions={predicted}", f"references={nnunet.parents[1] / 'volumes'}", cwd=nnunet.parent
-    )
-    summary = json.loads((nnunet.parent / "evaluation" / "evaluation.json").read_text())["summary"]
-    assert summary["lesion"]["dice_per_case"]["value"] == summary["liver"]["dice_per_case"]["value"] == 1
-
-
-@pytest.mark.slow
-def test_nnunets_trainer_takes_our_folds(nnunet: Path) -> None:
-    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import _maybe_copy_splits_file
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-    (nnunet.parents[1] / "preprocessed").mkdir()
-    _maybe_copy_splits_file(
-        str(nnunet / "splits_final.json"), str(nnunet.parents[1] / "preprocessed" / "splits_final.json")
-    )
-    stored = store_cases(find_cases(nnunet), Preprocess(size=32), nnunet.parents[1] / "store")
-    for fold in range(4):
-        trainer = SimpleNamespace(
-            dataset_class=lambda folder, **_: SimpleNamespace(identifiers=[case.name for case in stored]),
-            fold=fold,
-            preprocessed_dataset_folder="",
-            preprocessed_dataset_folder_base=str(nnunet.parents[1] / "preprocessed"),
-            folder_with_segs_from_previous_stage=None,
-            print_to_log_file=print,
-        )
-        train, val = nnUNetTrainer.do_split(trainer)
-        split = parts(SplitSettings("folds", 4, fold, 0.15, 0)(stored))
-        assert (val, train) == (split["test"], split["train"] + split["val"])
