@@ -15,8 +15,9 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_free
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import BatchSize, Place, Workers
+from lits_seg.common.settings import BatchSize, CountOrZero, Place, Workers
 from lits_seg.data.layouts import is_phantom
+from lits_seg.data.named_splits import read_split
 from lits_seg.evaluation.mask_scores import score_masks
 from lits_seg.evaluation.score_tables import (
     References,
@@ -48,6 +49,8 @@ class Settings:
     ckpt: Place | None
     liver_ckpt: Place | None
     references: Place | None
+    split: Place | None
+    fold: CountOrZero
     data: Overlap
     output: Place
     grid: Literal["affine", "voxels"]
@@ -68,6 +71,8 @@ def main(cfg: Settings) -> None:
         raise InputError("rules", "ckpt=FILE: rules need its probabilities, and the CT", "masks, which have neither")
     if cfg.liver_ckpt is not None and cfg.ckpt is None:
         raise InputError("liver_ckpt", "the lesion stage as well (ckpt=…)", "none")
+    if cfg.split is not None and cfg.ckpt is not None:
+        raise InputError("split", "masks (predictions=, or a= and b=)", "ckpt, whose run has a split")
     if cfg.predictions and given == ("predictions",):
         require_free(score_files(output))
         text = evaluate_masks(cfg, cfg.predictions, unscored)
@@ -101,7 +106,7 @@ def evaluate_masks(cfg: Settings, predictions: str, unscored: list[str]) -> str:
         unscored: list to which the error of each mask that cannot be scored is added.
     """
     references = _references(cfg)
-    cases = score_masks(predictions, references, cfg.grid, cfg.workers, unscored, maps=True)
+    cases = score_masks(predictions, references, cfg.grid, cfg.workers, unscored, True, _patients(cfg))
     return write_scores(Path(cfg.output), cases, _described(references, unscored), _facts(cfg, predictions=predictions))
 
 
@@ -115,7 +120,9 @@ def compare_masks(cfg: Settings, a: str, b: str, unscored: list[str]) -> str:
         unscored: list to which the error of each mask that cannot be scored is added.
     """
     references = _references(cfg)
-    cases_a, cases_b = (score_masks(folder, references, cfg.grid, cfg.workers, unscored) for folder in (a, b))
+    cases_a, cases_b = (
+        score_masks(folder, references, cfg.grid, cfg.workers, unscored, patients=_patients(cfg)) for folder in (a, b)
+    )
     unscored[:] = dict.fromkeys(unscored)  # a reference that cannot be read is in both
     in_both = {case.case for case in cases_a} & {case.case for case in cases_b}
     if not in_both:
@@ -131,9 +138,14 @@ def _references(cfg: Settings) -> str:
     return cfg.references
 
 
+def _patients(cfg: Settings) -> list[str] | None:
+    return None if cfg.split is None else read_split(cfg.split, cfg.fold).test
+
+
 def _described(references: str, unscored: list[str]) -> References:
     return References(references, is_phantom(references) or None, unscored)
 
 
 def _facts(cfg: Settings, **folders: str) -> dict[str, Any]:
-    return {**as_plain(provenance()), **folders, "grid": cfg.grid}
+    split = {} if cfg.split is None else {"split": cfg.split, "fold": cfg.fold}
+    return {**as_plain(provenance()), **folders, "grid": cfg.grid, **split}

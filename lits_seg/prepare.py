@@ -1,4 +1,4 @@
-"""``lits-seg prepare``: check a data set, write its slice store, and report its cases, slices and warnings."""
+"""``lits-seg prepare``: check a data set, write its slice store and a report, and the data set for nnU-Net."""
 
 if __name__ == "__main__":
     from lits_seg.cli import start
@@ -28,6 +28,7 @@ from lits_seg.data.burden import swapped
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.copies import HINT, patients, same_patients
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.nnunet_writer import Part, require_place, write_data_set
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.training.pictures import tinted
 
@@ -98,6 +99,7 @@ class Settings:
     prepare: Reaction
     output: Place
     store: Place
+    nnunet: Place | None
     seed: Seed
     augment: None
     data: dict[str, Any]
@@ -105,11 +107,15 @@ class Settings:
 
 @entry("commands/prepare", Settings, texts=arguments(SliceDataModule, "data."))
 def main(cfg: Settings) -> None:
-    """Fill the slice store, print the report, and write it as ``check.json`` and ``check.html``."""
+    """Fill the slice store, write the report as ``check.json`` and ``check.html``, and the data set for nnU-Net."""
     require_arguments("data", cfg.data, SliceDataModule)
     output = Path(cfg.output)
     require_free({output / "check.json": REPORT, output / "check.html": PAGE})
     datamodule: SliceDataModule = instantiate(cfg.data)
+    if cfg.nnunet is not None:
+        require_place(Path(cfg.nnunet))
+        if datamodule.sources:
+            raise InputError("nnunet", "a single data set (data.sources=null)", ", ".join(datamodule.sources))
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
     stored, errors = datamodule.data_sets.stored(datamodule.root)
@@ -128,6 +134,13 @@ def main(cfg: Settings) -> None:
     write_text(output / "check.html", page(report, stored))
     print(text(report), f"written to: {output}", sep="\n")
     require_usable(report, cfg.prepare.on_error == "skip", datamodule.allow_overlap)
+    if cfg.nnunet is not None:
+        parts = [Part(datamodule.root, stored)]
+        if datamodule.test_root:
+            parts.append(Part(datamodule.test_root, tested, "Ts"))
+        splits = datamodule.data_sets.new_split.every_fold(stored)
+        write_data_set(Path(cfg.nnunet), parts, splits)
+        print(f"nnU-Net data set: {cfg.nnunet} ({plural(len(stored), 'patient')}, {plural(len(splits), 'fold')})")
 
 
 def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:

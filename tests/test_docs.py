@@ -29,6 +29,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOT_OURS = (
     ". .venv/bin/activate",
     "wandb ",
+    "nnUNetv2_",
     "shopt ",
     "tensorboard ",
     "python3 -m venv",

@@ -85,6 +85,24 @@ def test_two_programs_are_compared(folder: Path) -> None:
     assert float(row["difference"]) == compared["difference"]
 
 
+def test_only_the_test_patients_of_a_fold_are_scored(folder: Path) -> None:
+    names = ["0", "1", "2"]
+    folds = [{"train": names[:2], "val": names[2:]}, {"train": names[2:], "val": names[:2]}]
+    (folder / "folds.json").write_text(json.dumps(folds))
+    (folder / "split.json").write_text(json.dumps({"train": names[2:], "val": [], "test": names[:2]}))
+    compare = ("a=perfect", "b=shifted", "references=references", "output=out")
+    for split in (("split=folds.json", "fold=1"), ("split=split.json",)):
+        run_command("evaluate", *compare, *split, cwd=folder)
+        found = json.loads((folder / "out" / "comparison.json").read_text())
+        assert [case["case"] for case in found["cases_a"]] == ["segmentation-0", "segmentation-1"]
+        assert found["split"] == split[0].removeprefix("split=")
+    for arguments, told in (
+        ((*compare, "split=folds.json", "fold=2"), "fold: expected one of the 2 folds in folds.json; found 2"),
+        (("ckpt=packaged", "split=split.json"), "split: expected masks (predictions=, or a= and b=); found ckpt"),
+    ):
+        assert told in failed_command("evaluate", *arguments, cwd=folder)
+
+
 def test_synthetic_truth_is_called_synthetic(folder: Path) -> None:
     (folder / "references" / "phantom.json").write_text("{}")
     out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
@@ -10,7 +10,7 @@ from lits_seg.data.burden import swapped
 from lits_seg.data.copies import require_no_leak, require_unseen
 from lits_seg.data.crop import cut_cases
 from lits_seg.data.layouts import Case, find_cases
-from lits_seg.data.named_splits import named_split
+from lits_seg.data.named_splits import count_folds, named_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sources import Source, own_names
 from lits_seg.data.split_record import SplitRecord, recorded_cases
@@ -34,8 +34,13 @@ class SplitSettings:
     def __call__(self, cases: Sequence[StoredCase]) -> Split:
         """Split the patients of a data set."""
         if self.name != "folds":
-            return named_split(self.name, cases, self.val_share, self.seed)
+            return named_split(self.name, cases, self.val_share, self.seed, self.folds, self.fold)
         return split_patients(cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.seed)
+
+    def every_fold(self, cases: Sequence[StoredCase]) -> list[Split]:
+        """Split the patients of a data set for each fold in turn; splits without folds return a single one."""
+        count = self.folds if self.name == "folds" else count_folds(self.name) or 1
+        return [replace(self, fold=fold)(cases) for fold in range(count)]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class SliceDataModule(pl.LightningDataModule):
     on the device.
 
     Args:
-        root: folder with volumes, in LiTS or MSD layout.
+        root: folder with volumes, in the layout of LiTS, MSD or nnU-Net.
         store: folder of the slice store, which is filled and updated automatically.
         preprocess: converts HU to the network's images.
         augment: augmentation of training slices: by batches on the device (``augment``), one by one in the loader

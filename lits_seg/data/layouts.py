@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import is_marked
+from lits_seg.data import nnunet
 from lits_seg.data.dicom import holds_images
 from lits_seg.data.walk import below, entries, missing, same_file
 
@@ -33,11 +34,12 @@ class Case:
 def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> list[Case]:
     """Find all pairs of CT and labels below a folder, in the order of their numbers.
 
-    Two layouts are supported:
+    Three layouts are supported:
 
     - LiTS: ``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with ``segmentation-N.nii[.gz]``, in
       one folder or distributed over the subfolders of mirrors;
-    - MSD Task03_Liver: ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``.
+    - MSD Task03_Liver: ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``;
+    - nnU-Net: ``imagesTr/NAME_0000.nii.gz`` with ``labelsTr/NAME.nii.gz`` and ``dataset.json``.
 
     Args:
         root: the folder.
@@ -51,10 +53,13 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         raise InputError(root, "a folder with CT volumes (data.root or references)", missing(root, "folder"))
     errors = []
     if os.path.isdir(root / "imagesTr"):
-        images = _by_name(filter(has_nifti_name, entries(root / "imagesTr")), stem)
+        images = _by_name(
+            filter(has_nifti_name, entries(root / "imagesTr")), lambda path: nnunet.case_name(path, stem(path))
+        )
         labels_folder = root / "labelsTr"
         labels_in = entries(labels_folder) if os.path.isdir(labels_folder) else []
         labels = _by_name(filter(has_nifti_name, labels_in), stem)
+        nnunet.require_description(root, images, labels)
     else:
         paths, lost = below(root)
         images = _by_name(filter(_is_volume, paths), _lits_number)
@@ -70,7 +75,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     if not images.keys() | labels.keys():
         raise InputError(
             root,
-            "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD)",
+            "volume-N.nii[.gz] with segmentation-N.nii[.gz] (LiTS), or imagesTr/ with labelsTr/ (MSD, nnU-Net)",
             f"{len(entries(root))} entries without such a pair",
         )
     names = sorted(images.keys() & labels.keys(), key=natural)
@@ -132,8 +137,9 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
             error.
 
     Returns:
-        Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, other names are kept. A series
-        in a deeper folder is named by all folders on the way, such as ``PATIENT_STUDY_SERIES``.
+        Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, nnU-Net's ``NAME_0000`` becomes
+        ``NAME``, other names are kept. A series in a deeper folder is named by all folders on the way, such as
+        ``PATIENT_STUDY_SERIES``.
 
     Raises:
         InputError: if there is no CT, or if two CTs have the same mask name.
@@ -166,13 +172,19 @@ def mask_name(root: Path, ct: Path) -> str:
         root: folder with CTs.
         ct: the CT, below ``root``.
     """
-    name = ct.name if os.path.isdir(ct) else stem(ct)
+    name = ct.name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
     lits = _LITS.fullmatch(name)
     if lits and lits["kind"] == "volume":
         name = f"{lits['test'] or ''}segmentation-{lits['number']}"
     elif os.path.isdir(ct) and ct != root:
         name = "_".join(ct.relative_to(root).parts)
     return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
+
+
+def patient_name(mask: str) -> str:
+    """Return the name of a mask's patient: ``segmentation-5`` (LiTS) shows 5; other masks are named by patients."""
+    lits = _LITS.fullmatch(mask)
+    return lits["number"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
 
 
 def _with_hash(name: str, path: Path) -> str:

@@ -31,6 +31,7 @@ from lits_seg.data.crop import Crop
 from lits_seg.data.fingerprints import fingerprint
 from lits_seg.data.grid import Grid
 from lits_seg.data.layouts import Case
+from lits_seg.data.nnunet import OURS, label_values
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.stored_case import StoredCase, save_case
 from lits_seg.data.volumes import Volume, read_case
@@ -189,4 +190,6 @@ def _files(case: Case) -> list[Path]:
 
 def _sources(case: Case) -> str:
     stats = [(str(path.resolve()), path.stat()) for path in _files(case)]
-    return json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
+    files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    values = label_values(case.label)
+    return json.dumps(files if values == OURS else [*files, values])

@@ -17,6 +17,7 @@ from lits_seg.data.dicom import read_series
 from lits_seg.data.grid import Grid, from_slices, reorientation, same_place, to_slices
 from lits_seg.data.layouts import Case
 from lits_seg.data.nifti import is_gzip, open_nifti
+from lits_seg.data.nnunet import OURS, label_values
 
 # Receives the index of a block's first slice, the block (B, H, W), and the grid of the whole volume.
 Watch = Callable[[int, np.ndarray, Grid], object]
@@ -56,19 +57,21 @@ def read_volume(path: str | Path, watch: Watch | None = None) -> Volume:
 
 
 def read_labels(path: str | Path) -> Volume:
-    """Read a label volume as uint8: 0 background, 1 liver, 2 lesion.
+    """Read a label volume as uint8: 0 background, 1 liver, 2 lesion. Other values of nnU-Net are converted.
 
     Raises:
         InputError: if the file is unreadable (see ``read_volume``), or if it has other values.
     """
-    volume = _read(Path(path))
+    volume, labels = _read(Path(path)), label_values(Path(path))
     slices = volume.slices
     whole = slices.dtype.kind in "iu"
-    if not (slices.min() >= 0 and slices.max() <= max(LABELS) and (whole or (slices == slices.round()).all())):
+    if not (slices.min() >= 0 and slices.max() < len(labels) and (whole or (slices == slices.round()).all())):
         values = np.unique(slices)
         shown = ", ".join(f"{value:g}" for value in values[:8]) + (", …" if len(values) > 8 else "")
-        raise InputError(path, "only labels 0 (background), 1 (liver), 2 (lesion)", f"values {shown}")
-    return replace(volume, slices=slices.astype(np.uint8, copy=False))
+        known = ", ".join(f"{value} ({LABELS[label]})" for value, label in enumerate(labels))
+        raise InputError(path, f"only labels {known}", f"values {shown}")
+    slices = slices.astype(np.uint8, copy=False)
+    return replace(volume, slices=slices if labels == OURS else np.array(labels, np.uint8)[slices])
 
 
 def read_case(case: Case, watch: Watch | None = None) -> tuple[Volume, Volume]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lits_seg.cli import as_input_error
 from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
-from lits_seg.data.layouts import PROBABILITY, find_masks, natural, stem
+from lits_seg.data.layouts import PROBABILITY, find_masks, natural, patient_name, stem
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
@@ -23,15 +24,18 @@ log = logging.getLogger(__name__)
 GRIDS = ("affine", "voxels")
 
 
-def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tuple[Path, Path]]:
-    """Pair masks by file name.
+def pair_masks(
+    predictions: str | Path, references: str | Path, patients: Collection[str] | None = None
+) -> dict[str, tuple[Path, Path]]:
+    """Pair masks by their patients, whom the file names name: ``5.nii.gz`` and ``segmentation-5.nii`` are a pair.
 
     Args:
         predictions: a folder of masks, or a single file.
         references: a folder of masks, or a single file. Two single files are a pair even if their names differ.
+        patients: names of the patients to score; None: everybody.
 
     Returns:
-        Paths of prediction and reference by name, in natural order of the names.
+        Paths of prediction and reference by the reference's name, in natural order of the names.
 
     Raises:
         InputError: if references lack a prediction or predictions lack a reference. The message names all of them.
@@ -39,7 +43,18 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
     found, expected = find_masks(predictions), find_masks(references, references=True)
     if Path(predictions).is_file() and Path(references).is_file():
         return {stem(Path(references)): (Path(predictions), Path(references))}
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if patients is not None:
+        lacking = sorted(set(patients) - set(map(patient_name, expected)), key=natural)
+        if lacking:
+            raise InputError(references, "a mask of each patient of split", f"none for {', '.join(lacking)}")
+        found, expected = (
+            {name: path for name, path in masks.items() if patient_name(name) in patients}
+            for masks in (found, expected)
+        )
+    by_patient = {patient_name(name): path for name, path in found.items()}
+    wanted = set(map(patient_name, expected))
+    missing = sorted(name for name in expected if patient_name(name) not in by_patient)
+    extra = sorted(name for name in found if patient_name(name) not in wanted)
     problems = []
     if missing:
         problems.append(f"none for {', '.join(missing)}")
@@ -47,7 +62,7 @@ def pair_masks(predictions: str | Path, references: str | Path) -> dict[str, tup
         problems.append(f"too many: {', '.join(extra)}")
     if problems:
         raise InputError(predictions, f"one mask for each in {references}, by file name", "; ".join(problems))
-    return {name: (found[name], expected[name]) for name in sorted(expected, key=natural)}
+    return {name: (by_patient[patient_name(name)], expected[name]) for name in sorted(expected, key=natural)}
 
 
 def read_pair(prediction: Path, reference: Path, grid: str = "affine") -> tuple[Volume, Volume]:
@@ -113,6 +128,7 @@ def score_masks(
     workers: int = 2,
     unscored: list[str] | None = None,
     maps: bool = False,
+    patients: Collection[str] | None = None,
 ) -> list[CaseScores]:
     """Score each mask against its reference.
 
@@ -123,13 +139,14 @@ def score_masks(
         workers: number of masks scored at the same time.
         unscored: list to which the error of each mask that cannot be scored is added; None: raise an error.
         maps: also compute the FROC of the masks that have probability maps, see ``read_probability``.
+        patients: as for ``pair_masks``.
 
     Raises:
         InputError: if the folders cannot be paired, or if no mask can be scored. The message names all of them.
     """
     if grid not in GRIDS:
         raise InputError("grid", " or ".join(GRIDS), grid)
-    pairs = pair_masks(predictions, references)
+    pairs = pair_masks(predictions, references, patients)
     burdens: list[Burden] = []
 
     def score(name: str) -> CaseScores | InputError:

@@ -8,7 +8,7 @@ import pytest
 from lits_seg.common.errors import InputError
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.fingerprints import Fingerprint
-from lits_seg.data.named_splits import named_split
+from lits_seg.data.named_splits import count_folds, named_split
 from lits_seg.data.stored_case import StoredCase
 
 CHECK = CaseCheck("LPS", [-1000, 200], 60, [1, 0, 0], 0, [])
@@ -49,6 +49,44 @@ def test_damaged_files_are_named(content: str, expected: str, tmp_path: Path) ->
     (tmp_path / "split.json").write_text(content)
     with pytest.raises(InputError, match=expected):
         named_split(str(tmp_path / "split.json"), lits(*range(9)), 0.15, 0)
+
+
+def nnunet(folder: Path, folds: list) -> str:
+    path = folder / "splits_final.json"
+    path.write_text(json.dumps(folds))
+    return str(path)
+
+
+def test_a_fold_of_nnunet_tests_its_val_and_validates_on_others(tmp_path: Path) -> None:
+    path = nnunet(tmp_path, [{"train": ["1", "2", "3"], "val": ["0"]}, {"train": ["0", "3", "5"], "val": ["2", "1"]}])
+    found = names(named_split(path, lits(*range(9)), 0.15, 0, folds=2, fold=1))
+    assert (found["test"], len(found["val"]), sorted(found["train"] + found["val"])) == (["2", "1"], 1, ["0", "3", "5"])
+    without = names(named_split(path, lits(*range(9)), None, 0, folds=2, fold=0))
+    assert (sorted(without["train"]), without["val"], without["test"]) == (["1", "2", "3"], [], ["0"])
+    assert count_folds(path) == 2
+    assert count_folds("ircadb") is None
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("folds", "told"),
+    [
+        ([], r"splits_final\.json: expected at least one fold; found none"),
+        ([{"train": ["1"], "val": ["0"]}] * 3, r"data\.folds: expected 3, the folds in .*; found 2"),
+        ([{"train": ["1"], "val": ["0"]}], r"data\.fold: expected one of the 1 folds in .*; found 1"),
+        ([{}, {"train": ["1", "x", "y"], "val": ["0"]}], r"names of patients in data\.root; found others: x, y"),
+        ([{}, {"train": ["1", "0"], "val": ["0"]}], "every patient once; found more than once: 0"),
+        ([{}, {"train": ["1", "0"], "val": []}], "at least one patient each"),
+        ([{}, {"train": [1], "val": ["0"]}], r"splits_final\.json, fold 1: expected lists of names .*train\.0"),
+        ([{}, {"train": ["1"]}], r"splits_final\.json, fold 1: expected lists of names .*val: Field required"),
+        ([{}, ["1"]], r"splits_final\.json, fold 1: expected lists of names"),
+        ([{}, None], r"splits_final\.json, fold 1: expected lists of names"),
+    ],
+    ids=str,
+)
+def test_wrong_folds_of_nnunet_are_named(folds: list, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        named_split(nnunet(tmp_path, folds), lits(*range(9)), 0.15, 0, folds=2, fold=1)
 
 
 @pytest.mark.parametrize(("split", "numbers"), [("ircadb", range(9)), ("ircadb", range(28, 40)), ("msd", range(60))])

@@ -35,6 +35,28 @@ def test_masks_without_a_counterpart_are_all_named(tmp_path: Path) -> None:
         pair_masks(tmp_path / "p", tmp_path / "r")
 
 
+def test_names_of_lits_and_of_nnunet_are_the_same_patients(tmp_path: Path) -> None:
+    for name in ("lits/segmentation-10.nii", "lits/segmentation-9.nii", "theirs/9.nii.gz", "theirs/10.nii.gz"):
+        write(tmp_path / name)
+    pairs = pair_masks(tmp_path / "theirs", tmp_path / "lits")
+    assert list(pairs) == ["segmentation-9", "segmentation-10"]
+    assert pairs["segmentation-9"] == (tmp_path / "theirs/9.nii.gz", tmp_path / "lits/segmentation-9.nii")
+    assert pair_masks(tmp_path / "lits", tmp_path / "theirs")["9"] == pairs["segmentation-9"][::-1]
+    write(tmp_path / "lits/segmentation-8.nii")
+    with pytest.raises(InputError, match=r"none for segmentation-8$"):
+        pair_masks(tmp_path / "theirs", tmp_path / "lits")
+
+
+def test_only_the_patients_of_a_split_are_paired(tmp_path: Path) -> None:
+    for name in ("r/segmentation-1.nii", "r/segmentation-2.nii", "p/1.nii", "p/3.nii"):
+        write(tmp_path / name)
+    assert list(pair_masks(tmp_path / "p", tmp_path / "r", ["1"])) == ["segmentation-1"]
+    with pytest.raises(InputError, match=r"/p: expected one mask .*none for segmentation-2$"):
+        pair_masks(tmp_path / "p", tmp_path / "r", ["1", "2"])
+    with pytest.raises(InputError, match=r"/r: expected a mask of each patient of split; found none for 3"):
+        pair_masks(tmp_path / "p", tmp_path / "r", ["1", "3"])
+
+
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_any_order_of_axes_scores_the_same(order: np.ndarray, tmp_path: Path) -> None:
     affine = AFFINES["oblique"]
