@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.shared.engines import ENGINES, Engine, NotHereError, difference
+from experiments.shared.engines import ENGINES, Engine, NotHereError, require_agreement
 from experiments.shared.machine import matmul_rate, out_of_memory, peak_memory, torch_threads
 from experiments.shared.networks import Network, choose, make, synthetic_slices
 from lits_seg.common.timing import fastest
@@ -122,24 +122,14 @@ def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
         try:
             run = engine.prepare(network, timing.threads)
             if isnan(timing.difference):
-                timing.difference = _checked(timing, difference(network, run()), measured.notes)
+                timing.difference, note = require_agreement(network, engine, run())
+                measured.notes += [note] if note and timing.threads == 1 else []
             timing.seconds = min(timing.seconds, fastest(run))
         except NotHereError as error:
             measured.timings.remove(timing)
             note = f"`{network.name}` in {engine.name}: {error}"
             if note not in measured.notes:
                 measured.notes.append(note)
-
-
-def _checked(timing: Timing, far: float, notes: list[str]) -> float:
-    """Return the difference of logits; note a difference beyond rounding, and raise if the logits are wrong."""
-    engine = timing.engine
-    finding = f"`{timing.network}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
-    if not far <= engine.wrong:
-        raise RuntimeError(f"{finding}, more than {engine.wrong:g}")
-    if far > engine.rounding and timing.threads == 1:
-        notes.append(f"{finding}, more than rounding ({engine.rounding:g})")
-    return far
 
 
 def _cost(network: Network, timings: Sequence[Timing], step_seconds: float) -> Cost:

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 
 from experiments.shared.machine import torch_threads
-from experiments.shared.networks import Network, contiguous
+from experiments.shared.networks import UNPOOLING, Network, contiguous
 from lits_seg.common.dependencies import openvino_core
 from lits_seg.models import for_inference
 
 Run = Callable[[], np.ndarray]  # returns the logits of the slice, (1, K, size, size)
+
+
+SAME_LABELS = 0.99  # share of PyTorch's labels, if the logits of a network depend on ties
 
 
 class NotHereError(Exception):
@@ -59,6 +62,36 @@ def difference(network: Network, logits: np.ndarray) -> float:
     if logits.shape != expected.shape:
         return float("inf")
     return float(np.sqrt(np.square(logits - expected).mean() / np.square(expected).mean()))
+
+
+def require_agreement(network: Network, engine: Engine, logits: np.ndarray) -> tuple[float, str]:
+    """Compare an engine's logits with PyTorch's.
+
+    Max-unpooling places values where the encoder's maxima were. Two maxima that are equal except for rounding, such as
+    in the air around a patient, have no certain place. For these networks, the share of equal labels decides.
+
+    Args:
+        network: a network with PyTorch's logits.
+        engine: the engine.
+        logits: the engine's logits, ``(1, K, size, size)``.
+
+    Returns:
+        The ``difference``, and a note, which is empty if the difference is rounding.
+
+    Raises:
+        NotHereError: if the logits of an engine with fewer bits are wrong.
+        RuntimeError: if the logits of another engine are wrong.
+    """
+    far = difference(network, logits)
+    finding = f"`{network.name}` in {engine.name}: logits {far:.1e} off PyTorch's (root mean square, relative)"
+    if far <= engine.wrong:
+        return far, f"{finding}, more than rounding ({engine.rounding:g})" if far > engine.rounding else ""
+    if engine.precision != "float32":
+        raise NotHereError(f"left out, since its logits are {far:.1e} off PyTorch's, more than {engine.wrong:g}")
+    same = float((logits.argmax(1) == network.logits.numpy().argmax(1)).mean()) if far < float("inf") else 0.0
+    if network.name in UNPOOLING and same >= SAME_LABELS:
+        return far, f"{finding}, since equal maxima have no certain place; {same:.2%} of the labels are equal"
+    raise RuntimeError(f"{finding}, more than {engine.wrong:g}")
 
 
 def onnx_session(path: Path, threads: int) -> Any:

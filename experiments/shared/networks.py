@@ -40,6 +40,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     **PUBLISHED,
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
+UNPOOLING = ("segnet", "dsc_unet/maxunpool")
 PACKAGES = dict.fromkeys(("smp_unet", "smp_mobilenet"), "segmentation_models_pytorch")  # in the rivals extra
 SLICES = 64  # number of slices of the synthetic CT
 

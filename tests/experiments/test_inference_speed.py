@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.experiments import NARROW, failed_experiment, overrides, run_experiment
 from helpers.networks import MODELS, NARROW_OWN
+from torch import Tensor
+from torch.nn import functional
 
 from experiments.inference_speed.figure import dice_figure
 from experiments.inference_speed.measure import _step_seconds, measure, thread_counts
-from experiments.shared.engines import ENGINES, Engine, Run
+from experiments.shared.engines import ENGINES, Engine, NotHereError, Run, require_agreement
 from experiments.shared.networks import NETWORKS, Network, choose, make, synthetic_slices
 from lits_seg.common.errors import InputError
 
@@ -124,6 +127,27 @@ def test_wrong_logits_are_an_error_and_more_than_rounding_is_noted() -> None:
     assert math.isnan(measured.costs[0].file_bytes)
     with pytest.raises(RuntimeError, match=r"dsc_unet/subpixel.* in other: logits 1\.0e-01 off"):
         measure(32, 1, 1, ["dsc_unet/subpixel"], NARROW, engines=[_off(0.1)])
+
+
+def _rounded_maxima(features: Tensor, size: int, return_indices: bool) -> tuple[Tensor, Tensor]:
+    found, places = functional.max_pool2d_with_indices(features * (1 + 1e-4 * torch.rand_like(features)), size)
+    return features.flatten(2).gather(2, places.flatten(2)).view_as(found), places
+
+
+def test_almost_equal_maxima_may_be_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = make("segnet", synthetic_slices(64, 2), tmp_path, NARROW_OWN["segnet"], files=False)
+    monkeypatch.setattr("lits_seg.models.vgg.functional.max_pool2d", _rounded_maxima)
+    logits = ENGINES[0].prepare(network, 1)()
+    monkeypatch.undo()
+    far, note = require_agreement(network, ENGINES[0], logits)
+    assert far > ENGINES[0].wrong
+    assert "equal maxima have no certain place; 99." in note
+    for wrong in (-logits, logits[..., 1:]):
+        with pytest.raises(RuntimeError, match="`segnet` in .* off PyTorch's"):
+            require_agreement(network, ENGINES[0], wrong)
+    with pytest.raises(NotHereError, match="left out, since its logits are 2.0e"):
+        require_agreement(network, ENGINES[-1], -logits)
 
 
 def test_other_names_and_sizes_are_one_clear_error(tmp_path: Path) -> None:
