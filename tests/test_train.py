@@ -188,7 +188,8 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
 
 
 # Others have the same parts: in an ordinary run, these stand for them.
-SLOW = {"bellver_baseline", "christ_liver"}
+SLOW = {"bellver_baseline", "christ_liver", "denseunet_161", "drozdzal_2016", "drozdzal_2018", "fcn8s", "han"}
+SLOW |= {"mobilenet_v1", "segnet"}
 
 
 @pytest.mark.parametrize(
@@ -199,9 +200,11 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     driu = (*NARROW_OWN["driu"], "data.preprocess.size=64")
     crops = "augment.crop=32"
     own = {**NARROW_OWN, "demo_strided": (crops,), "packaged": ("~data.sources", crops)}  # sources: the user's folders
+    own |= {name: (*NARROW_OWN[name], "data.preprocess.size=64") for name in ("drozdzal_2016", "drozdzal_2018")}
+    own |= {name: (*NARROW_OWN[name], "data.preprocess.size=64", crops) for name in ("denseunet_161", "han")}
     own |= {"bellver_baseline": driu, "bellver_liver": driu, "bellver_lesion": (*driu, "liver_ckpt=bellver.ckpt")}
     unet = ("data.preprocess.size=64", *(override for override in SMOKE if override.startswith("model.")))
-    own |= {"christ_liver": unet, "christ_lesion": (*unet, "liver_ckpt=christ.ckpt")}
+    own |= {"common": (*unet, crops), "christ_liver": unet, "christ_lesion": (*unet, "liver_ckpt=christ.ckpt")}
     own |= {"bellver_detector": (*NARROW_DETECTOR, "data.preprocess.size=64", "liver_ckpt=confirmed.ckpt")}
     for name, window in (("bellver", [-150, 250]), ("christ", [-100, 400]), ("confirmed", [-150, 250])):
         images = {**SETTINGS["preprocess"], "window": window, "size": 64, "equalize": False}

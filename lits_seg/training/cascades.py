@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lits_seg.common.errors import InputError
 from lits_seg.models import Cascade, Detector, DetectorCascade
+from lits_seg.postprocess import Rules
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 from lits_seg.training.resume import require_unseen_patients
@@ -83,7 +84,8 @@ def cascade_settings(
             "trained_classes": classes,
             "margin": margin,
         },
-        "rules": {**_about_livers(liver), **(lesion["rules"] or {})},
+        # Rules that are not set do not replace those of the liver network.
+        "rules": {**_about_livers(liver), **Rules(**(lesion["rules"] or {})).plain()},
     }
 
 

@@ -30,6 +30,7 @@ from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.training.cascades import module_settings
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.patient_scores import PatientScores
+from lits_seg.training.rates import factors
 from lits_seg.training.signatures import require_signatures, resolved, with_steps
 from lits_seg.training.targets import Targets
 
@@ -66,7 +67,7 @@ def require_dry_run(plain: Mapping[str, Any]) -> None:
     hide_chatter()
     with warnings.catch_warnings(action="ignore"):  # the training itself shows them
         datamodule = _made("data", plain["data"])
-        _require_network(plain["model"], datamodule)
+        factors(_require_network(plain["model"], datamodule), plain["rates"] or {})
         module_settings(plain)  # of a cascade: both checkpoints must fit
         if plain["loss_region"] == "predicted_liver" and plain["liver_ckpt"] is None:
             raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", "predicted_liver")
@@ -94,8 +95,8 @@ def _blamed(key: str, config: Mapping[str, Any], error: Exception) -> InputError
     return InputError(key, f"settings with which {config[TARGET]} works", reason)
 
 
-def _require_network(config: Mapping[str, Any], data: SliceDataModule) -> None:
-    """Require that the network maps slices to logits of the labelled slices; its weights take no memory."""
+def _require_network(config: Mapping[str, Any], data: SliceDataModule) -> nn.Module:
+    """Require that the network maps slices to logits of the labelled slices; return it, its weights take no memory."""
     classes, context, size = config["out_channels"], data.context, data.preprocess.size
     with torch.device("meta"):
         network = _made("model", config)
@@ -115,6 +116,7 @@ def _require_network(config: Mapping[str, Any], data: SliceDataModule) -> None:
     if logits.shape != (2, classes, *([slices] if slices > 1 else []), size, size):
         expected = f"a network that maps (B, {context}, {size}, {size}) to (B, {classes}, {size}, {size})"
         raise InputError("model", expected, tuple(logits.shape))
+    return network
 
 
 def _require_loss(config: Mapping[str, Any], classes: int) -> None:

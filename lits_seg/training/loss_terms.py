@@ -91,6 +91,23 @@ class WithChannel(nn.Module):
         return self.loss(logits, target[:, None])
 
 
+class NegativeLog(WithChannel):
+    """The negative logarithm of an overlap, from a loss of MONAI that is 1 minus the overlap (TernausNet).
+
+    Args:
+        loss: the loss, with ``smooth_nr`` above 0, as no overlap has no logarithm.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the logarithm.
+
+        Args:
+            logits: ``(B, K, H, W)``.
+            target: classes ``(B, H, W)``.
+        """
+        return -torch.log1p(-super().forward(logits, target))
+
+
 class TopKCrossEntropy(nn.Module):
     """The mean cross-entropy of the pixels with the highest values in a batch (Wu et al., 2016; nnU-Net's TopK).
 

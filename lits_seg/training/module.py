@@ -22,6 +22,7 @@ from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.postprocess import Rules
 from lits_seg.training.loss_terms import SideOutputs, without_unknown
 from lits_seg.training.malloc import keep_freed_memory
+from lits_seg.training.rates import Rates, optimizer_of
 from lits_seg.training.schedules import Decay, progress, scheduler_of
 from lits_seg.training.soundness import require_finite, require_sound
 from lits_seg.training.targets import Foreground, LossRegion, Targets, by_slice, merged, middle
@@ -52,6 +53,7 @@ class LesionModule(pl.LightningModule):
         foreground: the structure of a network with two classes: ``lesion``, or ``liver`` (with its lesions).
         loss_region: pixels that the loss sees: ``all``; those of the reference ``liver``; or, if the network is a
             ``models.Cascade``, those of the ``predicted_liver``. The others count as correct.
+        rates: factors of the learning rate by parts of the weights' names, see ``rates.factors``; None: one rate.
 
     Attributes:
         auxiliary: modules that callbacks add for the training only, such as those of ``DeepSupervision``.
@@ -74,6 +76,7 @@ class LesionModule(pl.LightningModule):
         temperature: float = 1.0,
         foreground: Foreground = "lesion",
         loss_region: LossRegion = "all",
+        rates: Rates | None = None,
     ) -> None:
         super().__init__()
         # Only for the checkpoint: in loggers, these names would overwrite the run's facts, which train.py logs.
@@ -93,6 +96,7 @@ class LesionModule(pl.LightningModule):
             # The weights of the classes have their shape from the start, as averages of all weights need.
             self.loss.set_counts([1] * self.learned.classes)
         self.structures = self.targets.structures
+        self.rates = rates or {}
         self.rules = Rules(**(rules or {}))
         if not 0 < temperature < math.inf:
             raise InputError("module.temperature", "a number greater than 0", temperature)
@@ -275,15 +279,15 @@ class LesionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and, if there is a config for one, the scheduler."""
-        optimizer = instantiate(self.hparams.optimizer, params=self.trained_parameters())
+        optimizer = self.new_optimizer()
         scheduler = self.scheduler(optimizer)
         if scheduler is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """Return the weights of the network and of the modules that callbacks added."""
-        return [*self.network.parameters(), *self.auxiliary.parameters()]
+    def new_optimizer(self) -> Optimizer:
+        """Return an optimizer of the weights of the network and of the modules that callbacks added."""
+        return optimizer_of(self.hparams.optimizer, self.network, self.auxiliary, self.rates)
 
     def scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
         """Return a scheduler at its first step; None: a constant learning rate."""

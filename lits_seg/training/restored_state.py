@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from lits_seg.training.resume import in_run, require_unseen_patients
@@ -36,8 +35,8 @@ class RestoredState(Callback):
         """Replace settings and paths in the checkpoint, before Lightning restores the training's state."""
         fitting = trainer.state.fn == "fit"
         if fitting:
-            optimizer = instantiate(pl_module.hparams["optimizer"], params=pl_module.trained_parameters())
-            checkpoint["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
+            groups = pl_module.new_optimizer().state_dict()["param_groups"]
+            checkpoint["optimizer_states"][0]["param_groups"] = groups
             checkpoint["lr_schedulers"] = []  # see on_train_start
         elif "current_model_state" in checkpoint:
             # An average of the weights is what was validated and is saved. Lightning would test the last weights.

@@ -56,6 +56,26 @@ class Decay(LRScheduler):
         return self.end + (1 - self.end) * shape
 
 
+class Exponential(Decay):
+    """A learning rate that falls exponentially to its end, such as by a tenth in every epoch.
+
+    Args:
+        optimizer: the optimizer.
+        end: last rate as a share of the first, above 0.
+
+    Raises:
+        InputError: if ``end`` is out of range.
+    """
+
+    def __init__(self, optimizer: Optimizer, end: float) -> None:
+        if not 0 < end <= 1:
+            raise InputError("scheduler.end", "above 0, at most 1", end)
+        super().__init__(optimizer, end=end)
+
+    def _factor(self) -> float:
+        return self.end**self.progress
+
+
 class Steps(Decay):
     """A learning rate that changes at given shares of the run.
 
@@ -84,11 +104,14 @@ def scheduler_of(config: Mapping[str, Any], optimizer: Optimizer, trainer: pl.Tr
         trainer: the trainer, which knows the end of the run.
 
     Raises:
-        InputError: if the scheduler ends before the run, or needs the end of a run without one.
+        InputError: if the scheduler ends before the run, needs the end of a run without one, or has a single rate for
+            layers with several.
     """
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps) and "auto" in config.values():
         raise InputError("scheduler", "a run with an end in steps, or scheduler=cosine or poly", "none")
+    if "max_lr" in config and len(optimizer.param_groups) > 1:
+        raise InputError("scheduler", "one that keeps the rates of the layers (rates=…), such as cosine", "max_lr")
     settings = {key: steps if value == "auto" else value for key, value in config.items()}
     scheduler = instantiate(settings, optimizer=optimizer)
     if isinstance(scheduler, Decay):

@@ -34,6 +34,7 @@ from lits_seg.models.cascade import Margin
 from lits_seg.models.upsample import UPSAMPLERS
 from lits_seg.postprocess import Rules
 from lits_seg.training.module import LesionModule
+from lits_seg.training.rates import Rates
 from lits_seg.training.targets import Foreground, LossRegion
 
 
@@ -57,6 +58,7 @@ class Settings:
     loss_region: LossRegion
     liver_ckpt: Place | None
     liver_margin: Margin | None
+    rates: Rates | None
     baseline: bool
     runs: Place
     name: Place

@@ -144,9 +144,9 @@ def test_almost_equal_maxima_may_be_anywhere(monkeypatch: pytest.MonkeyPatch, tm
     assert far > ENGINES[0].wrong
     assert "equal maxima have no certain place; 99." in note
     for wrong in (-logits, logits[..., 1:]):
-        with pytest.raises(RuntimeError, match="`segnet` in .* off PyTorch's"):
+        with pytest.raises(RuntimeError, match=r"`segnet` in .* off PyTorch's"):
             require_agreement(network, ENGINES[0], wrong)
-    with pytest.raises(NotHereError, match="left out, since its logits are 2.0e"):
+    with pytest.raises(NotHereError, match=r"left out, since its logits are 2\.0e"):
         require_agreement(network, ENGINES[-1], -logits)
 
 

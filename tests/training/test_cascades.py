@@ -20,6 +20,7 @@ from lits_seg.training.cascades import cascade_settings, load_cascade
 from lits_seg.training.module import LesionModule
 
 LIVER = {**SETTINGS, "foreground": "liver"}
+LESION = {**SETTINGS, "foreground": "lesion", "loss_region": "all"}
 PREPROCESS = SETTINGS["preprocess"]
 DETECTOR = {
     "_target_": "lits_seg.models.Detector",
@@ -78,6 +79,13 @@ def test_predict_and_evaluate_agree(folder: Path) -> None:
     assert [case["voxels"] for case in masks["cases"]] == [case["voxels"] for case in networks["cases"]]
     assert networks["liver_checkpoint"]["path"] == "liver.ckpt"
     assert networks["network"] == "Cascade"
+
+
+def test_a_training_keeps_the_rules_of_the_liver_network() -> None:
+    liver = LesionModule(**{**LIVER, "rules": {"largest_liver": True, "min_lesion_ml": 1.0}})
+    own = {"largest_liver": False, "fill_liver": False, "threshold": None, "min_lesion_ml": 0.1}  # as conf/train.yaml
+    settings = cascade_settings({**LESION, "rules": own}, liver, "liver.ckpt")
+    assert settings["rules"] == {"largest_liver": True, "min_lesion_ml": 0.1}
 
 
 def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:

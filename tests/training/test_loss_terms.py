@@ -1,14 +1,17 @@
 """Losses for small lesions and hard pixels."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.losses import DiceLoss
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.sampling import LIVER_OR_LESION
-from lits_seg.training.loss_terms import ComponentDice, Sum, TandemDice, TopKCrossEntropy, without_unknown
+from lits_seg.training.loss_terms import ComponentDice, NegativeLog, Sum, TandemDice, TopKCrossEntropy, without_unknown
 from lits_seg.training.losses import WeightedCrossEntropy
 
 
@@ -47,6 +50,18 @@ def test_without_lesions_the_loss_is_zero_and_has_a_gradient() -> None:
     loss.backward()
     assert float(loss.detach()) == 0
     assert not logits.grad.any()
+
+
+def test_the_logarithm_of_the_jaccard_index_by_hand() -> None:
+    settings = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
+    loss = NegativeLog(DiceLoss(jaccard=True, smooth_nr=1.0, smooth_dr=1.0, **settings))
+    target = torch.zeros(1, 8, 8, dtype=torch.long)
+    target[:, :4] = 1
+    predicted = target.clone()
+    predicted[:, 2:6] = 1 - predicted[:, 2:6]  # 16 pixels missed, 16 false
+    assert loss(certain(target, 2), target) == pytest.approx(0.0, abs=1e-4)
+    assert loss(certain(predicted, 2), target) == pytest.approx(-math.log((2 * 16 + 1) / (2 * 48 + 1)), rel=1e-4)
+    assert torch.isfinite(loss(certain(1 - target, 2), torch.zeros_like(target)))
 
 
 @given(share=st.floats(0.01, 1.0))

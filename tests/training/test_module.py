@@ -10,7 +10,7 @@ from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
 
-DEFAULTS = {"rules": None, "temperature": 1.0, "foreground": "lesion", "loss_region": "all"}
+DEFAULTS = {"rules": None, "temperature": 1.0, "foreground": "lesion", "loss_region": "all", "rates": None}
 BATCH = {"image": torch.rand(3, 1, 32, 32), "label": torch.randint(0, 3, (3, 32, 32), dtype=torch.uint8)}
 
 

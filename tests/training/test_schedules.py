@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
-from lits_seg.training.schedules import Decay
+from lits_seg.training.schedules import Decay, Exponential
 
 
-def rates(progress: list[float], **settings: float | None) -> list[float]:
+def rates(progress: list[float], kind: type[Decay] = Decay, **settings: float | None) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule, found = Decay(optimizer, **settings), []
+    schedule, found = kind(optimizer, **settings), []
     optimizer.step()
     for share in progress:
         schedule.progress = share
@@ -36,6 +36,14 @@ def test_the_rate_rises_to_its_highest_and_falls_to_its_end(warmup: float, power
 def test_cosine_and_polynomial_by_hand() -> None:
     assert rates([0.25, 0.5], warmup=0) == pytest.approx([0.1 * (1 + math.cos(math.pi / 4)) / 2, 0.05])
     assert rates([0.25, 0.5], warmup=0, power=0.9) == pytest.approx([0.1 * 0.75**0.9, 0.1 * 0.5**0.9])
+
+
+def test_an_exponential_falls_by_a_tenth_in_each_of_50_epochs() -> None:
+    assert rates([0.0, 0.02, 0.5, 1.0], Exponential, end=0.9**50) == pytest.approx(
+        [0.1, 0.09, 0.1 * 0.9**25, 0.1 * 0.9**50]
+    )
+    with pytest.raises(InputError, match=r"scheduler\.end: expected above 0"):
+        rates([], Exponential, end=0.0)
 
 
 @pytest.mark.parametrize("wrong", [{"warmup": 1.0}, {"warmup": -0.1}, {"power": 0.0}, {"end": 2.0}])
