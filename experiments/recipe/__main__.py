@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from experiments.shared.command import PUBLISHED, command, publish
+from experiments.shared.patients import SCORES, score_cells, with_lesions
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import table_file
 from lits_seg.common.settings import Place
-from lits_seg.common.tables import csv_text, markdown, number, signed, with_interval
+from lits_seg.common.tables import csv_text, markdown
 from lits_seg.metrics.scores import CaseScores
-from lits_seg.metrics.statistics import compare_cases, summarise_cases
 from lits_seg.runs.folder import RESULT
 from lits_seg.runs.result import RunResult, read_result
 
 NAME = re.compile(r"(?P<recipe>.+)_(?P<steps>\d+)_f(?P<fold>\d+)")
-HEADER = ["recipe", "steps", "patients", "Dice per case [95 %]", "difference [95 %]", "Dice global", "liver Dice"]
-HEADER += ["lesions found", "false lesions a patient", "training, min"]
+HEADER = ["recipe", "steps", *SCORES, "training, min"]
 
 Runs = dict[int, RunResult]  # by fold
 
@@ -65,33 +64,14 @@ def row(recipe: str, steps: int, runs: Runs, base: Runs | None) -> list[str]:
         runs: the runs by fold.
         base: runs of the base with the same number of steps, if any.
     """
-    cases = tested(runs)
-    summary = summarise_cases(cases)
-    dice, found = summary["lesion/dice_per_case"], summary["detection/iou>0/recall"]
-    false = sum(case.detection.by_overlap()["iou>0"].fp for case in cases) / len(cases)
-    difference = "–"
-    if base and base is not runs:
-        known = {case.case: case for case in tested(base)}
-        both = [case for case in cases if case.case in known]
-        compared = compare_cases(both, [known[case.case] for case in both])["lesion/dice_per_case"]
-        difference = f"{signed(compared.difference, compared.interval)} ({len(both)})"
-    return [
-        f"`{recipe}`",
-        f"{steps:,}",
-        str(len(cases)),
-        with_interval(dice.value, dice.interval),
-        difference,
-        number(summary["lesion/dice_global"].value),
-        number(summary["liver/dice_per_case"].value),
-        number(found.value),
-        f"{false:.1f}",
-        f"{sum(run.train_seconds for run in runs.values()) / 60 / len(runs):.0f}",
-    ]
+    compared = tested(base) if base and base is not runs else None
+    minutes = sum(run.train_seconds for run in runs.values()) / 60 / len(runs)
+    return [f"`{recipe}`", f"{steps:,}", *score_cells(tested(runs), compared), f"{minutes:.0f}"]
 
 
 def tested(runs: Runs) -> list[CaseScores]:
     """Return the tested patients of all folds that have lesions."""
-    return [case for _, run in sorted(runs.items()) for case in run.cases if case.voxels.lesion.reference]
+    return with_lesions(case for _, run in sorted(runs.items()) for case in run.cases)
 
 
 def patient_rows(recipes: Mapping[tuple[str, int], Runs]) -> Iterator[dict[str, Any]]:

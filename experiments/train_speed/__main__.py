@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.train_speed.measure import PAIR, SETTINGS, SHIPPED, Trained, TrainSpeed, train_speed
+from lits_seg.common.files import write_text
+from lits_seg.common.ownership import table_file
 from lits_seg.common.settings import BatchSize, Place, Rounds, Size
-from lits_seg.common.tables import markdown
+from lits_seg.common.tables import csv_text, markdown
 from lits_seg.models.cost import count_macs, count_parameters, processor
 
 PAPER_STEPS = 100_000
@@ -30,11 +33,26 @@ class Settings:
     overrides: list[str]
 
 
-@command("train_speed/settings", Settings, {"train.md": PUBLISHED})
+@command("train_speed/settings", Settings, {"train.md": PUBLISHED, "train.csv": table_file("network,parameters,")})
 def main(cfg: Settings) -> None:
-    """Measure, print the table and write the table into ``output``."""
+    """Measure, print the tables, and write them into ``output``."""
     measured = train_speed(cfg.size, cfg.batch, cfg.rounds, cfg.steps, cfg.networks, cfg.settings, list(cfg.overrides))
     publish(train_speed_text(measured), Path(cfg.output) / "train.md")
+    write_text(Path(cfg.output) / "train.csv", csv_text(train_speed_rows(measured)))
+
+
+def train_speed_rows(measured: TrainSpeed) -> list[dict[str, Any]]:
+    """Return a row of numbers for each network as shipped."""
+    shipped = {name: measured.trained[SHIPPED, name] for name in measured.networks}
+    return [
+        {
+            "network": name,
+            "parameters": count_parameters(one.module.network),
+            "macs": _macs(one, measured),
+            "slices_per_second": round(one.rate, 3),
+        }
+        for name, one in shipped.items()
+    ]
 
 
 def train_speed_text(measured: TrainSpeed) -> str:

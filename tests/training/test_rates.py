@@ -40,7 +40,14 @@ def test_the_layers_of_driu_have_the_rates_of_its_authors() -> None:
 
 @pytest.mark.slow
 def test_a_training_with_rates_resumes(tmp_path: Path) -> None:
-    settings = ("trainer.max_epochs=2", "rates={bias: 0.5}", "optimizer=sgd", "scheduler=poly", "scheduler.end=0.1", "name=rates")
+    settings = (
+        "trainer.max_epochs=2",
+        "rates={bias: 0.5}",
+        "optimizer=sgd",
+        "scheduler=poly",
+        "scheduler.end=0.1",
+        "name=rates",
+    )
     interrupted_run(tmp_path, *settings, epochs=1)
     run_command("train", *SMOKE, *settings, "ckpt_path=last", cwd=tmp_path)
     checkpoint = torch.load(tmp_path / "runs/rates/checkpoints/last.ckpt", weights_only=True)

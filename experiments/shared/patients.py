@@ -1,0 +1,42 @@
+"""Score the patients of several runs together, beside those of another network."""
+
+from collections.abc import Iterable, Sequence
+
+from lits_seg.common.tables import DASH, number, signed, with_interval
+from lits_seg.metrics.scores import CaseScores
+from lits_seg.metrics.statistics import compare_cases, summarise_cases
+
+SCORES = ["patients", "Dice per case [95 %]", "difference [95 %]", "Dice global", "liver Dice"]
+SCORES += ["lesions found", "false lesions a patient"]
+
+
+def with_lesions(cases: Iterable[CaseScores]) -> list[CaseScores]:
+    """Return the patients that have lesions."""
+    return [case for case in cases if case.voxels.lesion.reference]
+
+
+def score_cells(cases: Sequence[CaseScores], base: Sequence[CaseScores] | None) -> list[str]:
+    """Return the cells of a table's row in the columns ``SCORES``.
+
+    Args:
+        cases: the patients.
+        base: the patients of the network to compare with, which may be others; None: no comparison.
+    """
+    summary = summarise_cases(cases)
+    dice, found = summary["lesion/dice_per_case"], summary["detection/iou>0/recall"]
+    false = sum(case.detection.by_overlap()["iou>0"].fp for case in cases) / len(cases)
+    known = {case.case: case for case in base or ()}
+    both = [case for case in cases if case.case in known]
+    difference = DASH
+    if both:
+        compared = compare_cases(both, [known[case.case] for case in both])["lesion/dice_per_case"]
+        difference = f"{signed(compared.difference, compared.interval)} ({len(both)})"
+    return [
+        str(len(cases)),
+        with_interval(dice.value, dice.interval),
+        difference,
+        number(summary["lesion/dice_global"].value),
+        number(summary["liver/dice_per_case"].value),
+        number(found.value),
+        f"{false:.1f}",
+    ]

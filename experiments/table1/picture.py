@@ -1,0 +1,48 @@
+"""Show one synthetic patient as every system segments it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lits_seg import RESEARCH_USE
+from lits_seg.metrics.scores import CaseScores
+from lits_seg.runs.folder import PICTURES
+
+COLUMNS = 6
+
+
+def systems_picture(tested: Mapping[str, tuple[Path, Sequence[CaseScores]]]) -> Figure | None:
+    """Draw the slice, the reference and every system's prediction; return None without a patient whom all tested.
+
+    The patient is the one whose median Dice over all systems is highest, among those with lesions.
+
+    Args:
+        tested: run folder, and scores of its patients, by system.
+    """
+    drawn = {
+        name: {case.case: case.lesion.dice for case in cases if case.voxels.lesion.reference}
+        for name, (folder, cases) in tested.items()
+        if (folder / PICTURES).is_dir()
+    }
+    common = set.intersection(*(set(dice) for dice in drawn.values())) if drawn else set()
+    if not common:
+        return None
+    patient = max(sorted(common), key=lambda case: float(np.median([dice[case] for dice in drawn.values()])))
+    panels: list[tuple[str, np.ndarray]] = []
+    for name, dice in drawn.items():
+        with Image.open(tested[name][0] / PICTURES / f"{patient}.png", formats=["png"]) as file:
+            image, reference, predicted = np.split(np.asarray(file.convert("RGB")), 3, axis=1)
+        panels = panels or [("image", image), ("reference", reference)]
+        panels.append((f"{name}, Dice {dice[patient]:.2f}", predicted))
+    rows = -(-len(panels) // COLUMNS)
+    figure = Figure(figsize=(2.2 * COLUMNS, 2.4 * rows + 0.3), layout="constrained")
+    for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
+        axes.axis("off")
+    for axes, (title, panel) in zip(figure.axes, panels, strict=False):
+        axes.imshow(panel)
+        axes.set_title(title, fontsize=8)
+    figure.supxlabel(f"synthetic patient {patient}; red: lesion, cyan: liver. {RESEARCH_USE}", fontsize=8)
+    return figure
