@@ -1,4 +1,4 @@
-"""Score the patients of several runs together, beside those of another network."""
+"""Score the patients of several runs together, and compare them with another network."""
 
 from collections.abc import Iterable, Sequence
 

@@ -192,11 +192,11 @@ def _lesions(folds: Folds) -> list[CaseScores]:
 
 EXPLANATION = (
     f"Difference from `{BASE}`, the paper's network, patient by patient (in brackets: the patients of both). "
-    "Intervals: 95 %, bootstrap over patients. Patients without lesions are left out. A lesion is found if it touches a "
-    "predicted lesion. All networks were trained from random weights by one recipe (`experiment=common`) for few steps. "
-    "The originals were trained for days, some from ImageNet, so that these figures do not repeat theirs. Steps: of the "
-    "last stage. ms: a slice of 256 px in ONNX Runtime, one thread, the sum of all stages; parameters and GMAC "
-    "likewise. The GMAC of a detector are without its windows. The CRF was not tuned."
+    "Intervals: 95 %, bootstrap over patients. Patients without lesions are left out. A lesion is found if it touches "
+    "a predicted lesion. All networks were trained from random weights by one recipe (`experiment=common`) for few "
+    "steps. The originals were trained for days, some from ImageNet, so that these figures do not repeat theirs. "
+    "Steps: of the last stage. ms: a slice of 256 px in ONNX Runtime, one thread, the sum of all stages; parameters "
+    "and GMAC likewise. The GMAC of a detector are without its windows. The CRF was not tuned."
 )
 WRITTEN = f"Written by `python -m experiments.table1`. {RESEARCH_USE}"
 

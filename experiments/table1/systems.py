@@ -65,7 +65,7 @@ DETECTED = (
     Stage("driu", (*DRIU, *LESION), "lesion", AFTER_LIVER),
     Stage("driu", DETECTOR, cost=OF_WINDOWS),
 )
-CHRIST = (Stage("unet", LIVER, "liver"), Stage("unet", LESION, cost=AFTER_LIVER))
+CHRIST = (Stage("unet", LIVER, "liver"), Stage("unet", (*LESION, "liver_enlarge=true"), cost=AFTER_LIVER))
 
 BASE = "dsc_unet"  # the paper's network, which the others are compared with
 SYSTEMS: dict[str, System] = {

@@ -41,7 +41,11 @@ def load_cascade(ckpt: str | Path, liver_ckpt: str | Path | None) -> LesionModul
 
 
 def cascade_settings(
-    lesion: Mapping[str, Any], liver: LesionModule, liver_ckpt: str | Path, margin: int | None = None
+    lesion: Mapping[str, Any],
+    liver: LesionModule,
+    liver_ckpt: str | Path,
+    margin: int | None = None,
+    enlarge: bool = False,
 ) -> dict[str, Any]:
     """Return the settings of a ``LesionModule`` whose network is a cascade.
 
@@ -50,6 +54,7 @@ def cascade_settings(
         liver: module of the liver network.
         liver_ckpt: checkpoint of the liver network, which errors name.
         margin: see ``models.Cascade``.
+        enlarge: see ``models.Cascade``.
 
     Raises:
         InputError: if the liver network finds no liver, if the other finds no lesions, or if their pre-processing, such
@@ -83,6 +88,7 @@ def cascade_settings(
             "out_channels": 3,
             "trained_classes": classes,
             "margin": margin,
+            "enlarge": enlarge,
         },
         # Rules that are not set do not replace those of the liver network.
         "rules": {**_about_livers(liver), **Rules(**(lesion["rules"] or {})).plain()},
@@ -104,7 +110,7 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
         plain: the configuration of ``train`` in plain containers.
 
     Raises:
-        InputError: if the liver network is missing, if it cannot be combined with the network that is trained, or if a
+        InputError: if the liver network is missing for a detector or a box, if it cannot be combined with the network that is trained, or if a
             detector is trained without it.
     """
     settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
@@ -112,9 +118,12 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
     if path is None:
         if _is_detector(settings["model"]):
             raise InputError("liver_ckpt", CONFIRMED, "null")
+        for name in ("liver_margin", "liver_enlarge"):
+            if plain[name] is not None and plain[name] is not False:
+                raise InputError(name, "liver_ckpt=… as well, whose liver has the box", plain[name])
         return settings, None
     liver = load_module(path)
-    settings = cascade_settings(settings, liver, path, plain["liver_margin"])
+    settings = cascade_settings(settings, liver, path, plain["liver_margin"], plain["liver_enlarge"])
     needed = settings["model"]["in_channels"]
     if context != needed:
         raise InputError("data.context", f"{needed}, as the liver network needs ({path})", context)

@@ -58,6 +58,7 @@ class Settings:
     loss_region: LossRegion
     liver_ckpt: Place | None
     liver_margin: Margin | None
+    liver_enlarge: bool
     rates: Rates | None
     baseline: bool
     runs: Place

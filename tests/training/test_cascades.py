@@ -243,6 +243,7 @@ def test_wrong_uses_end_with_one_message(folder: Path) -> None:
         "liver64.ckpt: expected a checkpoint that finds livers and lesions": (
             "train", *TRAIN_DETECTOR, "liver_ckpt=liver64.ckpt", "name=bad",
         ),
+        "liver_margin: expected liver_ckpt": ("train", *SMOKE, "liver_margin=0", "name=bad"),
         "liver_margin: expected null with model=detector, which learns from windows": (
             "train", *TRAIN_DETECTOR, "liver_ckpt=both64.ckpt", "liver_margin=3", "name=bad",
         ),
