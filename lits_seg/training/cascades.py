@@ -110,8 +110,8 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
         plain: the configuration of ``train`` in plain containers.
 
     Raises:
-        InputError: if the liver network is missing for a detector or a box, if it cannot be combined with the network that is trained, or if a
-            detector is trained without it.
+        InputError: if the liver network cannot be combined with the network that is trained, or if a detector or
+            the box of the liver is configured without it.
     """
     settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
     path, context = plain["liver_ckpt"], plain["data"]["context"]
