@@ -97,8 +97,8 @@ def explanation(base: str) -> str:
     """Return the text below the table."""
     return (
         f"Difference from `{base}` with the same number of steps, patient by patient (in brackets: the patients of "
-        "both). Intervals: 95 %, bootstrap over patients. A lesion is found if it touches a predicted lesion. Times are of "
-        "a machine with other work.\n\n"
+        "both). Intervals: 95 %, bootstrap over patients. A lesion is found if it touches a predicted lesion. Times "
+        "are of a machine with other work.\n\n"
         "Written by `python -m experiments.recipe`. Research use only."
     )
 
