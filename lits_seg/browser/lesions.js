@@ -1,0 +1,2 @@
+"use strict";
+function isDicom(bytes) { return String.fromCharCode(...bytes.subarray(128, 132)) === "DICM"; }
