@@ -87,7 +87,7 @@ def python_says(path: Path) -> dict[str, Any]:
         return {"error": str(error)}
 
 
-@pytest.mark.parametrize(("examples", "batch"), [(2, 150), pytest.param(20, 400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("examples", "batch"), [(2, 150), pytest.param(6, 300, marks=pytest.mark.slow)])
 def test_headers_are_read_as_in_python(examples: int, batch: int, chromium: Any, tmp_path: Path) -> None:
     @settings(max_examples=examples, deadline=None, database=None, phases=[Phase.generate])
     @given(st.integers(0, 2**32 - 1))
@@ -137,7 +137,7 @@ def compare_grid(grid: Grid, there: dict[str, Any]) -> None:
     np.testing.assert_allclose(there["slicesAffine"], grid.slices_affine, rtol=1e-12, atol=1e-10)
 
 
-@pytest.mark.parametrize(("examples", "batch"), [(1, 100), pytest.param(20, 300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("examples", "batch"), [(1, 100), pytest.param(4, 300, marks=pytest.mark.slow)])
 def test_slices_are_pythons(examples: int, batch: int, chromium: Any) -> None:
     """Whole volumes and single planes of the file, to slices and back."""
 
