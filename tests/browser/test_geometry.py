@@ -120,7 +120,7 @@ def compare(expected: dict[str, Any], found: dict[str, Any], block: bytes) -> No
     grid, there = expected["grid"], found["grid"]
     assert (found["slope"], found["inter"]) == (expected["slope"], expected["inter"])
     assert (found["type"], found["little"]) == (expected["type"].name, block[0] > 0)
-    header = CODES[int(found["version"] == 2)](block[:348 if found["version"] == 1 else 540], check=False)
+    header = CODES[int(found["version"] == 2)](block[: 348 if found["version"] == 1 else 540], check=False)
     if header["sform_code"] in (1, 2):
         assert np.array(found["affine"]).tobytes() == grid.affine.tobytes()
     else:  # nibabel computes with the long double of the machine
@@ -178,7 +178,20 @@ def test_slices_are_pythons(examples: int, batch: int, chromium: Any) -> None:
 
 def test_numbers_are_written_as_in_python(chromium: Any) -> None:
     rng = np.random.default_rng(0)
-    values = [0.0, 2.5, 0.8125, -0.5, 1e-5, 999.95, 9999.5, 1e20, 0.00012345, 62.5, 63.5, *np.exp(rng.normal(0, 6, 200))]
+    values = [
+        0.0,
+        2.5,
+        0.8125,
+        -0.5,
+        1e-5,
+        999.95,
+        9999.5,
+        1e20,
+        0.00012345,
+        62.5,
+        63.5,
+        *np.exp(rng.normal(0, 6, 200)),
+    ]
     script = "return a.map(x => [short(x), short(x, 3), short(x, 4), fixed(x, 0), fixed(x, 1), fixed(x, 2)])"
     for value, texts in zip(values, call(chromium, script, list(map(float, values))), strict=True):
         expected = [f"{value:g}", f"{value:.3g}", f"{value:.4g}", f"{value:.0f}", f"{value:.1f}", f"{value:.2f}"]
@@ -193,7 +206,9 @@ def test_lengths_are_checked_before_voxels_are_read(chromium: Any) -> None:
     return a.map(([size, packed]) => {
       try { return requireLength("ct.nii", { end: 100000 }, size, packed) ?? "" } catch (error) { return error.message }
     });"""
-    told = call(chromium, script, [[100000, False], [104096, False], [99999, False], [104097, False], [96, True], [200, True]])
+    told = call(
+        chromium, script, [[100000, False], [104096, False], [99999, False], [104097, False], [96, True], [200, True]]
+    )
     assert told[:2] == ["", ""]
     assert told[2] == (
         "ct.nii: expected a readable NIfTI volume; found at most 99999 of the 100000 bytes that its header states: "

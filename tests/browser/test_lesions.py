@@ -62,7 +62,9 @@ def random_case(rng: np.random.Generator) -> tuple[Grid, np.ndarray, np.ndarray,
     """A grid, labels and probability ``(S, H, W)``, rules, and whether the labels include the liver."""
     affine = list(AFFINES.values())[rng.integers(len(AFFINES))]
     grid = Grid(affine, tuple(rng.integers(2, 22, 3).tolist()))
-    shape = tuple(np.abs(np.linalg.inv(grid.affine[:3, :3]) @ grid.slices_affine[:3, :3]).round().T.astype(int) @ grid.shape)
+    shape = tuple(
+        np.abs(np.linalg.inv(grid.affine[:3, :3]) @ grid.slices_affine[:3, :3]).round().T.astype(int) @ grid.shape
+    )
     labels = blobs(rng, shape[::-1], rng.uniform(0, 0.6)).astype(np.uint8)
     lesion = blobs(rng, labels.shape, rng.uniform(0, 0.4))
     has_liver = bool(rng.random() < 0.8)
@@ -96,7 +98,9 @@ def test_rules_and_measurements_are_pythons(examples: int, batch: int, chromium:
             levels = np.rint(probability * np.float32(255)).astype(np.uint8)
             rules(expected, levels, grid.spacing, grid.voxel_ml, has_liver)
             changed += not np.array_equal(expected, labels)
-            np.testing.assert_array_equal(typed_array(found["labels"], "u1").reshape(labels.shape), expected, str(rules))
+            np.testing.assert_array_equal(
+                typed_array(found["labels"], "u1").reshape(labels.shape), expected, str(rules)
+            )
             compare(grid, expected, found)
         assert changed > batch / 2
 

@@ -86,7 +86,9 @@ def random_series(rng: np.random.Generator, folder: Path) -> Path:
     axes = turn[:, rng.permutation(3)] * rng.choice([-1, 1], 3)
     origin, gap, spacing = rng.uniform(-300, 300, 3), rng.uniform(0.5, 5), rng.uniform(0.4, 2, 2)
     normal = np.cross(axes[:, 0], axes[:, 1])
-    syntax = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian][rng.integers(3)]
+    syntax = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian][
+        rng.integers(3)
+    ]
     unit = rng.choice([None, "HU", "US"])
 
     def change(i: int, dataset: Any) -> None:
@@ -144,8 +146,22 @@ REFUSED = {
     **{
         f"{keyword} {value!r}": on(2, **{keyword: value})
         for keyword, values in {
-            "PixelSpacing": [b"1.2 ", b"1,2\\1,5 ", b"0\\0 ", b"-1.2\\1.5 ", b"nan\\1.5 ", b"1.2\\1.5\\3 ", b"\\", b"abc "],
-            "ImageOrientationPatient": [b"1\\0\\0\\0\\1 ", b"0\\0\\0\\0\\0\\0 ", b"1\\0\\0\\1\\0\\0 ", b"1\\0\\0\\0\\inf\\0"],
+            "PixelSpacing": [
+                b"1.2 ",
+                b"1,2\\1,5 ",
+                b"0\\0 ",
+                b"-1.2\\1.5 ",
+                b"nan\\1.5 ",
+                b"1.2\\1.5\\3 ",
+                b"\\",
+                b"abc ",
+            ],
+            "ImageOrientationPatient": [
+                b"1\\0\\0\\0\\1 ",
+                b"0\\0\\0\\0\\0\\0 ",
+                b"1\\0\\0\\1\\0\\0 ",
+                b"1\\0\\0\\0\\inf\\0",
+            ],
             "ImagePositionPatient": [b"1\\2 ", b"1\\2\\1e400 ", b"1,0\\2\\3 "],
             "Rows": [b"\x00\x00", b"\xff\xff"],
             "NumberOfFrames": [b"many", b"1.5 "],

@@ -29,7 +29,12 @@ for (const [name, bytes] of a) {
   }
 }
 return found;"""
-NATIVE = [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian]
+NATIVE = [
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+]
 COMPRESSED = [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless]
 LOSSY = {uid.JPEG2000: {"j2k_cr": [4]}, uid.JPEGLSNearLossless: {"jls_error": 3}}
 LOSSLESS_JPEG = [uid.JPEGLossless, uid.JPEGLosslessSV1]
@@ -44,7 +49,10 @@ def image(values: np.ndarray, used: int, signed: bool, syntax: str = uid.Explici
     """A slice of stored values ``(H, W)``, uncompressed."""
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = uid.CTImageStorage, "1.2.3"
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = (
+        uid.CTImageStorage,
+        "1.2.3",
+    )
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = uid.CTImageStorage, "1.2.3", "CT"
     dataset.Rows, dataset.Columns = values.shape
