@@ -62,7 +62,7 @@ def open_scripts(chromium: Any, folder: Path, parts: bool = False) -> None:
 
 
 def part_scripts() -> list[str]:
-    """Return the decoders of other people as classic scripts, and their WebAssembly as a script that defines `codecs`."""
+    """Return the decoders of other people as classic scripts, and a script that defines ``codecsOfTests``."""
     names = ("dicomParser.min.js", "openjpegwasm_decode.js", "charlswasm_decode.js", "lossless-min.js")
     if not all((PARTS / name).exists() for name in names):
         pytest.skip("needs the parts of the browser page: make browser-parts")

@@ -135,7 +135,9 @@ def test_other_rules_are_refused_by_name(chromium: Any) -> None:
 def test_a_long_ct_is_fast_and_small(chromium: Any, tmp_path: Path) -> None:
     """600 slices of 512 x 512 with a liver, as the packaged network's rules need them."""
     script = """
-    const rules = { largest_liver: true, fill_liver: true, threshold: 0.6, smooth_mm: 3, min_lesion_ml: 0.1, min_probability: 0.9 };
+    const rules = {
+      largest_liver: true, fill_liver: true, threshold: 0.6, smooth_mm: 3, min_lesion_ml: 0.1, min_probability: 0.9,
+    };
     const grid = newGrid([[-0.8, 0, 0, 0], [0, -0.8, 0, 0], [0, 0, 0.8, 0], [0, 0, 0, 1]], [512, 512, 600]);
     const mask = newMask(512, 512, 600), labels = new Uint8Array(512 * 512), probability = new Float32Array(512 * 512);
     const started = performance.now();
