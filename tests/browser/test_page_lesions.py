@@ -77,7 +77,7 @@ def random_case(rng: np.random.Generator) -> tuple[Grid, np.ndarray, np.ndarray,
     return grid, labels, probability, Rules(**random_rules(rng)), has_liver
 
 
-@pytest.mark.parametrize(("examples", "batch"), [(2, 60), pytest.param(4, 150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("examples", "batch"), [(1, 60), pytest.param(4, 150, marks=pytest.mark.slow)])
 def test_rules_and_measurements_are_pythons(examples: int, batch: int, chromium: Any) -> None:
     @settings(max_examples=examples, deadline=None, database=None, phases=[Phase.generate])
     @given(st.integers(0, 2**32 - 1))

@@ -18,6 +18,7 @@ from lits_seg.data.crop import Crop
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import to_slices
 from lits_seg.inference.ct_report import MadeBy, PredictionSettings, ct_report
+from lits_seg.inference.scope import SAMPLE
 from lits_seg.inference.segmenter import ModelFacts
 from lits_seg.postprocess import Rules
 from lits_seg.runs.provenance import PERMITTED_USE
@@ -133,6 +134,14 @@ def compare(expected: Any, found: Any, place: str = "report") -> None:
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-6 if "mm" in place else 1e-12), place
     else:
         assert found == expected, place
+
+
+def test_the_same_slices_are_sampled_as_in_python(chromium: Any) -> None:
+    script = """
+    return a.map(depth => [...newObserver({ depth, width: 1, height: 1, pixelMm: [1, 1] }, {}).thin.keys()]);"""
+    depths = list(range(1, 1000))
+    for depth, found in zip(depths, call(chromium, script, depths), strict=True):
+        assert found == np.unique(np.linspace(0, depth - 1, SAMPLE).astype(int)).tolist()
 
 
 def test_voxels_that_are_not_finite_are_refused_as_in_python(chromium: Any, tmp_path: Path) -> None:
