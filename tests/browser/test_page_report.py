@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from lits_seg.common.errors import InputError
+from lits_seg.data import checks, crop, dicom, dicom_slice, dicom_values, grid, nifti
 from lits_seg.data.crop import Crop
 from lits_seg.data.ct import Ct, open_ct
 from lits_seg.data.grid import to_slices
+from lits_seg.inference import ct_report as ct_report_module
+from lits_seg.inference import scope
 from lits_seg.inference.ct_report import MadeBy, PredictionSettings, ct_report
-from lits_seg.inference.scope import SAMPLE
 from lits_seg.inference.segmenter import ModelFacts
-from lits_seg.postprocess import Rules
+from lits_seg.metrics import lesions
+from lits_seg.postprocess import Rules, rules
 from lits_seg.runs.provenance import PERMITTED_USE
 
 MADE_BY = MadeBy(
@@ -77,9 +80,9 @@ def python_says(ct: Ct, labels: np.ndarray, preprocess: dict[str, Any], has_live
         return None
     report = ct_report(ct, labels, (float(hu.min()), float(hu.max())), has_liver, "mask.nii.gz", MADE_BY)
     if "spacing" in preprocess:
-        crop = Crop(preprocess["size"], preprocess["spacing"], ct.pixel_mm)
-        crop.add(hu)
-        report.warnings.extend(crop.warnings(ct.path))
+        cut = Crop(preprocess["size"], preprocess["spacing"], ct.pixel_mm)
+        cut.add(hu)
+        report.warnings.extend(cut.warnings(ct.path))
     return json.loads(json.dumps(report.plain()))
 
 
@@ -107,8 +110,8 @@ def test_reports_are_pythons(examples: int, batch: int, chromium: Any, tmp_path:
             given_by_python = expected[-1] or {}
             made = {key: given_by_python.get(key) for key in ("mask", "lits_seg", "git_commit", "model", "settings")}
             made["research_use_only"] = PERMITTED_USE
-            grid = [ct.affine.tolist(), list(ct.shape), list(ct.doubts)]
-            cases.append([str(path), *grid, hu.ravel(), labels.ravel(), preprocess, has_liver, json.dumps(made)])
+            place = [ct.affine.tolist(), list(ct.shape), list(ct.doubts)]
+            cases.append([str(path), *place, hu.ravel(), labels.ravel(), preprocess, has_liver, json.dumps(made)])
         for report, found in zip(expected, call(chromium, REPORT, cases), strict=True):
             if report is None:
                 assert "as in an 8-bit image" in found["error"]
@@ -136,12 +139,34 @@ def compare(expected: Any, found: Any, place: str = "report") -> None:
         assert found == expected, place
 
 
+def test_limits_and_definitions_are_pythons(chromium: Any) -> None:
+    limits = {
+        checks: ("SPACING_MM", "HIGHEST_HU"),
+        crop: ("BODY_HU", "ACCEPTED"),
+        scope: (
+            *("CONTRAST_HU", "LIVER_ML", "LIVER_MM", "CUT", "BODY_CM2", "AIR_HU", "LEAST_AIR", "SLICE_MM", "PIXEL_MM"),
+            *("FEWEST", "SAMPLE", "STEP"),
+        ),
+        lesions: ("LISTED",),
+        rules: ("FULL", "LEAST"),
+        grid: ("HIGHEST_COUNT",),
+        nifti: ("HIGHEST_OFFSET", "DEFLATE_RATIO", "PADDING"),
+        dicom: ("TILT_DEGREES", "GAP_SHARE", "ROUNDING"),
+        dicom_slice: ("NOT_IMAGES", "HIGHEST_SIDE"),
+        dicom_values: ("HIGHEST_UNPACKED",),
+        ct_report_module: ("DEFINITIONS",),
+    }
+    expected = {name: getattr(module, name) for module, names in limits.items() for name in names}
+    found = call(chromium, f"return {{ {', '.join(expected)} }};")
+    assert found == json.loads(json.dumps(expected))
+
+
 def test_the_same_slices_are_sampled_as_in_python(chromium: Any) -> None:
     script = """
     return a.map(depth => [...newObserver({ depth, width: 1, height: 1, pixelMm: [1, 1] }, {}).thin.keys()]);"""
     depths = list(range(1, 1000))
     for depth, found in zip(depths, call(chromium, script, depths), strict=True):
-        assert found == np.unique(np.linspace(0, depth - 1, SAMPLE).astype(int)).tolist()
+        assert found == np.unique(np.linspace(0, depth - 1, scope.SAMPLE).astype(int)).tolist()
 
 
 def test_voxels_that_are_not_finite_are_refused_as_in_python(chromium: Any, tmp_path: Path) -> None:
