@@ -30,7 +30,7 @@ function isDicom(bytes) {
 }
 
 /**
- * Read the attributes of a file that place a slice, and the errors that findSeries raises in the order of Python's checks.
+ * Read the attributes of a file that place a slice; findSeries raises the errors, in the order of Python's checks.
  * @param {string} name the file's name.
  * @param {Uint8Array} bytes the file, or its first part.
  * @param {boolean} whole whether the bytes are the whole file.
@@ -96,13 +96,16 @@ async function inflate(name, bytes) {
   }
 }
 
+function storedText({ byteArray }, { dataOffset, length }) {
+  return String.fromCharCode(...byteArray.subarray(dataOffset, dataOffset + Math.min(length, 4096)));
+}
+
 /** Return the stored value of an attribute as text, several values separated by backslashes. */
 function dicomText(dataset, keyword) {
   const element = dataset.elements[DICOM_TAGS[keyword]];
   if (!element) return "";
   if (isNumber(keyword)) return dicomNumbers(dataset, keyword).join("\\");
-  const text = String.fromCharCode(...dataset.byteArray.subarray(element.dataOffset, element.dataOffset + Math.min(element.length, 4096)));
-  return text.replace(/^[ \0]+|[ \0]+$/g, "").slice(0, 80);
+  return storedText(dataset, element).replace(/^[ \0]+|[ \0]+$/g, "").slice(0, 80);
 }
 
 const isNumber = keyword => /^(Rows|Columns|SamplesPerPixel|Bits.*|HighBit|PixelRepresentation)$/.test(keyword);
@@ -111,9 +114,9 @@ const isNumber = keyword => /^(Rows|Columns|SamplesPerPixel|Bits.*|HighBit|Pixel
 function dicomNumbers(dataset, keyword) {
   const element = dataset.elements[DICOM_TAGS[keyword]];
   if (!element) return [];
-  if (isNumber(keyword)) return Array.from({ length: Math.floor(element.length / 2) }, (_, i) => dataset.uint16(DICOM_TAGS[keyword], i));
-  const text = String.fromCharCode(...dataset.byteArray.subarray(element.dataOffset, element.dataOffset + Math.min(element.length, 4096)));
-  return text.split("\\").map(value => {
+  const count = Math.floor(element.length / 2);
+  if (isNumber(keyword)) return Array.from({ length: count }, (_, i) => dataset.uint16(DICOM_TAGS[keyword], i));
+  return storedText(dataset, element).split("\\").map(value => {
     const trimmed = value.replace(/^[\s\0]+|[\s\0]+$/g, "");
     return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed) : NaN;
   });
@@ -145,7 +148,8 @@ function sliceHeader(name, dataset) {
   requireSingleSlice(name, dataset);
   const shape = ["Rows", "Columns"].map(keyword => requireWhole(name, dataset, keyword));
   ["Rows", "Columns"].forEach((keyword, i) => {
-    if (shape[i] < 1 || shape[i] > HIGHEST_SIDE) throw new InputError(name, `${keyword} from 1 to ${HIGHEST_SIDE}`, shape[i]);
+    if (shape[i] < 1 || shape[i] > HIGHEST_SIDE)
+      throw new InputError(name, `${keyword} from 1 to ${HIGHEST_SIDE}`, shape[i]);
   });
   const spacing = requireNumbers(name, dataset, "PixelSpacing", 2);
   if (!spacing.every(size => size > 0))
@@ -165,7 +169,8 @@ function requireSingleSlice(name, dataset) {
   const sopClass = dicomText(dataset, "SOPClassUID");
   if (frames > 1 || sopClass === ENHANCED_CT || DICOM_TAGS.SharedFunctionalGroupsSequence in dataset.elements) {
     const enhanced = sopClass === ENHANCED_CT ? ", an Enhanced CT" : "";
-    throw new InputError(name, "one slice per file", `${frames} frames${enhanced}; convert it to NIfTI, for example with dcm2niix`);
+    const found = `${frames} frames${enhanced}; convert it to NIfTI, for example with dcm2niix`;
+    throw new InputError(name, "one slice per file", found);
   }
   const imageType = dicomText(dataset, "ImageType");
   if (imageType.toUpperCase().includes("LOCALIZER"))
@@ -215,7 +220,8 @@ function findSeries(folder, headers) {
 function dicomDoubts(slices) {
   const others = slices.filter(({ unit }) => !["", "HU"].includes(unit.toUpperCase()));
   if (!others.length) return [];
-  return [`RescaleType ${others[0].unit} in ${others.length} slices, such as ${others[0].name}: the values may not be HU`];
+  const [{ unit, name }] = others;
+  return [`RescaleType ${unit} in ${others.length} slices, such as ${name}: the values may not be HU`];
 }
 
 function requireOne(folder, expected, keyword, entries, must = null) {
@@ -227,7 +233,7 @@ function requireOne(folder, expected, keyword, entries, must = null) {
   throw new InputError(folder, expected, found.join(", "));
 }
 
-/** Return the files' names in the order of their positions along the normal, and the NIfTI affine of (column, row, slice). */
+/** Return the names by position along the normal, and the NIfTI affine of (column, row, slice). */
 function stackSlices(folder, slices) {
   const [first] = slices, alongRow = first.orientation.slice(0, 3), alongColumn = first.orientation.slice(3);
   const normal = cross(alongRow, alongColumn), height = slice => dot(slice.position, normal);
@@ -250,8 +256,10 @@ function stackSlices(folder, slices) {
   for (const { name, position } of stack) {
     const fromFirst = minus(position, bottom), share = dot(fromFirst, normal) / upward;
     const aside = norm(minus(fromFirst, direction.map(x => x * share)));
-    if (aside > Math.min(...first.spacing) / 2)
-      throw new InputError(name, "slices on a straight line (ImagePositionPatient)", `${short(aside, 3)} mm off the line`);
+    if (aside > Math.min(...first.spacing) / 2) {
+      const expected = "slices on a straight line (ImagePositionPatient)";
+      throw new InputError(name, expected, `${short(aside, 3)} mm off the line`);
+    }
   }
   const [rowSpacing, columnSpacing] = first.spacing;
   const rows = [0, 1, 2].map(row => [

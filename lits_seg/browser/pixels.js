@@ -72,7 +72,8 @@ async function readPixels(name, bytes, codecs) {
 function describePixels(name, dataset) {
   const pixels = dataset.elements[DICOM_TAGS.PixelData];
   if (!pixels?.length) throw new InputError(name, "an image with PixelData", "no PixelData");
-  if (isEmpty(dataset, "PixelRepresentation")) throw new InputError(name, "an image with PixelRepresentation", "no PixelRepresentation");
+  if (isEmpty(dataset, "PixelRepresentation"))
+    throw new InputError(name, "an image with PixelRepresentation", "no PixelRepresentation");
   const photometric = dicomText(dataset, "PhotometricInterpretation"), samples = dicomText(dataset, "SamplesPerPixel");
   if (!["MONOCHROME1", "MONOCHROME2"].includes(photometric) || requireWhole(name, dataset, "SamplesPerPixel") !== 1) {
     const found = `PhotometricInterpretation ${photometric || "empty"}, SamplesPerPixel ${samples || "empty"}`;
@@ -89,7 +90,8 @@ function describePixels(name, dataset) {
   const sign = requireWhole(name, dataset, "PixelRepresentation");
   if (sign > 1) throw new InputError(name, "Pixel Representation 0 or 1", sign);
   const count = rows * columns, encapsulated = pixels.length === UNDEFINED;
-  const stored = dataset.byteArray.subarray(pixels.dataOffset, encapsulated ? undefined : pixels.dataOffset + pixels.length);
+  const end = encapsulated ? undefined : pixels.dataOffset + pixels.length;
+  const stored = dataset.byteArray.subarray(pixels.dataOffset, end);
   if (!encapsulated && stored.length * 8 < count * allocated) {
     const found = `${stored.length}: the file is truncated`;
     throw new InputError(name, `PixelData with ${(count * allocated) / 8} bytes`, found);
@@ -153,8 +155,7 @@ function readRle({ data, count, allocated }) {
 
 function readJpegLossless({ data }) {
   const decoder = new jpegLossless.Decoder();
-  // The decoder's own predictor 7 keeps the half of an odd sum, which is 1 too much where the sum with the difference is
-  // negative.
+  // The decoder's own predictor 7 keeps the half of an odd sum: 1 too much if the sum with the difference is negative.
   decoder.select7 = () => (decoder.getPreviousX() + decoder.getPreviousY()) >> 1;
   const values = decoder.decode(data.buffer, data.byteOffset, data.byteLength);
   return { values, shape: [decoder.yDim, decoder.xDim] };
@@ -171,8 +172,10 @@ async function readJpeg2000({ data, rows, columns, used, signed }, codecs) {
   if (size && (size[0] !== rows || size[1] !== columns)) return { values: [], shape: size };  // before memory is taken
   const { values, info } = runWasm(new (await codecs.openjpeg()).J2KDecoder(), data);
   // The decoder would make negative values 0.
-  if (info.isSigned && info.bitsPerSample <= 8) throw Error("signed pixels of at most 8 bits, which the page does not read");
-  return { values, shape: [info.height, info.width], bits: info.isSigned === signed ? used : Math.min(used, info.bitsPerSample) };
+  if (info.isSigned && info.bitsPerSample <= 8)
+    throw Error("signed pixels of at most 8 bits, which the page does not read");
+  const bits = info.isSigned === signed ? used : Math.min(used, info.bitsPerSample);
+  return { values, shape: [info.height, info.width], bits };
 }
 
 /** Return height and width in a JPEG 2000 codestream, or null. */

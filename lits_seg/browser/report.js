@@ -1,9 +1,10 @@
 "use strict";
-// Make the report on a CT, with the fields and the warnings of lits_seg/inference/ct_report.py, data/checks.py, data/crop.py
-// and inference/scope.py, where the limits are explained.
+// Make the report on a CT, with the fields of lits_seg/inference/ct_report.py and the warnings of data/checks.py,
+// data/crop.py and inference/scope.py, where the limits are explained.
 
-const DEFINITIONS = "lesions: connected components (voxels that share a face); diameter: largest distance in 3-D between two "
-  + "points of the surface; liver: including its lesions; tumour burden: lesion / liver; centre: RAS+; slices: from 0, the lowest";
+const DEFINITIONS = "lesions: connected components (voxels that share a face); diameter: largest distance in 3-D "
+  + "between two points of the surface; liver: including its lesions; tumour burden: lesion / liver; centre: RAS+; "
+  + "slices: from 0, the lowest";
 const SPACING_MM = [0.3, 10], HIGHEST_HU = 4000, BODY_HU = -300, ACCEPTED = 0.01;
 const CONTRAST_HU = [60, 200], LIVER_ML = [300, 6000], LIVER_MM = 100, CUT = 0.4, BODY_CM2 = 250;
 const AIR_HU = -500, LEAST_AIR = 0.001, SLICE_MM = 8, PIXEL_MM = 2.5, FEWEST = 10;
@@ -72,7 +73,7 @@ function requireHu(name, { low, high }) {
  * @param mask the mask, after its rules.
  * @param observer what has observed all slices.
  * @param {boolean} hasLiver whether the labels include the liver.
- * @param made research_use_only, mask (name of its file), lits_seg, git_commit, model and settings, as in Python's report.
+ * @param made research_use_only, mask (name of its file), lits_seg, git_commit, model and settings, as in Python.
  */
 function ctReport(name, grid, mask, observer, hasLiver, made) {
   const { count, lesionVoxels, liverVoxels, lesions } = measure(mask, grid);
@@ -94,7 +95,7 @@ function ctReport(name, grid, mask, observer, hasLiver, made) {
     lesion_ml: lesionMl,
     liver_ml: liverMl,
     tumour_burden: liverMl ? lesionMl / liverMl : null,
-    largest_diameter_mm: lesions.length ? lesions.reduce((most, lesion) => Math.max(most, lesion.diameter_mm), 0) : null,
+    largest_diameter_mm: lesions.length ? Math.max(...lesions.map(lesion => lesion.diameter_mm)) : null,
     lesions,
     definitions: DEFINITIONS,
     mask: made.mask,
@@ -147,15 +148,16 @@ const isShort = ({ depth, spacing }) => depth < FEWEST || depth * spacing[2] < L
 
 /** Warn about sampled slices without air or with a small body. */
 function contentWarnings({ pixelMm }, { thin, low }) {
-  const found = [], slices = [...thin.values()], count = (hu, inside) => hu.reduce((sum, x) => sum + (inside(x) ? 1 : 0), 0);
+  const found = [], slices = [...thin.values()];
+  const count = (hu, inside) => hu.reduce((sum, x) => sum + (inside(x) ? 1 : 0), 0);
   const voxels = slices.reduce((sum, hu) => sum + hu.length, 0);
   const air = slices.reduce((sum, hu) => sum + count(hu, x => x < AIR_HU), 0) / voxels;
   if (air < LEAST_AIR && low <= -200)
     found.push(`${fixed(air * 100, 2)}% air (below ${AIR_HU} HU); the image is cropped, or is not a CT in HU`);
   const body = median(slices.map(hu => count(hu, x => x > BODY_HU))) * ((pixelMm[0] * pixelMm[1] * STEP ** 2) / 100);
   if (body < BODY_CM2) {
-    const text = `median cross-section of the body ${fixed(body, 0)} cm²; an adult's abdomen has ${BODY_CM2} cm² or more`;
-    found.push(`${text} (this is a head, a leg, a child, or a crop)`);
+    const usual = `an adult's abdomen has ${BODY_CM2} cm² or more (this is a head, a leg, a child, or a crop)`;
+    found.push(`median cross-section of the body ${fixed(body, 0)} cm²; ${usual}`);
   }
   return found;
 }
@@ -176,7 +178,8 @@ function liverWarnings(grid, mask, { thin }, liverMl) {
     found.push(`the liver is large in the ${ends.join(" and ")} slice; a part of it is outside of the CT`);
   else if (liverMl < LIVER_ML[0] && !isShort(grid))
     found.push(`only ${fixed(liverMl, 0)} mL of liver were found; the CT may show another part of the body`);
-  if (liverMl > LIVER_ML[1]) found.push(`${fixed(liverMl, 0)} mL of liver were found; expected at most ${LIVER_ML[1]} mL`);
+  if (liverMl > LIVER_ML[1])
+    found.push(`${fixed(liverMl, 0)} mL of liver were found; expected at most ${LIVER_ML[1]} mL`);
   const middle = inside.length ? median(inside) : CONTRAST_HU[0], [low, high] = CONTRAST_HU;
   if (!(middle >= low && middle <= high)) {
     const reason = middle > 0 && middle < low ? "no contrast medium, or a fatty liver" : "not a CT in HU";

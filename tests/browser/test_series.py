@@ -180,6 +180,7 @@ SOUND = {
 
 
 @pytest.mark.hostile
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, of what the test writes
 def test_refusals_are_pythons_word_for_word(chromium: Any, tmp_path: Path) -> None:
     for name, change in {**REFUSED, **SOUND}.items():
         write_series(tmp_path / name.replace("/", " "), HU, change)

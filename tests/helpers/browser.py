@@ -17,7 +17,10 @@ import lits_seg
 
 SCRIPTS = Path(lits_seg.__file__).parent / "browser"
 PARTS = SCRIPTS / "parts"
-NAMES = ("geometry.js", "dicom.js", "pixels.js", "lesions.js", "report.js")
+NAMES = (
+    *("geometry.js", "header.js", "dicom.js", "pixels.js"),
+    *("mask.js", "rules.js", "lesions.js", "report.js"),
+)
 
 
 @contextmanager
