@@ -1,0 +1,23 @@
+// The service worker of lits_seg's page: keeps the page for use without a network, and isolates it, so that threads work.
+"use strict";
+const CACHE = "lits_seg-VERSION", FILES = ["./", "manifest.webmanifest", "icon.png"];
+
+self.oninstall = event => event.waitUntil(
+  caches.open(CACHE).then(cache => cache.addAll(FILES.map(file => new Request(file, { cache: "reload" })))).then(() => self.skipWaiting()));
+
+self.onactivate = event => event.waitUntil(
+  caches.keys().then(names => Promise.all(names.filter(name => name.startsWith("lits_seg-") && name !== CACHE).map(name => caches.delete(name))))
+    .then(() => self.clients.claim()));
+
+self.onfetch = event => {
+  if (new URL(event.request.url).origin === self.location.origin) event.respondWith(answer(event.request));
+};
+
+async function answer(request) {
+  const cache = await caches.open(CACHE);
+  const kept = await cache.match(request.mode === "navigate" ? "./" : request, { ignoreSearch: true });
+  const found = kept ?? await fetch(request), headers = new Headers(found.headers);
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
+}

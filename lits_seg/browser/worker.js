@@ -1,0 +1,239 @@
+// Segment a CT in a worker: ask the page for the file's bytes, run the network slice by slice, keep the mask.
+"use strict";
+
+const AT_ONCE = 2;  // slices in one call of the network, after which a cancellation is seen
+const PICTURE = 320;  // largest side of a picture in pixels
+const LEVELS = [[-1024, 0], [-200, 40], [300, 215], [1500, 255]];  // of the pictures, as in inference/viewer.py
+const waiting = new Map();  // requests to the page by number
+let asked = 0, cancelled = false, session, about, codecs, found;
+
+class Cancelled extends Error {}
+
+self.onmessage = ({ data }) => {
+  if (data.answer) {
+    const { resolve, reject } = waiting.get(data.answer);
+    waiting.delete(data.answer);
+    if (data.error) reject(new InputError(data.name, "a readable file", data.error));
+    else resolve(new Uint8Array(data.bytes));
+  } else if (data.cancel) cancelled = true;
+  else perform(data);
+};
+
+async function perform({ task, ...given }) {
+  try {
+    postMessage({ done: task, ...await { start, segment, draw, save }[task](given) });
+  } catch (error) {
+    const known = error instanceof InputError || error instanceof Cancelled;
+    postMessage({ failed: task, cancelled: error instanceof Cancelled, known, text: known ? error.message : explained(error) });
+  }
+}
+
+// Start the runtime and load the network; both are packed by gzip.
+async function start({ wasm, model, openjpeg, charls, ...rest }) {
+  about = rest.about;
+  ort.env.wasm.numThreads = rest.threads;
+  ort.env.wasm.wasmBinary = await unpacked(wasm);
+  ort.env.logLevel = "error";
+  codecs = newCodecs({ openjpeg: () => unpacked(openjpeg), charls: () => unpacked(charls) });
+  session = await ort.InferenceSession.create(await unpacked(model), { executionProviders: ["wasm"] });
+  ort.env.wasm.wasmBinary = undefined;  // compiled by now
+}
+
+// Segment the chosen files, a NIfTI file or a DICOM series, and report.
+async function segment({ files, maskName }) {
+  cancelled = false;
+  found = undefined;
+  const chosen = files.map(file => ({ ...file, read: (from, to) => ask({ index: file.index, name: file.name, from, to }) }));
+  const ct = await openCt(chosen);
+  const { grid } = ct, mask = newMask(grid.width, grid.height, grid.depth), observer = newObserver(grid, about.preprocess);
+  postMessage({ grid: shown(grid) });
+  const started = performance.now();
+  let count = 0;
+  for await (const [s, hu, labels, probability] of segmented(ct)) {
+    observe(observer, s, hu);
+    addSlice(mask, s, labels, probability);
+    count += 1;
+    const picture = reduced(hu, grid);
+    const seconds = (performance.now() - started) / 1000 / count * (grid.depth - count);
+    postMessage({ slice: s, count, of: grid.depth, seconds, picture }, [picture.levels.buffer]);
+  }
+  requireHu(ct.name, observer);
+  applyRules(mask, about.made.settings.rules, grid, about.finds_liver);
+  found = { ct, mask };
+  const report = ctReport(ct.name, grid, mask, observer, about.finds_liver, { ...about.made, mask: maskName });
+  return { report, labels: Array.from({ length: grid.depth }, (_, s) => highestLabel(mask, s)) };
+}
+
+// Return the labels of a slice of the last CT.
+function draw({ slice }) {
+  const { grid } = found.ct;
+  return { slice, labels: drawSlice(found.mask, slice, new Uint8Array(grid.width * grid.height)) };
+}
+
+// Return the parts of the mask's file.
+async function save() {
+  const { ct, mask } = found;
+  return { parts: await maskFile(ct.grid, mask, ct.header ? ct : null) };
+}
+
+async function openCt(files) {
+  const first = await files[0].read(0, Math.min(files[0].size, 2 ** 16));
+  if (files.length === 1 && !isDicom(first)) return openNifti(files[0]);
+  const nifti = files.find(file => /\.nii(\.gz)?$/i.test(file.name));
+  if (nifti) throw new InputError(nifti.name, "a single NIfTI file, or the files of one DICOM series", `${files.length} files`);
+  return openDicom(files);
+}
+
+// Open a DICOM series: read the files' headers, and later one file for each slice.
+async function openDicom(files) {
+  const headers = [];
+  for (const file of files) {
+    let header = "more";
+    for (let length = 2 ** 16; header === "more"; length *= 16) {
+      const end = Math.min(length, file.size);
+      header = await dicomHeader(file.name, await file.read(0, end), end === file.size);
+    }
+    headers.push(header);
+    postMessage({ header: headers.length, of: files.length });
+    if (cancelled) throw new Cancelled();
+  }
+  const { names, grid } = findSeries("the chosen files", headers);
+  const byName = new Map(files.map(file => [file.name, file]));
+  const plane = async k => {
+    const file = byName.get(names[k]);
+    return readPixels(file.name, await file.read(0, file.size), codecs);
+  };
+  return { name: "DICOM series", grid, slices: () => dicomSlices(grid, plane) };
+}
+
+// Yield [s, HU] of each slice, lowest first; a stack along another axis of the patient is read once for each block.
+async function* dicomSlices(grid, plane) {
+  const size = grid.width * grid.height, slice = new Float32Array(size);
+  if (grid.axes[2] === 2) {
+    for (let s = 0; s < grid.depth; s++) {
+      const k = grid.signs[2] > 0 ? s : grid.depth - 1 - s;
+      copySlice(grid, s, await plane(k), k * size, slice);
+      yield [s, slice];
+    }
+    return;
+  }
+  const most = Math.max(1, Math.floor(BLOCK / 4 / size));
+  for (let first = 0; first < grid.depth; first += most) {
+    const block = new Float32Array(Math.min(most, grid.depth - first) * size);
+    for (let k = 0; k < grid.shape[2]; k++) copyPlane(grid, k, await plane(k), first, block);
+    for (let at = 0; at < block.length; at += size) yield [first + at / size, block.subarray(at, at + size)];
+  }
+}
+
+// Yield [s, HU, labels, probability] of each slice, in the order in which the file has them.
+async function* segmented(ct) {
+  const { grid } = ct, side = about.context >> 1, last = grid.depth - 1;
+  const window = new Map();  // slices by index: those of a call, and their neighbours
+  const near = s => window.get(Math.max(0, Math.min(last, s)));
+  let ready = [], done = 0, upwards;
+  for await (const [s, hu] of ct.slices()) {
+    finiteSlice(ct.name, s, hu);
+    upwards ??= s === 0;
+    window.set(s, hu.slice());
+    const reach = upwards ? s : last - s;  // slices so far, less one
+    for (; done <= (reach === last ? last : reach - side); done++) {
+      ready.push(upwards ? done : last - done);
+      if (ready.length < AT_ONCE && done < last) continue;
+      if (!upwards) ready.reverse();
+      yield* await run(grid, ready, near);
+      for (const kept of window.keys()) if (upwards ? kept <= done - side : last - kept <= done - side) window.delete(kept);
+      ready = [];
+      await breath();
+      if (cancelled) throw new Cancelled();
+    }
+  }
+}
+
+// Run the network on neighbouring slices.
+async function run(grid, slices, near) {
+  const { height, width, pixelMm } = grid, size = height * width, side = about.context >> 1;
+  const indices = about.takes_runs
+    ? Array.from({ length: slices.length + 2 * side }, (_, i) => slices[0] - side + i)
+    : slices.flatMap(s => Array.from({ length: about.context }, (_, i) => s - side + i));
+  const hu = new Float32Array(indices.length * size);
+  indices.forEach((s, i) => hu.set(near(s), i * size));
+  const channels = about.takes_runs ? 1 : about.context;
+  const inputs = { hu: new ort.Tensor("float32", hu, [indices.length / channels, channels, height, width]) };
+  if (about.needs_pixel_mm)
+    inputs.pixel_mm = new ort.Tensor("float32", Float32Array.from(slices.flatMap(() => pixelMm)), [slices.length, 2]);
+  const { labels, probability, logits } = await session.run(inputs);
+  if (!(finite(probability.data) && finite(logits.data)))
+    throw new InputError("the network", "finite logits", `NaN or infinity in slices ${slices[0]} to ${slices.at(-1)}`);
+  const part = (tensor, i) => tensor.data.subarray(i * size, (i + 1) * size);
+  return slices.map((s, i) => [s, near(s), part(labels, i), part(probability, i)]);
+}
+
+function finite(values) {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] - values[i];  // NaN if a value is not finite
+  return sum === 0;
+}
+
+// Return a slice as 8-bit levels, its sides divided by a whole number.
+function reduced(hu, { width, height }) {
+  const step = Math.ceil(Math.max(width, height) / PICTURE);
+  const columns = Math.max(1, Math.floor(width / step)), rows = Math.max(1, Math.floor(height / step));
+  const levels = new Uint8Array(columns * rows);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      let sum = 0, count = 0;
+      for (let y = row * step; y < Math.min(height, row * step + step); y++)
+        for (let x = column * step; x < Math.min(width, column * step + step); x++, count++) sum += hu[y * width + x];
+      levels[row * columns + column] = Math.round(level(sum / count));
+    }
+  return { columns, rows, levels };
+}
+
+function level(hu) {
+  const above = LEVELS.findIndex(([limit]) => hu <= limit);
+  if (above <= 0) return LEVELS.at(above)[1];  // below the first, or above the last
+  const [[low, from], [high, to]] = LEVELS.slice(above - 1, above + 1);
+  return from + (to - from) * (hu - low) / (high - low);
+}
+
+// Return what the page needs to show slices.
+function shown({ width, height, depth, spacing, slicesAffine }) {
+  const mm = Array.from({ length: depth }, (_, s) => {
+    const [x, y, z, origin] = slicesAffine[2];
+    return x * width / 2 + y * height / 2 + z * s + origin;
+  });
+  return { width, height, count: depth, aspect: width * spacing[0] / (height * spacing[1]), mm };
+}
+
+function ask(request) {
+  return new Promise((resolve, reject) => {
+    waiting.set(++asked, { resolve, reject });
+    postMessage({ ask: asked, ...request });
+  });
+}
+
+// Let messages of the page arrive; setTimeout would wait for milliseconds.
+function breath() {
+  return new Promise(resolve => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => { port1.close(); resolve(); };
+    port2.postMessage(null);
+  });
+}
+
+async function unpacked(packed) {
+  const stream = new ReadableStream({ start(controller) { controller.enqueue(packed); controller.close(); } });
+  const parts = [], reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
+  for (let next; !(next = await reader.read()).done;) parts.push(next.value);
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) { whole.set(part, at); at += part.length; }
+  return whole;
+}
+
+function explained(error) {
+  const text = String(error && error.message || error);
+  if (error instanceof RangeError || /memory|alloc/i.test(text))
+    return `this device: expected memory for a slice and the network, found too little (${text})`;
+  return `this page: expected a browser that runs the network, found: ${text}`;
+}
