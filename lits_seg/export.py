@@ -15,9 +15,9 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import EXPORTED, Kind, json_file, require_free, require_not_inputs, text_file
 from lits_seg.common.settings import BatchSize, Count, CountOrZero, Place, Threads, Workers
-from lits_seg.exporters.choices import BROWSER, ENDINGS, pairs
-from lits_seg.exporters.comparison_table import WORTH
+from lits_seg.exporters.choices import BROWSER, ENDINGS, WORTH, pairs
 from lits_seg.exporters.output_files import move, new_files, size_of
+from lits_seg.inference.exported import ExportedModel
 from lits_seg.packaged.card import CHECKPOINT, NAME, ONNX, packaged_file
 
 TEXT = text_file("table", WORTH)
@@ -57,7 +57,7 @@ def main(cfg: Settings) -> None:
     if cfg.model is not None and not pages:
         raise InputError("format", f"{' or '.join(BROWSER)} with model=…", ", ".join(cfg.format))
     if pages and cfg.ckpt == NAME and cfg.liver_ckpt is None:
-        _pages(cfg, packaged_file(cfg.model or NAME, ONNX), wanted)
+        _pages(cfg, Path(packaged_file(cfg.model or NAME, ONNX)))
         return
     cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT))
     output = Path(cfg.output)
@@ -68,30 +68,32 @@ def main(cfg: Settings) -> None:
     print(import_module("lits_seg.exporters.checkpoint_files").export_checkpoint(cfg, wanted))
 
 
-def _pages(cfg: Settings, source: str, wanted: list[tuple[str, str]]) -> None:
+def _pages(cfg: Settings, source: Path) -> None:
     """Write pages of an exported model.
 
     Args:
         cfg: the settings.
         source: the model.
-        wanted: pairs of format and precision.
     """
-    output = Path(cfg.output)
+    metadata = ExportedModel(source, threads=1).metadata
+    if metadata.format != "onnx":
+        raise InputError(source, "an .onnx file (format=onnx)", f"format {metadata.format}")
+    wanted = pairs(cfg.format, cfg.precision or [metadata.precision.replace("fp32", "fp16")])
+    targets = _targets(cfg, wanted)
+    require_not_inputs(targets, [source])
+    require_free(targets)
+    output, pages = Path(cfg.output), []
     with new_files(output) as scratch:
-        pages = []
         for format, precision in wanted:
-            model = _in_precision(Path(source), None if cfg.precision is None else precision, scratch)
-            pages.append(write_page(format, model, scratch / f"{cfg.name}_{precision}{ENDINGS[format]}", Path(source)))
-        targets = _targets(cfg, wanted)
-        require_not_inputs(targets, [Path(source)])
-        require_free(targets)
+            model = _in_precision(source, precision, scratch)
+            pages.append(write_page(format, model, scratch / f"{cfg.name}_{precision}{ENDINGS[format]}", source))
         move(pages, output)
     for page in pages:
         print(f"{output / page.name}: {size_of(output / page.name) / 1e6:.1f} MB")
     print(RESEARCH_USE)
 
 
-def _in_precision(model: Path, precision: str | None, folder: Path) -> Path:
+def _in_precision(model: Path, precision: str, folder: Path) -> Path:
     """Return the model with weights in a precision, see ``onnx_file.in_precision``."""
     try:
         from lits_seg.exporters.onnx_file import in_precision

@@ -7,6 +7,7 @@ import base64
 import gzip
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +92,18 @@ def _page(model: Path, source: Path, site: bool) -> str:
         *(["manifest-src 'self'"] if site else []),
     ]
     packed = {
-        "worker": _worker().encode(),
-        "wasm": part("ort-wasm-simd-threaded.wasm"),
-        "model": model.read_bytes(),
-        "openjpeg": part("openjpegwasm_decode.wasm"),
-        "charls": part("charlswasm_decode.wasm"),
-        "licences": notices().encode(),
+        "worker": _packed(_worker().encode()),
+        "wasm": _packed_part("ort-wasm-simd-threaded.wasm"),
+        "model": _packed(model.read_bytes()),
+        "openjpeg": _packed_part("openjpegwasm_decode.wasm"),
+        "charls": _packed_part("charlswasm_decode.wasm"),
+        "licences": _packed(notices().encode()),
     }
     return render(
         "browser.html.j2",
         about=_about(model, source) | {"site": site},
         policy=Markup("; ".join(policy)),
-        packed={name: Markup(_packed(content)) for name, content in packed.items()},
+        packed={name: Markup(text) for name, text in packed.items()},
         script=Markup(text),
         site=site,
     )
@@ -116,11 +117,9 @@ def _about(model: Path, source: Path) -> dict[str, Any]:
         source: the file from which it was converted.
 
     Raises:
-        InputError: if the file is not an ONNX file of lits_seg, or has rules that the page cannot apply.
+        InputError: if the network has rules that the page cannot apply.
     """
     exported = ExportedModel(model, threads=1)
-    if exported.metadata.format != "onnx":
-        raise InputError(model, "an .onnx file (format=onnx)", f"format {exported.metadata.format}")
     refused = [name for name in REFUSED if name in exported.rules.plain()]
     if refused:
         raise InputError(model, f"rules that the page applies (all but {', '.join(REFUSED)})", ", ".join(refused))
@@ -148,6 +147,11 @@ def _worker() -> str:
     parts = [script(name) for name in CODECS] + [(FOLDER / name).read_text() for name in SCRIPTS]
     rest = "\n".join(part.replace('"use strict";\n', "", 1) for part in parts)
     return f'{script(ORT)}\nif (!self.name?.startsWith("em-pthread")) {{\n{rest}\n}}\n'
+
+
+@cache
+def _packed_part(name: str) -> str:
+    return _packed(part(name))
 
 
 def _packed(content: bytes) -> str:

@@ -14,8 +14,8 @@ from lits_seg.common.files import sha256, write_text
 from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
 from lits_seg.exporters.check_volumes import Volumes, find_volumes
-from lits_seg.exporters.choices import BROWSER, ENDINGS
-from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, WORTH, Row, table
+from lits_seg.exporters.choices import BROWSER, ENDINGS, WORTH
+from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
 from lits_seg.exporters.formats import import_executorch, open_file, write_file
 from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts

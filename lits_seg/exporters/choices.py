@@ -2,6 +2,7 @@
 
 from lits_seg.common.errors import InputError
 
+WORTH = "A file is worth it if it loses at most"  # in the table, by which a later export recognises it
 BROWSER = ("html", "site")  # pages with an ONNX file inside
 # The precisions in which each runtime can compute, or at least store weights, on a CPU.
 PRECISIONS = {

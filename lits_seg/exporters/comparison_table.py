@@ -9,7 +9,6 @@ from lits_seg.common.tables import markdown, number
 from lits_seg.exporters.parity import Parity
 
 MOST_LOST = 0.005  # lesion Dice
-WORTH = "A file is worth it if it loses at most"  # by which a later export recognises the table
 LEAST_GAIN = 1.05  # speed relative to fp32; smaller gains are within the scatter of timings
 
 

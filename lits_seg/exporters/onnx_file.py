@@ -12,25 +12,23 @@ from lits_seg.inference.contract import METADATA, ExportMetadata
 from lits_seg.inference.exported import ExportedModel
 
 
-def in_precision(model: Path, precision: str | None, folder: Path) -> Path:
+def in_precision(model: Path, precision: str, folder: Path) -> Path:
     """Return an exported ONNX file whose weights have a precision; it is written if the given file has another one.
 
     Args:
         model: an exported ``.onnx`` file.
-        precision: ``fp32``, ``fp16`` or ``int8``; None: ``fp16`` if the file has fp32, else the file's own.
+        precision: ``fp32``, ``fp16`` or ``int8``.
         folder: folder to write into.
 
     Raises:
-        InputError: if the file has another format, or if its precision would need the checkpoint.
+        InputError: if the precision would need the checkpoint.
     """
     metadata = ExportedModel(model, threads=1).metadata
-    if metadata.format != "onnx":
-        raise InputError(model, "an .onnx file (lits-seg export format=onnx)", f"format {metadata.format}")
-    found, wanted = metadata.precision, precision or metadata.precision.replace("fp32", "fp16")
-    if wanted == found:
+    if precision == metadata.precision:
         return model
-    if (found, wanted) != ("fp32", "fp16"):
-        raise InputError("precision", f"{found}, as in {model} (ckpt=… makes any precision)", wanted)
+    if (metadata.precision, precision) != ("fp32", "fp16"):
+        expected = f"{metadata.precision}, as in {model} (ckpt=… makes any precision)"
+        raise InputError("precision", expected, precision)
     path = folder / f"{model.stem}_fp16.onnx"
     save(with_weights_in_fp16(onnx.load(model)), path, replace(metadata, precision="fp16"))
     return path

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     write_phantom(folder / "cts", cases=2, size=96, slices=20, workers=1)
     run_command("export", "format=html", "output=.", cwd=folder)
-    in_precision(FOLDER / ONNX, None, folder)
+    in_precision(FOLDER / ONNX, "fp16", folder)
     return folder
 
 
@@ -119,7 +119,8 @@ def test_the_policy_binds_the_worker(page: Page) -> None:
         fetch('https://example.invalid').catch(() => {});
         setTimeout(() => postMessage('not refused'), 5000);"""
     seen = """
-        const done = arguments[arguments.length - 1], worker = new Worker(URL.createObjectURL(new Blob([arguments[0]])));
+        const done = arguments[arguments.length - 1];
+        const worker = new Worker(URL.createObjectURL(new Blob([arguments[0]])));
         worker.onmessage = event => done(event.data);"""
     assert page.driver.execute_async_script(seen, inside) == "connect-src"
 
