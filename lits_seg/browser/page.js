@@ -118,8 +118,8 @@ async function segment(chosen) {
   say("reading …");
   lock = await navigator.wakeLock?.request("screen").catch(() => null);  // a convenience, which may be refused
   try {
-    const listed = files.map((file, index) => ({ index, name: file.name, size: file.size }));
-    const result = await call("segment", { files: listed, maskName: `${name}.nii.gz` });
+    const listed = files.map((file, index) => ({ index, name: file.name, path: path(file), size: file.size }));
+    const result = await call("segment", { files: listed, title: single, maskName: `${name}.nii.gz` });
     report = result.report;
     shown.mask = async slice => result.labels[slice] ? (await call("draw", { slice })).labels : null;
     showReport(single, report);
@@ -137,7 +137,7 @@ async function segment(chosen) {
   }
 }
 
-const path = file => file.webkitRelativePath || file.name;
+const path = file => file.path || file.webkitRelativePath || file.name;
 const folderName = file => path(file).split("/").slice(-2, -1)[0] || "series";
 
 function say(text, share) {
@@ -178,8 +178,10 @@ async function save(parts, fileName, type) {
 async function dropped(items) {
   const entries = [...items].map(item => item.webkitGetAsEntry?.()).filter(Boolean), found = [];
   for (let entry; (entry = entries.pop());) {
-    if (entry.isFile) found.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
-    else {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      found.push(Object.assign(file, { path: entry.fullPath.slice(1) }));
+    } else {
       const reader = entry.createReader();
       for (let part; (part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length;) entries.push(...part);
     }

@@ -40,13 +40,13 @@ async function start({ wasm, model, openjpeg, charls, ...rest }) {
 }
 
 // Segment the chosen files, a NIfTI file or a DICOM series, and report.
-async function segment({ files, maskName }) {
+async function segment({ files, title, maskName }) {
   cancelled = false;
   found = undefined;
   const chosen = files.map(file => ({ ...file, read: (from, to) => ask({ index: file.index, name: file.name, from, to }) }));
-  const ct = await openCt(chosen);
+  const ct = await openCt(chosen, title);
   const { grid } = ct, mask = newMask(grid.width, grid.height, grid.depth), observer = newObserver(grid, about.preprocess);
-  postMessage({ grid: shown(grid) });
+  postMessage({ grid: display(grid) });
   const started = performance.now();
   let count = 0;
   for await (const [s, hu, labels, probability] of segmented(ct)) {
@@ -76,16 +76,16 @@ async function save() {
   return { parts: await maskFile(ct.grid, mask, ct.header ? ct : null) };
 }
 
-async function openCt(files) {
+async function openCt(files, title) {
   const first = await files[0].read(0, Math.min(files[0].size, 2 ** 16));
   if (files.length === 1 && !isDicom(first)) return openNifti(files[0]);
   const nifti = files.find(file => /\.nii(\.gz)?$/i.test(file.name));
   if (nifti) throw new InputError(nifti.name, "a single NIfTI file, or the files of one DICOM series", `${files.length} files`);
-  return openDicom(files);
+  return openDicom(files, title);
 }
 
 // Open a DICOM series: read the files' headers, and later one file for each slice.
-async function openDicom(files) {
+async function openDicom(files, title) {
   const headers = [];
   for (const file of files) {
     let header = "more";
@@ -93,17 +93,17 @@ async function openDicom(files) {
       const end = Math.min(length, file.size);
       header = await dicomHeader(file.name, await file.read(0, end), end === file.size);
     }
-    headers.push(header);
+    headers.push(header && { ...header, name: file.path });  // several folders may have files of one name
     postMessage({ header: headers.length, of: files.length });
     if (cancelled) throw new Cancelled();
   }
-  const { names, grid } = findSeries("the chosen files", headers);
-  const byName = new Map(files.map(file => [file.name, file]));
+  const { names, grid } = findSeries(title, headers);
+  const byPath = new Map(files.map(file => [file.path, file]));
   const plane = async k => {
-    const file = byName.get(names[k]);
+    const file = byPath.get(names[k]);
     return readPixels(file.name, await file.read(0, file.size), codecs);
   };
-  return { name: "DICOM series", grid, slices: () => dicomSlices(grid, plane) };
+  return { name: title, grid, slices: () => dicomSlices(grid, plane) };
 }
 
 // Yield [s, HU] of each slice, lowest first; a stack along another axis of the patient is read once for each block.
@@ -197,7 +197,7 @@ function level(hu) {
 }
 
 // Return what the page needs to show slices.
-function shown({ width, height, depth, spacing, slicesAffine }) {
+function display({ width, height, depth, spacing, slicesAffine }) {
   const mm = Array.from({ length: depth }, (_, s) => {
     const [x, y, z, origin] = slicesAffine[2];
     return x * width / 2 + y * height / 2 + z * s + origin;

@@ -73,6 +73,15 @@ def test_the_policy_allows_the_pages_own_script_and_no_connection(folder: Path) 
     assert f"script-src 'sha256-{digest}' 'wasm-unsafe-eval';" in policy
 
 
+def test_no_name_of_the_scripts_is_used_twice() -> None:
+    """The scripts share one scope, where a second function would silently replace the first."""
+    for scripts in (bundle.SCRIPTS, ("../common/templates/view.js", "page.js")):
+        text = "".join((third_party.FOLDER / name).read_text() for name in scripts)
+        names = re.findall(r"^(?:async )?(?:function\*?|const|let|class) (\w+)", text, re.MULTILINE)
+        assert len(names) > 30
+        assert sorted(set(names)) == sorted(names)
+
+
 @NEEDS_PARTS
 def test_a_site_is_a_folder_that_installs(folder: Path) -> None:
     site = folder / SITE
