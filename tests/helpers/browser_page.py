@@ -15,15 +15,15 @@ class Page:
 
     Args:
         driver: the browser's driver.
-        page: the page's file.
+        page: the page's file, or its address.
         downloads: folder of saved files.
     """
 
-    def __init__(self, driver: Any, page: Path, downloads: Path) -> None:
+    def __init__(self, driver: Any, page: Path | str, downloads: Path) -> None:
         self.driver, self.downloads = driver, downloads
         downloads.mkdir(exist_ok=True)
         driver.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
-        driver.get(page.as_uri())
+        driver.get(page if isinstance(page, str) else page.as_uri())
         self.wait(lambda: self.status.startswith("ready") or self.error)
 
     @property
