@@ -67,6 +67,8 @@ lint: setup  ## check format, code, types, the layers of the architecture and th
 docs: setup  ## draw the architecture and build the documentation in docs/_build/html
 	$(BIN)/python docs/house.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@if test -d lits_seg/browser/parts; then $(BIN)/python -m lits_seg.export format=site output=docs/_build/html/app; \
+	else echo "without the browser page, whose parts are missing (make browser-parts)"; fi
 
 package: setup  ## build sdist and wheel into dist/ and check both
 	@test -d lits_seg/browser/parts || echo "without the browser page, whose parts are missing (make browser-parts)"

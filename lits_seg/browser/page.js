@@ -4,7 +4,7 @@
 const about = JSON.parse(byId("about").textContent), packed = {};
 const HU = [-1024, -200, 300, 1500], LEVELS = [0, 40, 215, 255];  // of the pictures, as in worker.js
 const calls = new Map();  // unfinished tasks of the worker, by name
-let worker, threads = 1, files = [], name, report, shown, lock = null;
+let worker, threads = 1, files = [], saveAs, report, shown, lock = null;
 
 // Return the bytes of an embedded file and drop its text, which takes more memory.
 function embedded(id) {
@@ -26,7 +26,9 @@ async function startWorker() {
   packed.url ??= URL.createObjectURL(new Blob([await gunzip(packed.worker)], { type: "text/javascript" }));
   worker = new Worker(packed.url);
   worker.onmessage = ({ data }) => receive(data);
-  worker.onerror = event => fail("start", { text: `this page: expected a worker that runs, found: ${event.message}` });
+  worker.onerror = event => {
+    for (const task of calls.keys()) fail(task, { text: `this page: expected a worker that runs, found: ${event.message}` });
+  };
   const { wasm, model, openjpeg, charls } = packed;
   await call("start", { wasm, model, openjpeg, charls, about, threads });
 }
@@ -45,8 +47,8 @@ function deferred() {
   return found;
 }
 
-function fail(task, told) {
-  calls.get(task)?.reject(Object.assign(new Error(told.text), told));
+function fail(task, reason) {
+  calls.get(task)?.reject(Object.assign(new Error(reason.text), reason));
   calls.delete(task);
 }
 
@@ -54,6 +56,7 @@ function receive(data) {
   if (data.ask) answer(data);
   else if (data.grid) begin(data.grid);
   else if (data.header) say(`reading headers: ${data.header} of ${data.of}`, data.header / data.of);
+  else if (data.finishing) say("applying the rules …");
   else if ("count" in data) progress(data);
   else if (data.failed) fail(data.failed, data);
   else {
@@ -78,32 +81,17 @@ function begin(grid) {
     const above = Math.max(1, LEVELS.findIndex(limit => level <= limit)), below = above - 1;
     return HU[below] + (HU[above] - HU[below]) * (level - LEVELS[below]) / (LEVELS[above] - LEVELS[below]);
   });
-  shown = { ...grid, hu, window: about.window, pictures: [], slice: picture, mask: async () => null };
+  shown = { ...grid, hu, window: about.window, pictures: [], mask: async () => null };
+  shown.slice = async number => shown.pictures[number] ?? null;
   byId("result").hidden = false;
-  byId("after").hidden = true;
   showSlices(shown);
 }
 
-async function progress({ slice, count, of, seconds, picture }) {
+function progress({ slice, count, of, seconds, picture }) {
   const left = seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
   say(`slice ${count} of ${of}, ${left} left`, count / of);
-  const canvas = new OffscreenCanvas(picture.columns, picture.rows), grey = new ImageData(picture.columns, picture.rows);
-  picture.levels.forEach((level, i) => grey.data.fill(level, 4 * i, 4 * i + 3));
-  for (let i = 3; i < grey.data.length; i += 4) grey.data[i] = 255;
-  canvas.getContext("2d").putImageData(grey, 0, 0);
-  const pictures = shown.pictures;
-  pictures[slice] = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });  // a tenth of the memory
-  if (pictures === shown.pictures && !report) go(slice);
-}
-
-async function picture(number) {
-  const blob = shown.pictures[number];
-  if (!blob) return null;
-  const image = new Image();
-  image.src = URL.createObjectURL(blob);
-  await image.decode();
-  URL.revokeObjectURL(image.src);
-  return image;
+  shown.pictures[slice] = picture;
+  go(slice);
 }
 
 // Segment chosen files.
@@ -111,7 +99,7 @@ async function segment(chosen) {
   files = [...chosen].sort((a, b) => path(a) < path(b) ? -1 : 1);
   if (!files.length) return;
   const single = files.length === 1 ? files[0].name.replace(/\.(nii|nii\.gz|gz|dcm)$/i, "") : folderName(files[0]);
-  name = `${single}_mask_research_use_only`;
+  saveAs = `${single}_mask_research_use_only`;
   report = null;
   byId("error").textContent = "";
   busy(true);
@@ -119,12 +107,11 @@ async function segment(chosen) {
   lock = await navigator.wakeLock?.request("screen").catch(() => null);  // a convenience, which may be refused
   try {
     const listed = files.map((file, index) => ({ index, name: file.name, path: path(file), size: file.size }));
-    const result = await call("segment", { files: listed, title: single, maskName: `${name}.nii.gz` });
+    const result = await call("segment", { files: listed, title: single, maskName: `${saveAs}.nii.gz` });
     report = result.report;
     shown.mask = async slice => result.labels[slice] ? (await call("draw", { slice })).labels : null;
     showReport(single, report);
     showLabels(result.labels, report.lesions);
-    byId("after").hidden = false;
     say(`done: ${report.shape.join("×")} voxels`);
   } catch (error) {
     say(error.cancelled ? "cancelled" : "ready");
@@ -154,6 +141,7 @@ function busy(working) {
     byId(id).parentElement.classList.toggle("off", working);
   }
   byId("cancel").hidden = !working;
+  for (const id of ["save-mask", "save-report"]) byId(id).hidden = working || !report;
 }
 
 async function restart() {
@@ -212,8 +200,8 @@ async function begun() {
 
 for (const id of ["files", "folder"]) byId(id).onchange = event => segment(event.target.files);
 byId("cancel").onclick = () => worker.postMessage({ cancel: true });
-byId("save-mask").onclick = async () => save((await call("save")).parts, `${name}.nii.gz`, "application/gzip");
-byId("save-report").onclick = () => save([JSON.stringify(report, null, 2)], `${name}.json`, "application/json");
+byId("save-mask").onclick = async () => save((await call("save")).parts, `${saveAs}.nii.gz`, "application/gzip");
+byId("save-report").onclick = () => save([JSON.stringify(report, null, 2)], `${saveAs}.json`, "application/json");
 document.body.ondragover = event => { event.preventDefault(); document.body.classList.add("dragged"); };
 document.body.ondragleave = () => document.body.classList.remove("dragged");
 document.body.ondrop = async event => {

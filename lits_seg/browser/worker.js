@@ -58,6 +58,7 @@ async function segment({ files, title, maskName }) {
     postMessage({ slice: s, count, of: grid.depth, seconds, picture }, [picture.levels.buffer]);
   }
   requireHu(ct.name, observer);
+  postMessage({ finishing: true });
   applyRules(mask, about.made.settings.rules, grid, about.finds_liver);
   found = { ct, mask };
   const report = ctReport(ct.name, grid, mask, observer, about.finds_liver, { ...about.made, mask: maskName });
@@ -95,7 +96,6 @@ async function openDicom(files, title) {
     }
     headers.push(header && { ...header, name: file.path });  // several folders may have files of one name
     postMessage({ header: headers.length, of: files.length });
-    if (cancelled) throw new Cancelled();
   }
   const { names, grid } = findSeries(title, headers);
   const byPath = new Map(files.map(file => [file.path, file]));
@@ -186,7 +186,7 @@ function reduced(hu, { width, height }) {
         for (let x = column * step; x < Math.min(width, column * step + step); x++, count++) sum += hu[y * width + x];
       levels[row * columns + column] = Math.round(level(sum / count));
     }
-  return { columns, rows, levels };
+  return { width: columns, height: rows, levels };
 }
 
 function level(hu) {
@@ -205,7 +205,9 @@ function display({ width, height, depth, spacing, slicesAffine }) {
   return { width, height, count: depth, aspect: width * spacing[0] / (height * spacing[1]), mm };
 }
 
+// Ask the page for bytes of a file, unless the user has cancelled.
 function ask(request) {
+  if (cancelled) throw new Cancelled();
   return new Promise((resolve, reject) => {
     waiting.set(++asked, { resolve, reject });
     postMessage({ ask: asked, ...request });

@@ -6,37 +6,30 @@ const windows = {
   "abdomen (40 ± 200)": [-160, 240], "liver (70 ± 75)": [-5, 145], "network's": null, "lung (-600 ± 750)": [-1350, 150],
   "bone (400 ± 900)": [-500, 1300],
 };
-// What is shown: size, aspect and count of the slices, HU of their levels, mm, and functions of a slice's number:
-// slice (a promise of a picture whose red channel holds the levels), mask (a promise of labels, or null).
+// What is shown: size, aspect and count of the slices, HU of their levels, mm, and functions of a slice's number, each of which
+// returns a promise: slice ({ width, height, levels }, or null), mask (labels of the whole size, or null).
 let view, opacity = 45;
-
-// Return a picture's pixels, with the canvas that they can be put back to.
-function pixels(image) {
-  const canvas = new OffscreenCanvas(image.width, image.height), context = canvas.getContext("2d");
-  context.drawImage(image, 0, 0);
-  return { canvas, context, content: context.getImageData(0, 0, image.width, image.height) };
-}
+const layer = new OffscreenCanvas(1, 1);
 
 async function draw() {
   const shown = view, number = Number(byId("number").value);
-  const [picture, labels] = await Promise.all([shown.slice(number), shown.mask(number)]);
+  const [slice, labels] = await Promise.all([shown.slice(number), shown.mask(number)]);
   if (shown !== view || number !== Number(byId("number").value)) return;  // another one was selected meanwhile
-  const context = byId("slice").getContext("2d"), [low, high] = windows[byId("window").value];
-  const grey = shown.hu.map(hu => Math.max(0, Math.min(255, 255 * (hu - low) / (high - low))));
-  if (picture) {
-    const slice = pixels(picture), values = slice.content.data;
-    for (let i = 0; i < values.length; i += 4) values.fill(grey[values[i]], i, i + 3);
-    slice.context.putImageData(slice.content, 0, 0);
-    context.drawImage(slice.canvas, 0, 0, shown.width, shown.height);
-  }
-  if (labels) {
-    const over = new ImageData(shown.width, shown.height), alpha = 2.55 * byId("opacity").value;
-    labels.forEach((label, i) => { if (label) over.data.set([...colours[label], alpha], 4 * i); });
-    const canvas = new OffscreenCanvas(shown.width, shown.height);
-    canvas.getContext("2d").putImageData(over, 0, 0);
-    context.drawImage(canvas, 0, 0);
-  }
+  const [low, high] = windows[byId("window").value], alpha = 2.55 * byId("opacity").value;
+  const grey = shown.hu.map(hu => 255 * (hu - low) / (high - low)).map(value => [value, value, value, 255]);
+  if (slice) paint(slice.width, slice.height, slice.levels, grey);
+  if (labels) paint(shown.width, shown.height, labels, [[0, 0, 0, 0], [...colours[1], alpha], [...colours[2], alpha]]);
   byId("place").textContent = `slice ${number} of 0–${shown.count - 1}\nz ${shown.mm[number].toFixed(1)} mm`;
+}
+
+// Paint values over the slice, each in its colour (red, green, blue, opacity).
+function paint(width, height, values, palette) {
+  const picture = new ImageData(width, height), words = new Uint32Array(picture.data.buffer);
+  const packed = new Uint32Array(Uint8ClampedArray.from(palette.flat()).buffer);
+  for (let i = 0; i < words.length; i++) words[i] = packed[values[i]];
+  [layer.width, layer.height] = [width, height];
+  layer.getContext("2d").putImageData(picture, 0, 0);
+  byId("slice").getContext("2d").drawImage(layer, 0, 0, view.width, view.height);
 }
 
 function go(number) {
