@@ -3,7 +3,8 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from helpers.browser import open_chromium
 from helpers.browser_page import Page
 from helpers.commands import run_command
+from helpers.dicom_series import write_series
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from pydicom.encaps import encapsulate
 
 from lits_seg.browser.third_party import PARTS
 from lits_seg.exporters.onnx_file import in_precision
@@ -91,6 +94,41 @@ def test_mask_and_report_are_those_of_predict(page: Page, folder: Path) -> None:
     assert found["warnings"] == [text.replace(str(path), path.name) for text in expected["warnings"]]
     assert found["settings"]["rules"].items() <= expected["settings"]["rules"].items()
     assert "Research use only" in found["research_use_only"]
+
+
+def series(folder: Path, ct: nib.Nifti1Image, change: Callable[[int, Any], None] = lambda i, dataset: None) -> Path:
+    """A DICOM series of a CT, in a new folder."""
+    shutil.rmtree(folder / "series", ignore_errors=True)
+    write_series(folder / "series", np.asarray(turned(ct, "LPS").dataobj), change)
+    return folder / "series"
+
+
+def same_voxels(page: Page, folder: Path, dicom: Path, *chosen: Path) -> None:
+    assert page.choose(*chosen) == ""
+    found, report = page.save(dicom.name)
+    expected, _ = predicted(folder, dicom)
+    assert report["ct"] == dicom.name
+    np.testing.assert_array_equal(np.asarray(nib.load(found).dataobj), np.asarray(nib.load(expected).dataobj))
+    assert nib.load(found).affine.tobytes() == nib.load(expected).affine.tobytes()
+
+
+def test_a_folder_of_a_dicom_series_is_read(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
+    dicom = series(folder, ct)
+    (dicom / "notes.txt").write_text("no CT")
+    same_voxels(page, folder, dicom, dicom)
+
+
+@pytest.mark.slow
+def test_sagittal_dicom_files_are_read(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
+    def sagittal(i: int, dataset: Any) -> None:
+        dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        dataset.ImagePositionPatient = [3 * i, 0, 0]
+
+    dicom = series(folder, ct, sagittal)
+    assert page.choose(*dicom.iterdir()) == ""
+    found, _ = page.save("series")
+    expected, _ = predicted(folder, dicom)
+    np.testing.assert_array_equal(np.asarray(nib.load(found).dataobj), np.asarray(nib.load(expected).dataobj))
 
 
 @pytest.mark.parametrize(
@@ -226,6 +264,41 @@ def test_a_wrong_file_is_refused_in_one_sentence(
     assert error.startswith("wrong.nii: expected ")
     assert "\n" not in error
     assert not page.driver.find_element("id", "result").is_displayed()
+
+
+def other_series(i: int, dataset: Any) -> None:
+    dataset.SeriesInstanceUID = f"1.2.{i % 2}"
+
+
+def other_compression(i: int, dataset: Any) -> None:
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+    dataset["PixelData"].VR = "OB"
+    dataset.PixelData = encapsulate([dataset.PixelData])
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("missing", "slices 3 mm apart, none missing"),
+        (other_series, "expected one series; found SeriesInstanceUID"),
+        (other_compression, "JPEG Baseline (8 bits)); found a compression that the page does not read"),
+        ("cut off", "IM"),
+    ],
+)
+def test_a_wrong_series_is_refused_in_one_sentence(
+    change: Any, told: str, page: Page, folder: Path, ct: nib.Nifti1Image
+) -> None:
+    dicom = series(folder, ct, change) if callable(change) else series(folder, ct)
+    files = sorted(dicom.iterdir())
+    if change == "missing":
+        next(file for file in files if b"1.2.3.8\0" in file.read_bytes()[:400]).unlink()
+    if change == "cut off":
+        files[0].write_bytes(files[0].read_bytes()[:3000])
+    error = page.choose(dicom)
+    assert told in error
+    assert "expected" in error
+    assert "\n" not in error
 
 
 @pytest.mark.hostile

@@ -38,8 +38,9 @@ class Page:
         return self.driver.execute_script("return document.getElementById(arguments[0]).textContent", name).strip()
 
     def choose(self, *files: Path, wait: bool = True) -> str:
-        """Choose files; return the error, an empty text if there is none."""
-        self.driver.find_element("id", "files").send_keys("\n".join(map(str, files)))
+        """Choose files, or a folder; return the error, an empty text if there is none."""
+        name = "folder" if files[0].is_dir() else "files"
+        self.driver.find_element("id", name).send_keys("\n".join(map(str, files)))
         if wait:
             self.wait(lambda: self.status.startswith(ENDS) and not self.busy)
         return self.error
