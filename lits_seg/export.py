@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lits_seg import RESEARCH_USE
 from lits_seg.browser.bundle import PAGE_FILES, write_page
+from lits_seg.browser.third_party import require_parts
 from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import EXPORTED, Kind, json_file, require_free, require_not_inputs, text_file
@@ -53,6 +54,8 @@ def main(cfg: Settings) -> None:
         raise InputError("name", "the first part of a file name", repr(cfg.name))
     if cfg.model is not None and (cfg.ckpt != NAME or cfg.liver_ckpt is not None):
         raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", "both")
+    if any(format in BROWSER for format, _ in wanted):
+        require_parts()
     pages = all(format in BROWSER for format, _ in wanted)
     if cfg.model is not None and not pages:
         raise InputError("format", f"{' or '.join(BROWSER)} with model=…", ", ".join(cfg.format))

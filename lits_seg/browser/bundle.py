@@ -80,16 +80,14 @@ def _page(model: Path, source: Path, site: bool) -> str:
     """Render the page with all that it needs, see ``write_page``."""
     text = "".join([(TEMPLATES / "view.js").read_text(), (FOLDER / "page.js").read_text()])
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    own = " 'self'" if site else ""
     policy = [
         "default-src 'none'",  # no connection, no frame, no font, no form
         f"script-src 'sha256-{digest}' 'wasm-unsafe-eval'",
-        f"worker-src blob:{own}",
-        f"img-src blob:{own}",
+        "worker-src blob:" + " 'self'" * site,
         "style-src 'unsafe-inline'",
         "form-action 'none'",
         "base-uri 'none'",
-        *(["manifest-src 'self'"] if site else []),
+        *(["img-src 'self'", "manifest-src 'self'"] if site else []),
     ]
     packed = {
         "worker": _packed(_worker().encode()),
@@ -125,7 +123,7 @@ def _about(model: Path, source: Path) -> dict[str, Any]:
         raise InputError(model, f"rules that the page applies (all but {', '.join(REFUSED)})", ", ".join(refused))
     made = as_plain(made_by(exported, exported.rules, None))
     made["research_use_only"] = PERMITTED_USE
-    made["settings"] |= {"device": DEVICE, "rules": exported.rules.plain()}
+    made["settings"]["device"] = DEVICE
     made["model"]["exported"]["path"] = model.name
     if is_packaged(source):
         made["model"]["card"] = read_card().facts()
@@ -144,8 +142,9 @@ def _about(model: Path, source: Path) -> dict[str, Any]:
 
 def _worker() -> str:
     """Return the worker's script. A thread of the runtime runs it again, as a module, and needs the runtime alone."""
-    parts = [script(name) for name in CODECS] + [(FOLDER / name).read_text() for name in SCRIPTS]
-    rest = "\n".join(part.replace('"use strict";\n', "", 1) for part in parts)
+    codecs = "\n".join(script(name) for name in CODECS)
+    own = "\n".join((FOLDER / name).read_text().removeprefix('"use strict";\n') for name in SCRIPTS)
+    rest = f'{codecs}\n(() => {{\n"use strict";\n{own}\n}})();'
     return f'{script(ORT)}\nif (!self.name?.startsWith("em-pthread")) {{\n{rest}\n}}\n'
 
 

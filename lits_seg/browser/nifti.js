@@ -1,6 +1,6 @@
+"use strict";
 // Read a NIfTI file plane by plane, and write a mask on its grid; neither holds the whole volume.
 // A plane is what the file's first two axes span. Geometry and checks are those of geometry.js.
-"use strict";
 
 const PIECE = 2 ** 20;  // bytes in one request to the page
 const BLOCK = 2 ** 26;  // bytes of slices in memory, if the file's slowest axis is not the patient's
@@ -10,7 +10,7 @@ const ARRAYS = {
 };
 const MASK_USE = "lits_seg; research use only";  // by which lits-seg recognises its masks
 
-// Open a file {name, size, read(start, end)}; read returns a promise of a Uint8Array.
+/** Open a file {name, size, read(start, end)}; read returns a promise of a Uint8Array. */
 async function openNifti(file) {
   const packed = String(await file.read(0, 2)) === "31,139";
   const bytes = new Uint8Array(540);
@@ -26,7 +26,7 @@ async function openNifti(file) {
   return { name: file.name, grid, head: bytes, header, slices: () => niftiSlices(file, packed, header, grid) };
 }
 
-// Yield the file's content, unpacked. Blobs are not streamed: a worker of WebKitGTK cannot read them.
+/** Yield the file's content, unpacked. Blobs are not streamed: a worker of WebKitGTK cannot read them. */
 async function* content(file, packed) {
   let start = 0;
   const pieces = new ReadableStream({
@@ -41,14 +41,14 @@ async function* content(file, packed) {
   try {
     for (let next; !(next = await reader.read()).done;) yield next.value;
   } catch (error) {
-    if (error.name === "TypeError") throw new InputError(file.name, "a readable NIfTI volume", "a damaged or truncated gzip file");
-    throw error;
+    if (error.name !== "TypeError") throw error;
+    throw new InputError(file.name, "a readable NIfTI volume", "a damaged or truncated gzip file");
   } finally {
     reader.cancel().catch(() => {});  // of a stream that has failed
   }
 }
 
-// Yield [index, HU] of each plane; the array is used again for the next one.
+/** Yield [index, HU] of each plane; the array is used again for the next one. */
 async function* planes(file, packed, header) {
   const [columns, rows, count] = header.shape, size = columns * rows * header.itemsize;
   const stored = new Uint8Array(size), hu = new Float32Array(columns * rows);
@@ -74,14 +74,16 @@ async function* planes(file, packed, header) {
     }
     if (plane === count) position += piece.length - taken;
   }
-  if (plane < count) throw new InputError(file.name, "a readable NIfTI volume", "fewer voxels than its header states: the file is truncated");
+  const short = "fewer voxels than its header states: the file is truncated";
+  if (plane < count) throw new InputError(file.name, "a readable NIfTI volume", short);
   requireEnd(file.name, position);
 }
 
-// Convert stored voxels to HU as Python does, in 32 bits; bytes of the other order are swapped in place.
+/** Convert stored voxels to HU as Python does, in 32 bits; bytes of the other order are swapped in place. */
 function toHu(stored, header, hu) {
   if (!header.little)
-    for (let start = 0; start < stored.length; start += header.itemsize) stored.subarray(start, start + header.itemsize).reverse();
+    for (let start = 0; start < stored.length; start += header.itemsize)
+      stored.subarray(start, start + header.itemsize).reverse();
   const values = new ARRAYS[header.type](stored.buffer), wide = header.type.endsWith("int64");
   const scaled = header.slope !== 1 || header.inter !== 0;
   const slope = Math.fround(header.slope), inter = Math.fround(header.inter);
@@ -91,7 +93,7 @@ function toHu(stored, header, hu) {
   }
 }
 
-// Yield [s, HU] of each slice, upwards or downwards; the array is used again for the next one.
+/** Yield [s, HU] of each slice, upwards or downwards; the array is used again for the next one. */
 async function* niftiSlices(file, packed, header, grid) {
   const size = grid.width * grid.height, slice = new Float32Array(size);
   if (grid.axes[2] === 2) {
@@ -107,11 +109,11 @@ async function* niftiSlices(file, packed, header, grid) {
   for (let first = 0; first < grid.depth; first += most) {
     const block = new Float32Array(Math.min(most, grid.depth - first) * size);
     for await (const [plane, hu] of planes(file, packed, header)) copyPlane(grid, plane, hu, first, block);
-    for (let start = 0; start < block.length; start += size) yield [first + start / size, block.subarray(start, start + size)];
+    for (let s = 0; s * size < block.length; s++) yield [first + s, block.subarray(s * size, (s + 1) * size)];
   }
 }
 
-// Copy the part of a plane that lies in a block of slices from `first` on; back: from the block to the plane.
+/** Copy the part of a plane that lies in a block of slices from `first` on; back: from the block to the plane. */
 function copyPlane(grid, plane, voxels, first, block, back = false) {
   const sides = [grid.width, grid.height], count = block.length / (sides[0] * sides[1]);
   const fixed = grid.axes.indexOf(2), other = 1 - fixed;  // of the axes W and H
@@ -126,7 +128,7 @@ function copyPlane(grid, plane, voxels, first, block, back = false) {
     }
 }
 
-// Yield the mask's planes in the order of the file; the array is used again for the next one.
+/** Yield the mask's planes in the order of the file; the array is used again for the next one. */
 function* maskPlanes(grid, mask) {
   const [columns, rows, count] = grid.shape, plane = new Uint8Array(columns * rows);
   const size = grid.width * grid.height, slice = new Uint8Array(size);
@@ -149,7 +151,7 @@ function* maskPlanes(grid, mask) {
   }
 }
 
-// Return the parts of a .nii.gz file with the mask; ct: the opened NIfTI file, or null for DICOM.
+/** Return the parts of a .nii.gz file with the mask; ct: the opened NIfTI file, or null for DICOM. */
 async function maskFile(grid, mask, ct) {
   const table = crcTable();
   let crc = -1;
@@ -170,7 +172,7 @@ async function maskFile(grid, mask, ct) {
   return found;
 }
 
-// Return the header of the mask: the CT's, with what differs, so that the affine stays the same bit by bit.
+/** Return the header of the mask: the CT's, with what differs, so that the affine stays the same bit by bit. */
 function maskHeader(grid, ct, description) {
   const { version, little } = ct ? ct.header : { version: 1, little: true }, size = version === 1 ? 348 : 540;
   const bytes = new Uint8Array(size + 4), view = new DataView(bytes.buffer);  // ends with: no extensions
@@ -182,7 +184,8 @@ function maskHeader(grid, ct, description) {
   if (version === 1) {
     view.setInt16(70, 2, little);  // uint8
     view.setInt16(72, 8, little);  // bits
-    for (const [offset, value] of [[108, 352], [112, 1], [116, 0], [124, 0], [128, 0]]) view.setFloat32(offset, value, little);
+    const numbers = [[108, 352], [112, 1], [116, 0], [124, 0], [128, 0]];  // offset, slope, inter, cal_max, cal_min
+    for (const [offset, value] of numbers) view.setFloat32(offset, value, little);
     text(148, 80, description);
   } else {
     view.setInt16(12, 2, little);
@@ -194,7 +197,7 @@ function maskHeader(grid, ct, description) {
   return bytes;
 }
 
-// Fill a NIfTI-1 header for a grid of DICOM slices.
+/** Fill a NIfTI-1 header for a grid of DICOM slices. */
 function newHeader(grid, view) {
   view.setInt32(0, 348, true);
   [3, ...grid.shape, 1, 1, 1, 1].forEach((value, i) => view.setInt16(40 + 2 * i, value, true));

@@ -4,9 +4,9 @@
 const about = JSON.parse(byId("about").textContent), packed = {};
 const HU = [-1024, -200, 300, 1500], LEVELS = [0, 40, 215, 255];  // of the pictures, as in worker.js
 const calls = new Map();  // unfinished tasks of the worker, by name
-let worker, threads = 1, files = [], saveAs, report, shown, lock = null;
+let worker, threads = 1, files = [], saveAs, report, shown, drawn = 0, lock = null;
 
-// Return the bytes of an embedded file and drop its text, which takes more memory.
+/** Return the bytes of an embedded file and drop its text, which takes more memory. */
 function embedded(id) {
   const text = byId(id).textContent;
   byId(id).textContent = "";
@@ -19,7 +19,7 @@ async function gunzip(bytes) {
   return new Response(stream.pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-// Start a worker, which fails if the device refuses WebAssembly or threads.
+/** Start a worker, which fails if the device refuses WebAssembly or threads. */
 async function startWorker() {
   if (typeof WebAssembly === "undefined" || typeof DecompressionStream === "undefined")
     throw new Error("this browser: expected WebAssembly and streams of gzip, found none (Lockdown Mode, or an old browser)");
@@ -33,7 +33,7 @@ async function startWorker() {
   await call("start", { wasm, model, openjpeg, charls, about, threads });
 }
 
-// Let the worker perform a task; return a promise of its answer.
+/** Let the worker perform a task; return a promise of its answer. */
 function call(task, given = {}) {
   const { promise, resolve, reject } = Promise.withResolvers?.() ?? deferred();
   calls.set(task, { resolve, reject });
@@ -65,7 +65,7 @@ function receive(data) {
   }
 }
 
-// Read a part of a file for the worker, which may not be able to read files itself.
+/** Read a part of a file for the worker, which may not be able to read files itself. */
 async function answer({ ask, index, name, from, to }) {
   try {
     const bytes = await files[index].slice(from, to).arrayBuffer();
@@ -75,7 +75,7 @@ async function answer({ ask, index, name, from, to }) {
   }
 }
 
-// Prepare to show the slices of a CT, which arrive one by one.
+/** Prepare to show the slices of a CT, which arrive one by one. */
 function begin(grid) {
   const hu = Array.from({ length: 256 }, (_, level) => {
     const above = Math.max(1, LEVELS.findIndex(limit => level <= limit)), below = above - 1;
@@ -91,10 +91,12 @@ function progress({ slice, count, of, seconds, picture }) {
   const left = seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
   say(`slice ${count} of ${of}, ${left} left`, count / of);
   shown.pictures[slice] = picture;
+  if (performance.now() - drawn < 250 && count < of) return;
+  drawn = performance.now();
   go(slice);
 }
 
-// Segment chosen files.
+/** Segment chosen files. */
 async function segment(chosen) {
   files = [...chosen].sort((a, b) => path(a) < path(b) ? -1 : 1);
   if (!files.length) return;
@@ -150,7 +152,7 @@ async function restart() {
   await startWorker();
 }
 
-// Save a file: by the share sheet of a phone, else as a download.
+/** Save a file: by the share sheet of a phone, else as a download. */
 async function save(parts, fileName, type) {
   const file = new File(parts, fileName, { type });
   const phone = matchMedia("(pointer: coarse)").matches && navigator.canShare?.({ files: [file] });
@@ -162,7 +164,7 @@ async function save(parts, fileName, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-// Return all files of a drop, those in folders, too.
+/** Return all files of a drop, those in folders, too. */
 async function dropped(items) {
   const entries = [...items].map(item => item.webkitGetAsEntry?.()).filter(Boolean), found = [];
   for (let entry; (entry = entries.pop());) {
@@ -171,7 +173,8 @@ async function dropped(items) {
       found.push(Object.assign(file, { path: entry.fullPath.slice(1) }));
     } else {
       const reader = entry.createReader();
-      for (let part; (part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length;) entries.push(...part);
+      const next = () => new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      for (let part; (part = await next()).length;) entries.push(...part);
     }
   }
   return found;
@@ -182,7 +185,7 @@ async function begun() {
   const notices = embedded("licences");
   byId("notices").closest("details").ontoggle = async () => { byId("notices").textContent = await gunzip(notices); };
   if (about.site && "serviceWorker" in navigator) navigator.serviceWorker.register("sw.js");
-  const apple = /iP(hone|ad|od)/.test(navigator.userAgent) || (navigator.maxTouchPoints > 1 && /Mac/.test(navigator.userAgent));
+  const apple = /iP(hone|ad|od)|Mac/.test(navigator.userAgent) && navigator.maxTouchPoints > 1;  // threads fail there
   threads = self.crossOriginIsolated && !apple ? Math.max(1, Math.min(4, navigator.hardwareConcurrency - 1)) : 1;
   try {
     await startWorker().catch(async error => {

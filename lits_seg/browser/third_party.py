@@ -61,6 +61,12 @@ def part(name: str) -> bytes:
     return path.read_bytes()
 
 
+def require_parts() -> None:
+    """Require all parts, so that a command fails before its work; see ``part``."""
+    for name in listed():
+        part(name)
+
+
 def script(name: str) -> str:
     """Return a script as a plain one: an ES module becomes a constant with its exports.
 

@@ -1,11 +1,11 @@
-// Segment a CT in a worker: ask the page for the file's bytes, run the network slice by slice, keep the mask.
 "use strict";
+// Segment a CT in a worker: ask the page for the file's bytes, run the network slice by slice, keep the mask.
 
 const AT_ONCE = 2;  // slices in one call of the network, after which a cancellation is seen
 const PICTURE = 320;  // largest side of a picture in pixels
 const LEVELS = [[-1024, 0], [-200, 40], [300, 215], [1500, 255]];  // of the pictures, as in inference/viewer.py
 const waiting = new Map();  // requests to the page by number
-let asked = 0, cancelled = false, session, about, codecs, found;
+let asked = 0, cancelled = false, session, about, codecs, found, input;
 
 class Cancelled extends Error {}
 
@@ -24,11 +24,12 @@ async function perform({ task, ...given }) {
     postMessage({ done: task, ...await { start, segment, draw, save }[task](given) });
   } catch (error) {
     const known = error instanceof InputError || error instanceof Cancelled;
-    postMessage({ failed: task, cancelled: error instanceof Cancelled, known, text: known ? error.message : explained(error) });
+    const text = known ? error.message : explained(error);
+    postMessage({ failed: task, cancelled: error instanceof Cancelled, known, text });
   }
 }
 
-// Start the runtime and load the network; both are packed by gzip.
+/** Start the runtime and load the network; both are packed by gzip. */
 async function start({ wasm, model, openjpeg, charls, ...rest }) {
   about = rest.about;
   ort.env.wasm.numThreads = rest.threads;
@@ -39,7 +40,7 @@ async function start({ wasm, model, openjpeg, charls, ...rest }) {
   ort.env.wasm.wasmBinary = undefined;  // compiled by now
 }
 
-// Segment the chosen files, a NIfTI file or a DICOM series, and report.
+/** Segment the chosen files, a NIfTI file or a DICOM series, and report. */
 async function segment({ files, title, maskName }) {
   cancelled = false;
   found = undefined;
@@ -65,13 +66,13 @@ async function segment({ files, title, maskName }) {
   return { report, labels: Array.from({ length: grid.depth }, (_, s) => highestLabel(mask, s)) };
 }
 
-// Return the labels of a slice of the last CT.
+/** Return the labels of a slice of the last CT. */
 function draw({ slice }) {
   const { grid } = found.ct;
   return { slice, labels: drawSlice(found.mask, slice, new Uint8Array(grid.width * grid.height)) };
 }
 
-// Return the parts of the mask's file.
+/** Return the parts of the mask's file. */
 async function save() {
   const { ct, mask } = found;
   return { parts: await maskFile(ct.grid, mask, ct.header ? ct : null) };
@@ -81,11 +82,12 @@ async function openCt(files, title) {
   const first = await files[0].read(0, Math.min(files[0].size, 2 ** 16));
   if (files.length === 1 && !isDicom(first)) return openNifti(files[0]);
   const nifti = files.find(file => /\.nii(\.gz)?$/i.test(file.name));
-  if (nifti) throw new InputError(nifti.name, "a single NIfTI file, or the files of one DICOM series", `${files.length} files`);
+  const expected = "a single NIfTI file, or the files of one DICOM series";
+  if (nifti) throw new InputError(nifti.name, expected, `${files.length} files`);
   return openDicom(files, title);
 }
 
-// Open a DICOM series: read the files' headers, and later one file for each slice.
+/** Open a DICOM series: read the files' headers, and later one file for each slice. */
 async function openDicom(files, title) {
   const headers = [];
   for (const file of files) {
@@ -106,7 +108,7 @@ async function openDicom(files, title) {
   return { name: title, grid, slices: () => dicomSlices(grid, plane) };
 }
 
-// Yield [s, HU] of each slice, lowest first; a stack along another axis of the patient is read once for each block.
+/** Yield [s, HU] of each slice, lowest first; a stack along another axis of the patient is read once for each block. */
 async function* dicomSlices(grid, plane) {
   const size = grid.width * grid.height, slice = new Float32Array(size);
   if (grid.axes[2] === 2) {
@@ -121,27 +123,33 @@ async function* dicomSlices(grid, plane) {
   for (let first = 0; first < grid.depth; first += most) {
     const block = new Float32Array(Math.min(most, grid.depth - first) * size);
     for (let k = 0; k < grid.shape[2]; k++) copyPlane(grid, k, await plane(k), first, block);
-    for (let at = 0; at < block.length; at += size) yield [first + at / size, block.subarray(at, at + size)];
+    for (let s = 0; s * size < block.length; s++) yield [first + s, block.subarray(s * size, (s + 1) * size)];
   }
 }
 
-// Yield [s, HU, labels, probability] of each slice, in the order in which the file has them.
+/** Yield [s, HU, labels, probability] of each slice, in the order in which the file has them. */
 async function* segmented(ct) {
   const { grid } = ct, side = about.context >> 1, last = grid.depth - 1;
-  const window = new Map();  // slices by index: those of a call, and their neighbours
+  const window = new Map(), free = [];  // slices by index: those of a call, and their neighbours; arrays to use again
   const near = s => window.get(Math.max(0, Math.min(last, s)));
   let ready = [], done = 0, upwards;
   for await (const [s, hu] of ct.slices()) {
     finiteSlice(ct.name, s, hu);
     upwards ??= s === 0;
-    window.set(s, hu.slice());
+    const copy = free.pop() ?? new Float32Array(hu.length);
+    copy.set(hu);
+    window.set(s, copy);
     const reach = upwards ? s : last - s;  // slices so far, less one
     for (; done <= (reach === last ? last : reach - side); done++) {
       ready.push(upwards ? done : last - done);
       if (ready.length < AT_ONCE && done < last) continue;
       if (!upwards) ready.reverse();
       yield* await run(grid, ready, near);
-      for (const kept of window.keys()) if (upwards ? kept <= done - side : last - kept <= done - side) window.delete(kept);
+      for (const [kept, unused] of window)
+        if ((upwards ? kept : last - kept) <= done - side) {
+          window.delete(kept);
+          free.push(unused);
+        }
       ready = [];
       await breath();
       if (cancelled) throw new Cancelled();
@@ -149,16 +157,16 @@ async function* segmented(ct) {
   }
 }
 
-// Run the network on neighbouring slices.
+/** Run the network on neighbouring slices. */
 async function run(grid, slices, near) {
   const { height, width, pixelMm } = grid, size = height * width, side = about.context >> 1;
   const indices = about.takes_runs
     ? Array.from({ length: slices.length + 2 * side }, (_, i) => slices[0] - side + i)
     : slices.flatMap(s => Array.from({ length: about.context }, (_, i) => s - side + i));
-  const hu = new Float32Array(indices.length * size);
-  indices.forEach((s, i) => hu.set(near(s), i * size));
+  if (input?.length !== indices.length * size) input = new Float32Array(indices.length * size);  // else used again
+  indices.forEach((s, i) => input.set(near(s), i * size));
   const channels = about.takes_runs ? 1 : about.context;
-  const inputs = { hu: new ort.Tensor("float32", hu, [indices.length / channels, channels, height, width]) };
+  const inputs = { hu: new ort.Tensor("float32", input, [indices.length / channels, channels, height, width]) };
   if (about.needs_pixel_mm)
     inputs.pixel_mm = new ort.Tensor("float32", Float32Array.from(slices.flatMap(() => pixelMm)), [slices.length, 2]);
   const { labels, probability, logits } = await session.run(inputs);
@@ -174,7 +182,7 @@ function finite(values) {
   return sum === 0;
 }
 
-// Return a slice as 8-bit levels, its sides divided by a whole number.
+/** Return a slice as 8-bit levels, its sides divided by a whole number. */
 function reduced(hu, { width, height }) {
   const step = Math.ceil(Math.max(width, height) / PICTURE);
   const columns = Math.max(1, Math.floor(width / step)), rows = Math.max(1, Math.floor(height / step));
@@ -196,7 +204,7 @@ function level(hu) {
   return from + (to - from) * (hu - low) / (high - low);
 }
 
-// Return what the page needs to show slices.
+/** Return what the page needs to show slices. */
 function display({ width, height, depth, spacing, slicesAffine }) {
   const mm = Array.from({ length: depth }, (_, s) => {
     const [x, y, z, origin] = slicesAffine[2];
@@ -205,7 +213,7 @@ function display({ width, height, depth, spacing, slicesAffine }) {
   return { width, height, count: depth, aspect: width * spacing[0] / (height * spacing[1]), mm };
 }
 
-// Ask the page for bytes of a file, unless the user has cancelled.
+/** Ask the page for bytes of a file, unless the user has cancelled. */
 function ask(request) {
   if (cancelled) throw new Cancelled();
   return new Promise((resolve, reject) => {
@@ -214,7 +222,7 @@ function ask(request) {
   });
 }
 
-// Let messages of the page arrive; setTimeout would wait for milliseconds.
+/** Let messages of the page arrive; setTimeout would wait for milliseconds. */
 function breath() {
   return new Promise(resolve => {
     const { port1, port2 } = new MessageChannel();

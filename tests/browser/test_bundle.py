@@ -138,7 +138,6 @@ def test_without_parts_the_command_that_makes_them_is_named(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "parts").mkdir()
-    bundle._packed_part.cache_clear()
     monkeypatch.setattr(third_party, "PARTS", tmp_path / "parts")
     if broken == "changed":
         for name in third_party.listed():

@@ -3,11 +3,11 @@
 const byId = id => document.getElementById(id);
 const colours = { 1: [79, 211, 222], 2: [255, 60, 60] };
 const windows = {
-  "abdomen (40 ± 200)": [-160, 240], "liver (70 ± 75)": [-5, 145], "network's": null, "lung (-600 ± 750)": [-1350, 150],
-  "bone (400 ± 900)": [-500, 1300],
+  "abdomen (40 ± 200)": [-160, 240], "liver (70 ± 75)": [-5, 145], "network's": null,
+  "lung (-600 ± 750)": [-1350, 150], "bone (400 ± 900)": [-500, 1300],
 };
-// What is shown: size, aspect and count of the slices, HU of their levels, mm, and functions of a slice's number, each of which
-// returns a promise: slice ({ width, height, levels }, or null), mask (labels of the whole size, or null).
+// What is shown: size, aspect and count of the slices, HU of their levels, mm, and functions of a slice's number, each of
+// which returns a promise: slice ({ width, height, levels }, or null), mask (labels of the whole size, or null).
 let view, opacity = 45;
 const layer = new OffscreenCanvas(1, 1);
 
@@ -22,7 +22,7 @@ async function draw() {
   byId("place").textContent = `slice ${number} of 0–${shown.count - 1}\nz ${shown.mm[number].toFixed(1)} mm`;
 }
 
-// Paint values over the slice, each in its colour (red, green, blue, opacity).
+/** Paint values over the slice, each in its colour (red, green, blue, opacity). */
 function paint(width, height, values, palette) {
   const picture = new ImageData(width, height), words = new Uint32Array(picture.data.buffer);
   const packed = new Uint32Array(Uint8ClampedArray.from(palette.flat()).buffer);
@@ -39,7 +39,7 @@ function go(number) {
 
 const move = steps => go(Number(byId("number").value) + steps);
 
-// Show the slices of a CT, see `view`.
+/** Show the slices of a CT, see `view`. */
 function showSlices(shown) {
   view = shown;
   windows["network's"] = shown.window;
@@ -49,7 +49,7 @@ function showSlices(shown) {
   byId("number").max = shown.count - 1;
 }
 
-// Mark the slices whose highest label is liver or lesion, and go to the largest lesion.
+/** Mark the slices whose highest label is liver or lesion, and go to the largest lesion. */
 function showLabels(labels, lesions) {
   byId("where").width = labels.length;
   const strip = byId("where").getContext("2d");
@@ -69,9 +69,10 @@ function row(table, ...cells) {
 
 const known = (value, digits, unit) => value === null ? "unknown" : `${value.toFixed(digits)} ${unit}`;
 
-// Show a report in its tables, which an earlier one may fill.
+/** Show a report in its tables, which an earlier one may fill. */
 function showReport(name, report) {
-  for (const table of [byId("numbers"), byId("lesions").tBodies[0], byId("provenance"), byId("warnings")]) table.replaceChildren();
+  const filled = [byId("numbers"), byId("lesions").tBodies[0], byId("provenance"), byId("warnings")];
+  for (const part of filled) part.replaceChildren();
   document.title = `${name}: lits_seg, research use only`;
   byId("name").textContent = name;
   byId("definitions").textContent = report.definitions + ".";
@@ -99,7 +100,8 @@ function showReport(name, report) {
   for (const [title, text] of Object.entries(report.model.card ?? {}))
     provenance(title === "network" ? "about the network" : title, text);
   provenance("parameters", report.model.parameters.toLocaleString("en"));
-  if (report.model.exported) provenance("exported file", `${report.model.exported.path.split("/").pop()}, ${report.model.exported.sha256.slice(0, 16)}…`);
+  const { exported } = report.model;
+  if (exported) provenance("exported file", `${exported.path.split("/").pop()}, ${exported.sha256.slice(0, 16)}…`);
   provenance("computed by", `${report.settings.device}, ${report.settings.precision}`);
   for (const checkpoint of report.model.checkpoints) provenance("checkpoint", checkpoint.sha256.slice(0, 16) + "…");
   provenance("lits_seg", report.lits_seg);
