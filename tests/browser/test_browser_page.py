@@ -349,6 +349,31 @@ def test_a_damaged_gzip_file_is_refused(page: Page, folder: Path) -> None:
     assert "a damaged or truncated gzip file" in page.choose(folder / "cut.nii.gz")
 
 
+LITTLE_MEMORY = """
+    const Usual = Float32Array;
+    self.Float32Array = class extends Usual {
+      constructor(...given) {
+        if (given[0] > 96 * 96 - 1) throw new RangeError("Array buffer allocation failed");
+        super(...given);
+      }
+    };"""
+RESTART = """
+    const [before, done] = arguments;
+    gunzip(packed.worker).then(text => {
+      packed.url = URL.createObjectURL(new Blob([before, text], { type: "text/javascript" }));
+      return restart();
+    }).then(done);"""
+
+
+@pytest.mark.hostile
+def test_too_little_memory_is_named_and_another_try_is_possible(page: Page, folder: Path) -> None:
+    page.driver.execute_async_script(RESTART, LITTLE_MEMORY)
+    error = page.choose(folder / "cts" / "volume-1.nii.gz")
+    page.driver.execute_async_script(RESTART, "")
+    assert error.startswith("this device: expected memory for a slice and the network, found too little")
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+
+
 @pytest.mark.hostile
 def test_without_web_assembly_the_page_says_so(driver: Any, folder: Path) -> None:
     script = {"source": "delete globalThis.WebAssembly"}
