@@ -28,9 +28,10 @@ from lits_seg.runs.provenance import PERMITTED_USE
 
 GENERATOR = '<meta name="generator" content="lits-seg export">'  # by which a later export recognises the page
 CODECS = ("dicomParser.min.js", "openjpegwasm_decode.js", "charlswasm_decode.js", "lossless-min.js")
-SCRIPTS = ("geometry.js", "dicom.js", "pixels.js", "lesions.js", "report.js", "nifti.js", "mask_file.js")
-SCRIPTS += ("pictures.js", "network.js", "worker.js")
-REFUSED = ("crf", "lesions_within_liver_mm")  # rules that lesions.js does not apply
+GEOMETRY = ("geometry.js", "header.js", "dicom.js", "pixels.js", "nifti.js")
+MASK = ("mask.js", "mask_file.js", "rules.js", "lesions.js", "report.js")
+SCRIPTS = (*GEOMETRY, *MASK, "pictures.js", "network.js", "worker.js")
+REFUSED = ("crf", "lesions_within_liver_mm")  # rules that rules.js does not apply
 DEVICE = "browser, ONNX Runtime Web (WebAssembly)"
 TITLE = "lits_seg, research use only"
 ICON = 512  # pixels

@@ -46,10 +46,11 @@ async function segment({ files, title, maskName }) {
   const { grid } = ct, mask = newMask(grid.width, grid.height, grid.depth), observer = newObserver(grid, about.preprocess);
   postMessage({ grid: display(grid) });
   const started = performance.now();
+  const { rules } = about.made.settings, read = needsProbability(rules);
   let count = 0;
   for await (const [s, hu, labels, probability] of segmented(ct)) {
     observe(observer, s, hu);
-    addSlice(mask, s, labels, probability);
+    addSlice(mask, s, labels, read ? probability : null);
     count += 1;
     const picture = reduced(hu, grid);
     const seconds = (performance.now() - started) / 1000 / count * (grid.depth - count);
@@ -57,7 +58,7 @@ async function segment({ files, title, maskName }) {
   }
   requireHu(ct.name, observer);
   postMessage({ finishing: true });
-  applyRules(mask, about.made.settings.rules, grid, about.finds_liver);
+  applyRules(mask, rules, grid, about.finds_liver);
   found = { ct, mask };
   const report = ctReport(ct.name, grid, mask, observer, about.finds_liver, { ...about.made, mask: maskName });
   return { report, labels: Array.from({ length: grid.depth }, (_, s) => highestLabel(mask, s)) };
