@@ -67,11 +67,12 @@ function receive(data) {
 
 /** Read a part of a file for the worker, which may not be able to read files itself. */
 async function answer({ ask, index, name, from, to }) {
+  const asker = worker;  // an error may start another one meanwhile
   try {
     const bytes = await files[index].slice(from, to).arrayBuffer();
-    worker.postMessage({ answer: ask, bytes }, [bytes]);
+    asker.postMessage({ answer: ask, bytes }, [bytes]);
   } catch (error) {
-    worker.postMessage({ answer: ask, name, error: error.message });
+    asker.postMessage({ answer: ask, name, error: error.message });
   }
 }
 
