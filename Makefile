@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test hostile runtime-test lint docs package smoke bench clean
+.PHONY: help setup demo compare real-data real-test test hostile browser-parts runtime-test lint docs package smoke bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test: setup  ## run the tests
 hostile: setup  ## test that damaged files, wrong settings and other bad input end with one clear message
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m hostile
 
+browser-parts: setup  ## fetch other people's JavaScript and WebAssembly for the browser page, by npm, and check it
+	cd lits_seg/browser && npm ci --no-progress
+	$(BIN)/python -m lits_seg.browser.third_party
+
 RUNTIME := $(VENV)-runtime
 runtime-test: setup  ## test predicting in an environment with only the package and the runtime extra
 	test -x $(RUNTIME)/bin/python || $(PYTHON) -m venv $(RUNTIME)
@@ -63,8 +67,11 @@ lint: setup  ## check format, code, types, the layers of the architecture and th
 docs: setup  ## draw the architecture and build the documentation in docs/_build/html
 	$(BIN)/python docs/house.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@if test -d lits_seg/browser/parts; then $(BIN)/python -m lits_seg.export format=site output=docs/_build/html/app; \
+	else echo "without the browser page, whose parts are missing (make browser-parts)"; fi
 
 package: setup  ## build sdist and wheel into dist/ and check both
+	@test -d lits_seg/browser/parts || echo "without the browser page, whose parts are missing (make browser-parts)"
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
@@ -82,4 +89,4 @@ bench: setup  ## repeat the measurements of cost, parameters and speed, and writ
 	$(BIN)/python -m experiments.train_speed
 
 clean:  ## remove the environment, generated data, runs and results
-	rm -rf $(VENV) $(RUNTIME) data runs predictions exported evaluation comparison dist docs/_build docs/api docs/experiments .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(RUNTIME) lits_seg/browser/node_modules lits_seg/browser/parts data runs predictions exported evaluation comparison dist docs/_build docs/api docs/experiments .pytest_cache .ruff_cache .mypy_cache .hypothesis

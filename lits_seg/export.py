@@ -5,38 +5,22 @@ if __name__ == "__main__":
 
     start("export")
 
-import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
-import torch
-from omegaconf import OmegaConf
-
 from lits_seg import RESEARCH_USE
+from lits_seg.browser.bundle import PAGE_FILES, write_page
+from lits_seg.browser.third_party import require_parts
 from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import scratch_folder, sha256, write_text
-from lits_seg.common.ownership import EXPORTED, json_file, require_free, require_not_inputs, text_file
-from lits_seg.common.records import as_plain
+from lits_seg.common.ownership import EXPORTED, Kind, json_file, require_free, require_not_inputs, text_file
 from lits_seg.common.settings import BatchSize, Count, CountOrZero, Place, Threads, Workers
-from lits_seg.common.tables import json_text
-from lits_seg.exporters.check_volumes import Volumes, find_volumes
-from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
-from lits_seg.exporters.formats import ENDINGS, open_file, pairs, write_file
-from lits_seg.exporters.metadata import describe_export
-from lits_seg.exporters.onnx import export_parts
-from lits_seg.exporters.parity import lesion_dice, milliseconds, network_images, parity, slices_of
-from lits_seg.inference.ensemble import Ensemble
-from lits_seg.inference.segmenter import Segmenter
-from lits_seg.models.cost import processor
-from lits_seg.packaged.card import CHECKPOINT as CHECKPOINT_FILE
-from lits_seg.packaged.card import packaged_file
-from lits_seg.runs.provenance import provenance
-from lits_seg.training.cascades import load_cascade
-from lits_seg.training.module import LesionModule
+from lits_seg.exporters.choices import BROWSER, ENDINGS, WORTH, pairs
+from lits_seg.exporters.output_files import move, new_files, size_of
+from lits_seg.inference.exported import ExportedModel
+from lits_seg.packaged.card import CHECKPOINT, NAME, ONNX, packaged_file
 
-CHECKPOINT = "checkpoint (PyTorch)"
-WORTH = "A file is worth it if it loses at most"
 TEXT = text_file("table", WORTH)
 JSON = json_file("table", "lits_seg", "pytorch", "files")
 
@@ -47,8 +31,9 @@ class Settings:
 
     ckpt: Place
     liver_ckpt: Place | None
+    model: Place | None
     format: list[str]
-    precision: list[str]
+    precision: list[str] | None
     output: Place
     name: str
     references: Place | None
@@ -63,108 +48,69 @@ class Settings:
 
 @entry("commands/export", Settings)
 def main(cfg: Settings) -> None:
-    """Write the files, ``exports.md`` and ``exports.json``; fail if a file's labels differ from the checkpoint's."""
-    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT_FILE))
+    """Write the files and the table that compares them; pages of an exported model need no PyTorch, and no table."""
     wanted = pairs(cfg.format, cfg.precision)
     if not cfg.name or Path(cfg.name).name != cfg.name:
         raise InputError("name", "the first part of a file name", repr(cfg.name))
+    if cfg.model is not None and (cfg.ckpt != NAME or cfg.liver_ckpt is not None):
+        raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", "both")
+    if any(format in BROWSER for format, _ in wanted):
+        require_parts()
+    pages = all(format in BROWSER for format, _ in wanted)
+    if cfg.model is not None and not pages:
+        raise InputError("format", f"{' or '.join(BROWSER)} with model=…", ", ".join(cfg.format))
+    if pages and cfg.ckpt == NAME and cfg.liver_ckpt is None:
+        _pages(cfg, Path(packaged_file(cfg.model or NAME, ONNX)))
+        return
+    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT))
     output = Path(cfg.output)
-    targets = {output / f"{cfg.name}_{precision}{ENDINGS[format]}": EXPORTED for format, precision in wanted}
-    targets |= {output / "exports.md": TEXT, output / "exports.json": JSON}
+    targets = _targets(cfg, wanted) | {output / "exports.md": TEXT, output / "exports.json": JSON}
     require_not_inputs(targets, [Path(path) for path in (cfg.ckpt, cfg.liver_ckpt) if path is not None])
     require_free(targets)
-    torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
-    module = load_cascade(cfg.ckpt, cfg.liver_ckpt)
-    volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
-    new = not output.exists()
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with scratch_folder(output, ".export-") as scratch:
-            checkpoint, *rows = _export(cfg, module, volumes, wanted, scratch)
-            for row in rows:
-                (scratch / row.file).replace(output / row.file)
-    finally:
-        if new and not any(output.iterdir()):
-            output.rmdir()
-    text = _text(cfg, table(checkpoint, rows), volumes, len(checkpoint.dice))
-    write_text(output / "exports.md", text)
-    about = {
-        **as_plain(provenance(cfg.ckpt)),
-        **({} if cfg.liver_ckpt is None else {"liver_checkpoint": cfg.liver_ckpt}),
-        "volumes": str(volumes.root),
-        "synthetic": volumes.synthetic,
-        "patients": [case.name for case in volumes.test[: cfg.patients]],
-        "slices": cfg.slices,
-        "threads": cfg.threads or os.cpu_count(),
-        "processor": processor(),
-    }
-    files = [{**as_plain(row), "sha256": sha256(output / row.file)} for row in rows]
-    write_text(output / "exports.json", json_text({**about, "pytorch": as_plain(checkpoint), "files": files}))
-    print(text)
+    # Imported only if needed: an exported model becomes a page without PyTorch.
+    print(import_module("lits_seg.exporters.checkpoint_files").export_checkpoint(cfg, wanted))
 
 
-def _export(
-    cfg: Settings, module: LesionModule, volumes: Volumes, wanted: list[tuple[str, str]], scratch: Path
-) -> list[Row]:
-    """Write the files into ``scratch``, verify and measure them.
+def _pages(cfg: Settings, source: Path) -> None:
+    """Write pages of an exported model.
 
     Args:
         cfg: the settings.
-        module: the checkpoint's network, on the CPU.
-        volumes: volumes for calibration and measurement.
-        wanted: pairs of format and precision.
-        scratch: folder to write into.
-
-    Returns:
-        The row of the checkpoint, followed by a row for each file.
+        source: the model.
     """
-    parts = export_parts(module, scratch)
-    calibration = network_images(module, *slices_of(volumes.train, cfg.calibration, module.context))
-    checked, pixel_mm = slices_of(volumes.test, cfg.slices, module.context)
-    segmenters: dict[str, Segmenter] = {CHECKPOINT: Ensemble([cfg.ckpt], device="cpu", liver_ckpt=cfg.liver_ckpt)}
-    rows = [Row("PyTorch", "fp32", CHECKPOINT, Path(cfg.ckpt).stat().st_size)]
-    for format, precision in wanted:
-        path = scratch / f"{cfg.name}_{precision}{ENDINGS[format]}"
-        metadata = describe_export(cfg.ckpt, module, format, precision)
-        if format == "executorch":
-            metadata = replace(metadata, plane=list(checked.shape[2:]))
-        write_file(module, parts, calibration, path, metadata)
-        exported = open_file(path, cfg.threads)
-        found = parity(module, exported, checked, pixel_mm)
-        found.require(path.name, precision)
-        print(f"{path.name}: written, {found.labels:.4%} of the labels match PyTorch's", flush=True)
-        segmenters[path.name] = exported
-        rows.append(Row(format, precision, path.name, path.stat().st_size, found))
-    taken = milliseconds(segmenters, checked, tuple(pixel_mm[0]))
-    rows = [replace(row, ms=taken[row.file]) for row in rows]
-    patients = volumes.test[: cfg.patients]
-    print(f"computing the lesion Dice of {len(rows)} models on {len(patients)} patients …", flush=True)
-    return [
-        # ExecuTorch files accept slices of a single size, and the volumes may have others.
-        row
-        if row.format == "executorch"
-        else replace(row, dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
-        for row in rows
-    ]
+    metadata = ExportedModel(source, threads=1).metadata
+    if metadata.format != "onnx":
+        raise InputError(source, "an .onnx file (format=onnx)", f"format {metadata.format}")
+    wanted = pairs(cfg.format, cfg.precision or [metadata.precision.replace("fp32", "fp16")])
+    targets = _targets(cfg, wanted)
+    require_not_inputs(targets, [source])
+    require_free(targets)
+    output, pages = Path(cfg.output), []
+    with new_files(output) as scratch:
+        for format, precision in wanted:
+            model = _in_precision(source, precision, scratch)
+            pages.append(write_page(format, model, scratch / f"{cfg.name}_{precision}{ENDINGS[format]}", source))
+        move(pages, output)
+    for page in pages:
+        print(f"{output / page.name}: {size_of(output / page.name) / 1e6:.1f} MB")
+    print(RESEARCH_USE)
 
 
-def _text(cfg: Settings, rows: str, volumes: Volumes, patients: int) -> str:
-    kind = "synthetic volumes" if volumes.synthetic else "volumes"
-    same = volumes.train == volumes.test
-    patients_are = "of the same volumes, on which int8 was also calibrated" if same else "of the test set"
-    threads = cfg.threads or os.cpu_count()
-    return "\n".join(
-        [
-            f"# {cfg.ckpt}, exported",
-            "",
-            rows,
-            "",
-            f"Parity and time were measured on {cfg.slices} slices of {kind} ({volumes.root}), from HU to labels.",
-            f"Times are the fastest of several rounds, measured in turns on {threads} threads of {processor()}.",
-            f"Lesion Dice is the mean over {patients} {'patient' if patients == 1 else 'patients'} {patients_are}.",
-            f"{WORTH} {MOST_LOST} lesion Dice and is at least {LEAST_GAIN} times as",
-            "fast as the fp32 file of its format.",
-            RESEARCH_USE,
-            "",
-        ]
-    )
+def _in_precision(model: Path, precision: str, folder: Path) -> Path:
+    """Return the model with weights in a precision, see ``onnx_file.in_precision``."""
+    try:
+        from lits_seg.exporters.onnx_file import in_precision
+    except ModuleNotFoundError as error:
+        needed = f"{error.name} to write pages (pip install 'lits_seg[browser]')"
+        raise InputError("format", needed, "not installed") from error
+    return in_precision(model, precision, folder)
+
+
+def _targets(cfg: Settings, wanted: list[tuple[str, str]]) -> dict[Path, Kind]:
+    """Return the kind of each file to write."""
+    paths = {Path(cfg.output) / f"{cfg.name}_{precision}{ENDINGS[format]}": format for format, precision in wanted}
+    targets = {path: EXPORTED for path, format in paths.items() if format not in BROWSER}
+    for path, format in paths.items():
+        if format in BROWSER:
+            targets |= {path / name if name else path: kind for name, kind in PAGE_FILES[format].items()}
+    return targets

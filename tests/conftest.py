@@ -1,9 +1,12 @@
 """Fixtures that several folders of tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from helpers.browser import open_chromium
 from helpers.volumes import AFFINES, anatomy, write_case
 
 
@@ -22,3 +25,10 @@ def lits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread() -> None:
     # Tests run side by side: more threads than cores would only wait for each other.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One headless Chromium for all tests of the browser page; they are skipped if there is none."""
+    with open_chromium() as driver:
+        yield driver

@@ -12,6 +12,7 @@ import pytest
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command, start_command
 
+from lits_seg.browser.third_party import PARTS
 from lits_seg.data.layouts import find_cases
 from lits_seg.exporters import parity
 from lits_seg.exporters.parity import slices_of
@@ -67,6 +68,18 @@ def test_every_format_and_precision(folder: Path) -> None:
         assert row["parity"]["labels"] >= least
         assert row["size"] == (folder / "files" / row["file"]).stat().st_size
         assert (len(row["dice"]), row["ms"] > 0) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PARTS.is_dir(), reason="needs make browser-parts")
+def test_a_checkpoint_becomes_a_page(folder: Path) -> None:
+    out = export(folder, "format=[html,site]", "slices=4", "patients=0", "output=pages")
+    files = ["lits_seg_fp16_research_use_only.html", "lits_seg_fp16_research_use_only_site"]
+    assert sorted(path.name for path in (folder / "pages").iterdir()) == ["exports.json", "exports.md", *files]
+    assert all(f"| {name} " in out for name in files)
+    told = json.loads((folder / "pages/exports.json").read_text())
+    assert [row["file"] for row in told["files"]] == files
+    assert all(row["parity"]["labels"] >= parity.LIMITS["fp16"][0] for row in told["files"])
 
 
 def test_predict_takes_it_by_the_same_door(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import run_command
 from helpers.volumes import AFFINES, anatomy
 
+from lits_seg.browser.third_party import PARTS
 from lits_seg.common.dependencies import EXTRAS
 
 # make runtime-test: an environment where the wheel is installed, and nothing that it does not need.
@@ -138,6 +139,21 @@ def test_a_checkpoint_needs_more(folder: Path) -> None:
     assert status == 1
     assert err.startswith("error: ckpt: expected torch to run a checkpoint (pip install 'lits_seg[train]'), or an")
     assert not (folder / "predictions").exists()
+
+
+@pytest.mark.skipif(PYTHON is not None or not PARTS.is_dir(), reason="needs onnx, and make browser-parts")
+def test_a_page_needs_no_pytorch(folder: Path) -> None:
+    without = tuple(name for name in HEAVY if name != "onnx")
+    status, out, err = light(folder, "export", "format=html", without=without)
+    assert (status, err) == (0, "")
+    assert "exported/lits_seg_fp16_research_use_only.html: " in out
+
+
+def test_a_page_needs_onnx(folder: Path) -> None:
+    status, _, err = light(folder, "export", "format=html")
+    assert status == 1
+    assert "onnx to write pages (pip install 'lits_seg[browser]')" in err
+    assert not (folder / "exported").exists()
 
 
 @pytest.mark.skipif(not PYTHON, reason="make runtime-test")

@@ -12,7 +12,8 @@ from experiments.shared.checkpoints import untrained, write_checkpoint
 from experiments.shared.machine import command_cost
 from lits_seg.common.tables import markdown
 from lits_seg.data.layouts import Case
-from lits_seg.exporters.formats import ENDINGS, write_file
+from lits_seg.exporters.choices import ENDINGS
+from lits_seg.exporters.formats import write_file
 from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
 from lits_seg.exporters.parity import network_images, slices_of

@@ -2,9 +2,12 @@
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, **values: Any) -> str:
@@ -14,10 +17,10 @@ def render(template: str, **values: Any) -> str:
         template: name of the file, such as ``comparison.html.j2``.
         values: the template's variables.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # imported late: takes a tenth of a second
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # imported late: takes a tenth of a second
 
     environment = Environment(
-        loader=PackageLoader("lits_seg", "common/templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

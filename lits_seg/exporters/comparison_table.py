@@ -35,15 +35,15 @@ class Row:
     dice: Sequence[float] = ()
 
 
-def verdict(row: Row, fp32: Row, checkpoint: Row) -> str:
+def verdict(row: Row, fp32: Row | None, checkpoint: Row) -> str:
     """Judge a file: it is worth it if it loses at most 0.005 lesion Dice and is faster than its format's fp32 file.
 
     Args:
         row: the file.
-        fp32: the fp32 file of the same format.
+        fp32: the fp32 file of the same format; None: there is none, and speed does not count.
         checkpoint: the checkpoint, run by PyTorch.
     """
-    if row.precision != "fp32" and fp32.ms / row.ms < LEAST_GAIN:
+    if row.precision != "fp32" and fp32 is not None and fp32.ms / row.ms < LEAST_GAIN:
         return "not worth it: no faster than fp32"
     if not row.dice:
         return "Dice not measured"
@@ -74,7 +74,7 @@ def table(checkpoint: Row, rows: Sequence[Row]) -> str:
                 number(row.ms, 1),
                 f"{checkpoint.ms / row.ms:.1f} x",
                 number(fmean(row.dice), 4) if row.dice else "–",
-                verdict(row, fp32[row.format], checkpoint) if found else "–",
+                verdict(row, fp32.get(row.format), checkpoint) if found else "–",
             ]
         )
     return markdown(header, lines)

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import compose
 from torch import Tensor, nn
 from torch.export import Dim
 
 from lits_seg.exporters.graph import Logits, Prepare, Restore
-from lits_seg.inference.contract import HU, LABELS, LOGITS, METADATA, OUTPUTS, PIXEL, PROBABILITY, ExportMetadata
+from lits_seg.inference.contract import HU, LABELS, LOGITS, OUTPUTS, PIXEL, PROBABILITY
 from lits_seg.models import for_inference
 from lits_seg.training.module import LesionModule
 
@@ -106,44 +105,6 @@ def join(prepare: Path | None, logits: Path, restore: Path) -> onnx.ModelProto:
     joined.graph.output.extend(outputs[name] for name in OUTPUTS)
     onnx.checker.check_model(joined, full_check=True)
     return joined
-
-
-def with_weights_in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with its weights stored as 16-bit floats, which halves its size.
-
-    The computation stays in 32 bits, since ONNX Runtime has no 16-bit kernels for CPUs. ONNX Runtime converts the
-    weights to 32 bits when it loads the file.
-    """
-    half = onnx.ModelProto()
-    half.CopyFrom(model)
-    casts = []
-    for tensor in half.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 16:
-            continue
-        name, values = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(numpy_helper.from_array(values, f"{name}_fp16"))
-        casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *half.graph.node]
-    del half.graph.node[:]
-    half.graph.node.extend(nodes)
-    return half
-
-
-def save(model: onnx.ModelProto, path: Path, metadata: ExportMetadata) -> None:
-    """Write a graph with its weights to a single file.
-
-    Args:
-        model: the graph.
-        path: the file to write.
-        metadata: metadata to store in the file.
-    """
-    graph = model.graph
-    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]  # stack traces of PyTorch's exporter, with paths of this machine
-    helper.set_model_props(model, {METADATA: metadata.to_json()})
-    model.doc_string = metadata.research_use_only
-    model.producer_name, model.producer_version = "lits_seg", metadata.lits_seg
-    onnx.save(model, path)
 
 
 def export_onnx(

@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from experiments.shared.checkpoints import write_checkpoint
-from lits_seg.exporters.formats import ENDINGS, PRECISIONS, open_file, write_file
+from lits_seg.exporters.choices import BROWSER, ENDINGS, PRECISIONS
+from lits_seg.exporters.formats import open_file, write_file
 from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
 from lits_seg.exporters.parity import LIMITS, network_images, parity
 from lits_seg.training.module import LesionModule
 
-PAIRS = [(format, precision) for format, known in PRECISIONS.items() for precision in known]
+PAIRS = [(format, precision) for format, known in PRECISIONS.items() if format not in BROWSER for precision in known]
 
 
 def checkpoint(path: Path, size: int, overrides: tuple[str, ...]) -> LesionModule:

@@ -1,0 +1,1 @@
+"""Build the browser page, an HTML file that segments a CT on the device itself, from an exported model."""

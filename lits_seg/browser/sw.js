@@ -1,0 +1,32 @@
+// The service worker of lits_seg's page: keeps the page for use without a network, and isolates it, so that threads work.
+"use strict";
+const CACHE = "lits_seg-VERSION", FILES = ["./", "manifest.webmanifest", "icon.png"];
+
+self.oninstall = event => event.waitUntil(install());
+self.onactivate = event => event.waitUntil(activate());
+self.onfetch = event => {
+  if (new URL(event.request.url).origin === self.location.origin) event.respondWith(answer(event.request));
+};
+
+async function install() {
+  const cache = await caches.open(CACHE);
+  await cache.addAll(FILES.map(file => new Request(file, { cache: "reload" })));
+  await self.skipWaiting();
+}
+
+/** Delete the pages of earlier versions. */
+async function activate() {
+  const earlier = (await caches.keys()).filter(name => name.startsWith("lits_seg-") && name !== CACHE);
+  await Promise.all(earlier.map(name => caches.delete(name)));
+  await self.clients.claim();
+}
+
+/** Answer from the cache, with the two headers that isolate a page; static servers do not send them. */
+async function answer(request) {
+  const cache = await caches.open(CACHE);
+  const kept = await cache.match(request.mode === "navigate" ? "./" : request, { ignoreSearch: true });
+  const found = kept ?? await fetch(request), headers = new Headers(found.headers);
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
+}
