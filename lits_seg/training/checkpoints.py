@@ -30,6 +30,7 @@ SINCE_0_2 = {
     "temperature": 1.0,
     "foreground": "lesion",
     "loss_region": "all",
+    "rates": None,
 }  # settings that checkpoints of older versions lack
 LARGEST_PICKLE = 2**22  # bytes; the settings and the table of tensors have 100 kB
 # ``weights_only`` allows more, such as bytearray and FloatTensor, which take as much memory as a number says.
