@@ -41,7 +41,7 @@ async function* content(file, packed) {
     for (let next; !(next = await reader.read()).done;) yield next.value;
   } catch (error) {
     if (error.name !== "TypeError") throw error;
-    throw new InputError(file.name, "a readable NIfTI volume", "a damaged or truncated gzip file");
+    throw new InputError(file.name, "a readable NIfTI volume", "a damaged or truncated gzip file, or one of several parts");
   } finally {
     reader.cancel().catch(() => {});  // of a stream that has failed
   }

@@ -3,8 +3,8 @@
 
 const about = JSON.parse(byId("about").textContent), packed = {};
 const HU = [-1024, -200, 300, 1500], LEVELS = [0, 40, 215, 255];  // of the pictures, as in worker.js
-const calls = new Map();  // unfinished tasks of the worker, by name
-let worker, threads = 1, files = [], saveAs, report, shown, drawn = 0, lock = null;
+const calls = new Map();  // unfinished tasks of the worker, by number
+let worker, called = 0, threads = 1, files = [], saveAs, report, shown, drawn = 0, lock = null;
 
 /** Return the bytes of an embedded file and drop its text, which takes more memory. */
 function embedded(id) {
@@ -27,7 +27,7 @@ async function startWorker() {
   worker = new Worker(packed.url);
   worker.onmessage = ({ data }) => receive(data);
   worker.onerror = event => {
-    for (const task of calls.keys()) fail(task, { text: `this page: expected a worker that runs, found: ${event.message}` });
+    for (const number of calls.keys()) fail(number, { text: `this page: expected a worker that runs, found: ${event.message}` });
   };
   const { wasm, model, openjpeg, charls } = packed;
   await call("start", { wasm, model, openjpeg, charls, about, threads });
@@ -36,8 +36,8 @@ async function startWorker() {
 /** Let the worker perform a task; return a promise of its answer. */
 function call(task, given = {}) {
   const { promise, resolve, reject } = Promise.withResolvers?.() ?? deferred();
-  calls.set(task, { resolve, reject });
-  worker.postMessage({ task, ...given });
+  calls.set(++called, { resolve, reject });
+  worker.postMessage({ task, number: called, ...given });
   return promise;
 }
 
@@ -47,9 +47,9 @@ function deferred() {
   return found;
 }
 
-function fail(task, reason) {
-  calls.get(task)?.reject(Object.assign(new Error(reason.text), reason));
-  calls.delete(task);
+function fail(number, reason) {
+  calls.get(number)?.reject(Object.assign(new Error(reason.text), reason));
+  calls.delete(number);
 }
 
 function receive(data) {
@@ -85,6 +85,8 @@ function begin(grid) {
   shown = { ...grid, hu, window: about.window, pictures: [], mask: async () => null };
   shown.slice = async number => shown.pictures[number] ?? null;
   byId("result").hidden = false;
+  byId("report").hidden = true;  // that of an earlier CT
+  byId("where").width = 0;
   showSlices(shown);
 }
 
@@ -99,7 +101,7 @@ function progress({ slice, count, of, seconds, picture }) {
 
 /** Segment chosen files. */
 async function segment(chosen) {
-  files = [...chosen].sort((a, b) => path(a) < path(b) ? -1 : 1);
+  files = [...chosen].filter(file => !file.name.startsWith(".")).sort((a, b) => path(a) < path(b) ? -1 : 1);
   if (!files.length) return;
   const single = files.length === 1 ? files[0].name.replace(/\.(nii|nii\.gz|gz|dcm)$/i, "") : folderName(files[0]);
   saveAs = `${single}_mask_research_use_only`;
@@ -113,6 +115,7 @@ async function segment(chosen) {
     const result = await call("segment", { files: listed, title: single, maskName: `${saveAs}.nii.gz` });
     report = result.report;
     shown.mask = async slice => result.labels[slice] ? (await call("draw", { slice })).labels : null;
+    byId("report").hidden = false;
     showReport(single, report);
     showLabels(result.labels, report.lesions);
     say(`done: ${report.shape.join("×")} voxels`);

@@ -16,13 +16,13 @@ self.onmessage = ({ data }) => {
   else perform(data);
 };
 
-async function perform({ task, ...given }) {
+async function perform({ task, number, ...given }) {
   try {
-    postMessage({ done: task, ...await { start, segment, draw, save }[task](given) });
+    postMessage({ done: number, ...await { start, segment, draw, save }[task](given) });
   } catch (error) {
     const known = error instanceof InputError || error instanceof Cancelled;
     const text = known ? error.message : explained(error);
-    postMessage({ failed: task, cancelled: error instanceof Cancelled, known, text });
+    postMessage({ failed: number, cancelled: error instanceof Cancelled, known, text });
   }
 }
 

@@ -26,6 +26,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {}  # keys keep their order, in which pages show them
     return environment.get_template(template).render(values)
 
 

@@ -242,12 +242,21 @@ def test_a_phone_shows_it_without_scrolling_sideways(page: Page, folder: Path) -
         driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
+def test_slices_that_are_asked_for_at_once_are_not_confused(page: Page, folder: Path) -> None:
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+    asked = """
+        const done = arguments[arguments.length - 1], calls = [9, 3, 12].map(slice => call('draw', { slice }));
+        Promise.all(calls).then(found => done(found.map(({ slice }) => slice)));"""
+    assert page.driver.execute_async_script(asked) == [9, 3, 12]
+
+
 def test_a_cancelled_ct_stops_and_another_one_follows(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
     long = np.tile(np.asarray(ct.dataobj), (1, 1, 10))
     nib.save(nib.Nifti1Image(long, ct.affine), folder / "long.nii.gz")
     page.choose(folder / "long.nii.gz", wait=False)
     page.wait(lambda: page.status.startswith("slice") and not page.status.startswith("slice 1 "))
     before = int(page.status.split()[1])
+    assert not page.driver.find_element("id", "name").is_displayed()  # of the CT before
     page.press("cancel")
     page.wait(lambda: not page.busy)
     assert page.status == "cancelled"
@@ -344,6 +353,12 @@ def test_a_wrong_series_is_refused_in_one_sentence(
 def test_two_files_are_no_ct(page: Page, folder: Path) -> None:
     one, two = (folder / "cts" / f"volume-{number}.nii.gz" for number in range(2))
     assert "a single NIfTI file" in page.choose(one, two)
+
+
+def test_hidden_files_are_left_out(page: Page, folder: Path) -> None:
+    (folder / ".DS_Store").write_bytes(bytes(100))
+    assert page.choose(folder / ".DS_Store", folder / "cts" / "volume-1.nii.gz") == ""
+    assert page.text("name") == "volume-1"
 
 
 @pytest.mark.hostile
