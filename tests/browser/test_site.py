@@ -12,6 +12,7 @@ import pytest
 from helpers.browser import open_chromium
 from helpers.browser_page import Page
 from helpers.commands import run_command
+from helpers.engines import open_firefox
 
 from lits_seg.browser.third_party import PARTS
 from lits_seg.phantom.write import write_phantom
@@ -65,3 +66,21 @@ def test_it_works_offline_with_threads_after_one_visit(folder: Path, server: Thr
         manifest = driver.execute_cdp_cmd("Page.getAppManifest", {})
         assert manifest["errors"] == []
         assert driver.execute_cdp_cmd("Page.getInstallabilityErrors", {})["installabilityErrors"] == []
+
+
+@pytest.mark.slow
+def test_it_works_offline_in_firefox(folder: Path, server: ThreadingHTTPServer) -> None:
+    (folder / "saved").mkdir()
+    with open_firefox(folder / "saved") as driver:
+        address = f"http://localhost:{server.server_port}/"
+        page = Page(driver, address, folder / "saved")
+        assert not driver.execute_script("return window.crossOriginIsolated")
+        page.wait(lambda: driver.execute_script("return navigator.serviceWorker.controller !== null"))
+        server.shutdown()
+        server.server_close()
+        page = Page(driver, address, folder / "saved")
+        assert driver.execute_script("return window.crossOriginIsolated")
+        assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+        mask, _ = page.save("volume-1")
+        expected = np.asarray(nib.load(folder / "segmentation-1.nii.gz").dataobj)
+        np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj), expected)

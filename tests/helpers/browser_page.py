@@ -22,7 +22,8 @@ class Page:
     def __init__(self, driver: Any, page: Path | str, downloads: Path) -> None:
         self.driver, self.downloads = driver, downloads
         downloads.mkdir(exist_ok=True)
-        driver.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+        if driver.name == "chrome":  # the others are started with this folder
+            driver.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
         driver.get(page if isinstance(page, str) else page.as_uri())
         self.wait(lambda: self.status.startswith("ready") or self.error)
 
