@@ -11,6 +11,7 @@ from helpers.browser_page import Page
 from helpers.commands import run_command
 from isal import igzip
 
+from experiments.shared.chromium import tab_memory
 from lits_seg.browser.third_party import PARTS
 from lits_seg.phantom.write import write_phantom
 
@@ -38,7 +39,7 @@ def write_long_ct(path: Path, ct: nib.Nifti1Image) -> None:
 
 @pytest.mark.slow
 def test_a_thousand_slices_of_64_bits_take_no_more_than_a_few(tmp_path: Path) -> None:
-    psutil = pytest.importorskip("psutil")
+    pytest.importorskip("psutil")
     if not PARTS.is_dir():
         pytest.skip("needs the parts of the browser page: make browser-parts")
     write_phantom(tmp_path / "cts", cases=2, size=96, slices=20, workers=1)
@@ -48,9 +49,7 @@ def test_a_thousand_slices_of_64_bits_take_no_more_than_a_few(tmp_path: Path) ->
         page = Page(driver, tmp_path / "lits_seg_fp16_research_use_only.html", tmp_path / "saved")
 
         def megabytes() -> float:
-            children = psutil.Process(driver.service.process.pid).children(recursive=True)
-            tabs = [process for process in children if "--type=renderer" in process.cmdline()]
-            return max(process.memory_info().rss for process in tabs) / 1e6
+            return tab_memory(driver)[0] / 1e6
 
         ready, seen = megabytes(), {}
         page.choose(tmp_path / "long.nii.gz", wait=False)

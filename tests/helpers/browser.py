@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import lits_seg
+from experiments.shared.chromium import open_chromium as start_chromium
 
 SCRIPTS = Path(lits_seg.__file__).parent / "browser"
 PARTS = SCRIPTS / "parts"
@@ -33,21 +34,11 @@ def open_chromium(*arguments: str) -> Iterator[Any]:
     Yields:
         The driver.
     """
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e '.[dev]'")
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (binary and driver):
+    pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e '.[dev]'")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
         pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    # Root has no sandbox; containers have a small /dev/shm.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", *arguments):
-        options.add_argument(argument)
-    chromium = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        chromium.set_script_timeout(120)
-        yield chromium
-    finally:
-        chromium.quit()
+    with start_chromium(*arguments) as driver:
+        yield driver
 
 
 def open_scripts(chromium: Any, folder: Path, parts: bool = False) -> None:

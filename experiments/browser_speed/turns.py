@@ -1,0 +1,138 @@
+"""Time the network on slices of 512 x 512, in WebAssembly and in native ONNX Runtime, in turns."""
+
+import base64
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from lits_seg.browser.third_party import ORT, part, script
+from lits_seg.common.timing import seconds
+from lits_seg.inference.contract import PIXEL
+from lits_seg.inference.exported import ExportedModel
+
+AT_ONCE = 2  # slices in a call, as in the page
+WEB, NATIVE = "WebAssembly", "native"
+PAGE = """<!doctype html><title>speed</title><script>
+const workers = {};
+function call(threads, task) {
+  workers[threads] ??= new Worker("worker.js");
+  return new Promise((resolve, reject) => {
+    workers[threads].onmessage = ({ data }) => data.error ? reject(new Error(data.error)) : resolve(data.value);
+    workers[threads].onerror = event => reject(new Error(event.message));
+    workers[threads].postMessage({ threads, ...task });
+  });
+}
+</script>"""
+CALL = """const done = arguments[arguments.length - 1];
+call(arguments[0], arguments[1]).then(value => done({ value }), error => done({ error: error.message }));"""
+
+
+class _Isolated(SimpleHTTPRequestHandler):
+    """Serve a folder so that the browser allows threads."""
+
+    def end_headers(self) -> None:
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder to this machine, isolated from other pages, so that threads work.
+
+    Args:
+        folder: the folder.
+
+    Yields:
+        The address.
+    """
+    with ThreadingHTTPServer(("localhost", 0), functools.partial(_Isolated, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://localhost:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
+def slice_times(
+    driver: Any, model: Path, hu: np.ndarray, threads: Sequence[int], rounds: int, folder: Path
+) -> tuple[dict[tuple[str, int], float], int]:
+    """Time both engines on the same slices in turns, so that other work on the machine affects both alike.
+
+    Args:
+        driver: Chromium.
+        model: the ONNX file.
+        hu: neighbouring slices in HU, ``(slices, height, width)``.
+        threads: numbers of threads.
+        rounds: number of timed calls.
+        folder: an empty folder for the page.
+
+    Returns:
+        Milliseconds a slice by engine and number of threads, of the fastest call, and the number of labels that differ.
+    """
+    inputs = _inputs(model, hu)
+    sessions = {count: _session(model, count) for count in threads}
+    _write_page(folder, model, inputs)
+    with served(folder) as address:
+        driver.get(address)
+        shapes = {name: values.shape for name, values in inputs.items()}
+        for count in threads:
+            _call(driver, count, task="start", shapes=shapes)
+        tasks: dict[tuple[str, int], Callable[[], float]] = {}
+        for count in threads:
+            tasks[WEB, count] = functools.partial(_call, driver, count, task="time")
+            tasks[NATIVE, count] = functools.partial(_native, sessions[count], inputs)
+        turns = [{key: task() for key, task in tasks.items()} for _ in range(1 + rounds)][1:]  # the first warms up
+        found = base64.b64decode(_call(driver, threads[-1], task="labels"))
+    expected = sessions[threads[-1]].run(["labels"], dict(inputs))[0]
+    differing = int((np.frombuffer(found, np.uint8) != expected.ravel()).sum())
+    return {key: min(turn[key] for turn in turns) / AT_ONCE for key in tasks}, differing
+
+
+def _inputs(model: Path, hu: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the inputs of a call: ``AT_ONCE`` slices from the middle of a CT, with their neighbours."""
+    exported = ExportedModel(model, threads=1)
+    side, middle = exported.context // 2, len(hu) // 2
+    near = [hu[middle + offset - side : middle + offset + side + 1] for offset in range(AT_ONCE)]
+    run = hu[middle - side : middle + AT_ONCE + side, None]
+    inputs = {"hu": run if exported.takes_runs else np.stack(near)}
+    if PIXEL in exported.metadata.inputs:
+        inputs[PIXEL] = np.full((AT_ONCE, 2), 0.75)
+    return {name: np.ascontiguousarray(values, np.float32) for name, values in inputs.items()}
+
+
+def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _native(session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]) -> float:
+    return 1000 * seconds(lambda: session.run(None, dict(inputs)))
+
+
+def _write_page(folder: Path, model: Path, inputs: Mapping[str, np.ndarray]) -> None:
+    (folder / "index.html").write_text(PAGE)
+    (folder / "worker.js").write_text(script(ORT) + (Path(__file__).parent / "speed.js").read_text())
+    (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
+    (folder / "network.onnx").write_bytes(model.read_bytes())
+    for name, values in inputs.items():
+        values.tofile(folder / f"{name}.bin")
+
+
+def _call(driver: Any, threads: int, **task: Any) -> Any:
+    """Let a worker with a number of threads perform a task, and return its answer."""
+    answer = driver.execute_async_script(CALL, threads, task)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer["value"]

@@ -1,0 +1,30 @@
+"""The tables of the browser page's speed, on a CT of a few slices."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.experiments import run_experiment
+from PIL import Image
+
+from lits_seg.browser.third_party import PARTS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (PARTS.is_dir() and shutil.which("chromedriver")), reason="needs Chromium, and make browser-parts"
+)
+def test_both_engines_and_the_page_are_measured(tmp_path: Path) -> None:
+    shown = run_experiment("browser_speed.__main__", "slices=8", "rounds=1", "output=out", cwd=tmp_path)
+    text = (tmp_path / "out" / "browser.md").read_text()
+    assert text in shown
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line[:2] == "| " and "--" not in line]
+    rows = [[cell.strip() for cell in line] for line in lines]
+    slices, pages = rows[1:3], rows[4:7]
+    assert [row[0] for row in slices] == ["1", "2"]
+    assert all(float(ms) > 0 for row in slices for ms in row[1:3])
+    assert [row[:2] for row in pages] == [["one file, from a disk", "1"], *(["site, from a server", n] for n in "12")]
+    assert all(0 < float(start) < 120 and 0 < float(ct) < 120 for _, _, start, ct, *_ in pages)
+    assert all(50 < int(before) <= int(peak) < 600 for *_, before, peak in pages)
+    assert Image.open(tmp_path / "out" / "phone.png").size == (390, 844)
+    assert "differ from native ones: 0." in text
