@@ -189,7 +189,7 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
 
 # Others have the same parts: in an ordinary run, these stand for them.
 SLOW = {"bellver_baseline", "christ_liver", "denseunet_161", "drozdzal_2016", "drozdzal_2018", "fcn8s", "han"}
-SLOW |= {"mobilenet_v1", "segnet"}
+SLOW |= {"decoder_ablation", "mobilenet_v1", "segnet"}
 
 
 @pytest.mark.parametrize(
