@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.shared.command import PUBLISHED, command, publish
-from experiments.shared.patients import SCORES, score_cells, with_lesions
+from experiments.shared.patients import SCORES, patient_cells, score_cells, with_lesions
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import table_file
@@ -79,18 +79,7 @@ def patient_rows(recipes: Mapping[tuple[str, int], Runs]) -> Iterator[dict[str, 
     for (recipe, steps), runs in sorted(recipes.items()):
         for fold, run in sorted(runs.items()):
             for case in run.cases:
-                counts = case.detection.by_overlap()["iou>0"]
-                yield {
-                    "recipe": recipe,
-                    "steps": steps,
-                    "fold": fold,
-                    "patient": case.case,
-                    "lesion_dice": round(case.lesion.dice, 4),
-                    "liver_dice": round(case.liver.dice, 4),
-                    "lesions": case.detection.references,
-                    "found": counts.tp,
-                    "false": counts.fp,
-                }
+                yield {"recipe": recipe, "steps": steps, "fold": fold, **patient_cells(case)}
 
 
 def explanation(base: str) -> str:

@@ -1,6 +1,7 @@
 """Score the patients of several runs together, and compare them with another network."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lits_seg.common.tables import DASH, number, signed, with_interval
 from lits_seg.metrics.scores import CaseScores
@@ -40,3 +41,16 @@ def score_cells(cases: Sequence[CaseScores], base: Sequence[CaseScores] | None) 
         number(found.value),
         f"{false:.1f}",
     ]
+
+
+def patient_cells(case: CaseScores) -> dict[str, Any]:
+    """Return the scores of a patient as the columns of a CSV table; a lesion is found if it touches a prediction."""
+    counts = case.detection.by_overlap()["iou>0"]
+    return {
+        "patient": case.case,
+        "lesion_dice": round(case.lesion.dice, 4),
+        "liver_dice": round(case.liver.dice, 4),
+        "lesions": case.detection.references,
+        "found": counts.tp,
+        "false": counts.fp,
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.shared.command import PUBLISHED, command, publish
-from experiments.shared.patients import SCORES, score_cells, with_lesions
+from experiments.shared.patients import SCORES, patient_cells, score_cells, with_lesions
 from experiments.table1.picture import systems_picture
 from experiments.table1.systems import BASE, SYSTEMS, Stage, System
 from lits_seg import RESEARCH_USE
@@ -166,19 +166,7 @@ def patient_rows(groups: Groups) -> Iterator[dict[str, Any]]:
         for name, folds in sorted(systems.items()):
             for fold, (_, tested) in sorted(folds.items()):
                 for case in tested.cases:
-                    counts = case.detection.by_overlap()["iou>0"]
-                    yield {
-                        "regime": regime,
-                        "data": data,
-                        "system": name,
-                        "fold": fold,
-                        "patient": case.case,
-                        "lesion_dice": round(case.lesion.dice, 4),
-                        "liver_dice": round(case.liver.dice, 4),
-                        "lesions": case.detection.references,
-                        "found": counts.tp,
-                        "false": counts.fp,
-                    }
+                    yield {"regime": regime, "data": data, "system": name, "fold": fold, **patient_cells(case)}
 
 
 def _timed_as(stage: Stage) -> str:
