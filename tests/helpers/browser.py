@@ -4,9 +4,8 @@ import base64
 import gzip
 import json
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 import lits_seg
 from experiments.shared.chromium import open_chromium as start_chromium
+from lits_seg.common.errors import InputError
 
 SCRIPTS = Path(lits_seg.__file__).parent / "browser"
 PARTS = SCRIPTS / "parts"
@@ -34,10 +34,11 @@ def open_chromium(*arguments: str) -> Iterator[Any]:
     Yields:
         The driver.
     """
-    pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e '.[dev]'")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
-    with start_chromium(*arguments) as driver:
+    with ExitStack() as stack:
+        try:
+            driver = stack.enter_context(start_chromium(*arguments))
+        except InputError as error:
+            pytest.skip(str(error))
         yield driver
 
 
