@@ -18,6 +18,7 @@ from experiments.shared.machine import matmul_rate, out_of_memory, wait
 from experiments.shared.networks import PUBLISHED, contiguous, installed
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
+from lits_seg.training.precision import chosen_precision
 
 NETWORKS = {
     "dsc_unet": ("model=dsc_unet", "decoder=subpixel"),
@@ -230,6 +231,7 @@ def _visit(one: Trained, steps: int) -> None:
     clock = StepClock(datamodule)
     trainer = instantiate(
         one.cfg.trainer,
+        precision=chosen_precision(one.cfg.trainer.precision, one.cfg.trainer.accelerator),
         max_epochs=-1,
         max_steps=1 + steps,
         limit_val_batches=0,
