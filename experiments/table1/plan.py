@@ -153,13 +153,15 @@ def _in_minutes(cfg: Settings, system: System, stage: Stage, rates: Mapping[str,
 
 def _patients(cfg: Settings, folds: range) -> Iterator[tuple[str, int, list[str]]]:
     """Yield data sets, folds, and their overrides of ``train``."""
-    if cfg.lits is not None:
+    for fold in folds if cfg.lits is not None else ():
         real = ["data=mix", f"data.root={cfg.lits}", f"data.sources.phantom.root={cfg.phantom}"]
         if cfg.healthy is not None:
-            source = f"{{_target_: lits_seg.data.sources.Source, root: {cfg.healthy}, share: 0.15, lesions: absent}}"
+            root = str(cfg.healthy).replace("FOLD", str(fold))
+            source = f"{{_target_: lits_seg.data.sources.Source, root: {root}, share: 0.15, lesions: absent}}"
             real.append(f"+data.sources.healthy={source}")
-        yield from (("lits", fold, [*real, f"data.split={SPLITS}/{fold}.json"]) for fold in folds)
-    yield "phantom", 0, ["data=phantom", f"data.root={cfg.phantom}", f"data.folds={FOLDS}", "data.fold=0"]
+        yield "lits", fold, [*real, f"data.split={SPLITS}/{fold}.json"]
+    synthetic = ["data=lits", f"data.root={cfg.phantom}", f"data.folds={FOLDS}", "data.fold=0", "data.val_share=null"]
+    yield "phantom", 0, synthetic
 
 
 def _stages(

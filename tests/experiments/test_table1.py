@@ -13,12 +13,12 @@ from helpers.run_folders import case, write_run
 from experiments.shared.networks import PUBLISHED
 from experiments.table1.systems import SYSTEMS
 from experiments.train_speed.measure import NETWORKS
+from lits_seg.phantom.write import write_phantom
 
 RATES = "network,parameters,macs,slices_per_second\n{}\n"
 BUDGET = ("steps=12", "minutes=0.1", "output=out", "rates=train.csv")
-# Tiny volumes and networks: a training takes seconds.
-TINY = ("data.generate.cases=8", "data.generate.size=64", "data.generate.slices=8", "data.preprocess.size=64")
-TINY += ("augment.crop=32", "data.batch_size=4", "data.slices_per_epoch=16")
+# Tiny slices and networks: a training takes seconds.
+TINY = ("data.preprocess.size=64", "augment.crop=32", "data.batch_size=4", "data.slices_per_epoch=16")
 
 
 def plan(folder: Path, *arguments: str, rate: float = 16.0) -> list[list[str]]:
@@ -35,10 +35,11 @@ def value(words: list[str], key: str) -> str:
 
 
 def test_stages_share_the_budget_and_follow_each_other(tmp_path: Path) -> None:
-    lines = plan(tmp_path, "systems=[dsc_unet,christ,christ_crf]", "lits=LITS", "healthy=H", "runs=r")
+    lines = plan(tmp_path, "systems=[dsc_unet,christ,christ_crf]", "lits=LITS", "healthy=H/FOLD", "runs=r")
     names = [value(line, "name") for line in lines if line[1] == "train"]
     ours = [*(f"lits_dsc_unet_f{fold}" for fold in range(4)), "phantom_dsc_unet_f0"]
     assert names[:10] == [f"{regime}_{one}" for regime in ("steps", "minutes") for one in ours]
+    assert ["root: H/2," in " ".join(line) for line in lines[:5]] == [False, False, True, False, False]
     assert names[10:12] == ["steps_lits_christ-liver_f0", "steps_lits_christ_f0"]
     assert value(lines[11], "liver_ckpt") == "r/steps_lits_christ-liver_f0/checkpoints/best.ckpt"
     assert [int(value(line, "trainer.max_steps")) for line in lines[10:18]] == [6, 6, 6, 6, 3, 2, 3, 2]
@@ -76,6 +77,7 @@ def test_every_command_composes(tmp_path: Path) -> None:
 @pytest.mark.slow  # three trainings
 def test_the_runs_of_a_plan_become_a_table(tmp_path: Path) -> None:
     systems = "systems=[dsc_unet,christ,christ_crf]"
+    write_phantom(tmp_path / "phantom", cases=8, size=64, slices=8)
     for words in plan(tmp_path, systems, "regimes=[steps]", "phantom=phantom", "runs=runs"):
         tiny = (*TINY, *NARROW) if words[1] == "train" else ("accelerator=cpu", "workers=0")
         run_command(words[1], *words[2:], *tiny, cwd=tmp_path)
@@ -87,6 +89,7 @@ def test_the_runs_of_a_plan_become_a_table(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # three trainings
 def test_a_detector_is_the_last_of_three_stages(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "phantom", cases=8, size=64, slices=8)
     lines = plan(tmp_path, "systems=[bellver_detector]", "regimes=[steps]", "phantom=phantom", "runs=runs")
     for words in lines:
         own = NARROW_DETECTOR if "model=detector" in words else ("model.widths=[8,8,16,16,32]", "model.side_width=4")

@@ -13,7 +13,12 @@ SMALL = ("size=32", "batch=2", "rounds=1", "steps=1", "output=out")
 @pytest.mark.slow  # a training for each setting
 def test_every_setting_trains(tmp_path: Path) -> None:
     kept = [key for key in SETTINGS if key != "compile"]  # minutes of a compiler
-    arguments = (*SMALL, "networks=[unet_bn]", f"settings=[{','.join(kept)}]", overrides(*NARROW, "data.workers=0", "trainer.precision=auto"))
+    arguments = (
+        *SMALL,
+        "networks=[unet_bn]",
+        f"settings=[{','.join(kept)}]",
+        overrides(*NARROW, "data.workers=0", "trainer.precision=auto"),
+    )
     text = run_experiment("train_speed.__main__", *arguments, cwd=tmp_path)
     assert (tmp_path / "out/train.md").read_text() in text
     networks, _, table = text.partition("## Settings")
