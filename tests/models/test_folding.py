@@ -45,7 +45,7 @@ def test_a_network_for_inference_is_the_same_function(overrides: tuple[str, ...]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     logits = network.eval()(images)
     assert (folded(images) - logits).abs().max() <= LARGEST * logits.abs().max()
-    assert count_macs(folded) == count_macs(network)
+    assert count_macs(folded) <= count_macs(network)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,12 @@ def test_a_network_for_inference_is_the_same_function(overrides: tuple[str, ...]
 )
 def test_strided_networks_keep_convolutions_alone(overrides: tuple[str, ...]) -> None:
     network = trained(*overrides)
-    folded = for_inference(network)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    assert not any(getattr(module, "skip", False) for module in folded.modules())
-    assert count_parameters(folded) < count_parameters(network)
+    folded, whole = for_inference(network), for_inference(network, int8=True)
+    for module in (*folded.modules(), *whole.modules()):
+        assert not isinstance(module, nn.BatchNorm2d)
+        assert not getattr(module, "skip", False)
+    assert count_parameters(whole) < count_parameters(network)
+    assert count_macs(folded) < 0.95 * count_macs(whole)  # pixels of a deeper map meet each kernel once
 
 
 def test_batch_norms_of_the_unet_are_folded() -> None:
