@@ -1,36 +1,46 @@
-// A worker that times the network, behind ONNX Runtime's script. Threads of the runtime run that script alone.
-"use strict";
+// A worker that times the page's own scripts: HU to image, network, labels.
 
-if (!self.name?.startsWith("em-pthread")) {
-  let session, inputs;
+let about, session, resizing, slices, near;
 
-  const load = async name => (await fetch(name)).arrayBuffer();
+const load = async name => (await fetch(name)).arrayBuffer();
 
-  const tasks = {
-    async start({ threads, shapes }) {
-      ort.env.wasm.numThreads = threads;
-      ort.env.wasm.wasmBinary = await load("runtime.wasm");
-      session = await ort.InferenceSession.create(await load("network.onnx"), { executionProviders: ["wasm"] });
-      inputs = {};
-      for (const [name, shape] of Object.entries(shapes))
-        inputs[name] = new ort.Tensor("float32", new Float32Array(await load(`${name}.bin`)), shape);
-    },
-    // Return the time of a call in ms.
-    async time() {
-      const started = performance.now();
-      await session.run(inputs);
-      return performance.now() - started;
-    },
-    async labels() {
-      return (await session.run(inputs)).labels.data.toBase64();
-    },
-  };
+const tasks = {
+  /** Load the network and the slices: those to segment, with `about.context >> 1` neighbours at each end. */
+  async start({ threads, grid, about: facts }) {
+    about = facts;
+    ort.env.wasm.numThreads = threads;
+    ort.env.wasm.wasmBinary = await load("runtime.wasm");
+    session = await ort.InferenceSession.create(await load("network.onnx"), { executionProviders: ["wasm"] });
+    resizing = newResizing(grid, about.preprocess);
+    const hu = new Float32Array(await load("hu.bin")), size = grid.height * grid.width;
+    slices = Array.from({ length: hu.length / size }, (_, i) => hu.subarray(i * size, (i + 1) * size));
+    const images = slices.map(slice => imageOf(resizing, slice));
+    near = s => images[s];
+  },
+  /** Return the milliseconds of a slice. */
+  async time() {
+    const started = performance.now(), labels = await segmentAll();
+    return (performance.now() - started) / labels.length;
+  },
+  async labels() {
+    return (await segmentAll()).map(labels => labels.toBase64());
+  },
+};
 
-  self.onmessage = async ({ data }) => {
-    try {
-      postMessage({ value: await tasks[data.task](data) });
-    } catch (error) {
-      postMessage({ error: String(error) });
-    }
-  };
+/** Segment the slices as the page does, which makes the image of each slice once. */
+async function segmentAll() {
+  const side = about.context >> 1, found = [];
+  for (let s = side; s < slices.length - side; s++) {
+    imageOf(resizing, slices[s + side]);
+    found.push(restored(resizing, await logitsOf(s, near, resizing.size), about.finds_liver).labels);
+  }
+  return found;
 }
+
+self.onmessage = async ({ data }) => {
+  try {
+    postMessage({ value: await tasks[data.task](data) });
+  } catch (error) {
+    postMessage({ error: String(error) });
+  }
+};

@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
-from lits_seg.browser.third_party import ORT, part, script
+from lits_seg.browser.bundle import own_scripts, worker_script
+from lits_seg.browser.third_party import part
 from lits_seg.common.timing import seconds
+from lits_seg.exporters.onnx_file import after_images
 from lits_seg.inference.contract import PIXEL
 from lits_seg.inference.exported import ExportedModel
 
-AT_ONCE = 2  # slices in a call, as in the page
+SEGMENTED = 2  # slices of a turn
+SCRIPTS = ("geometry.js", "mask.js", "images.js", "network.js")
+PIXEL_MM = 0.75
 WEB, NATIVE = "WebAssembly", "native"
 PAGE = """<!doctype html><title>speed</title><script>
 const workers = {};
@@ -80,35 +85,42 @@ def slice_times(
     Returns:
         Milliseconds a slice by engine and number of threads, of the fastest call, and the number of labels that differ.
     """
-    inputs = _inputs(model, hu)
+    exported = ExportedModel(model, threads=1)
+    hu = _middle(hu, SEGMENTED + exported.context - 1)
+    inputs = _inputs(exported, hu)
     sessions = {count: _session(model, count) for count in threads}
-    _write_page(folder, model, inputs)
+    _write_page(folder, model, hu)
+    grid = {"height": hu.shape[1], "width": hu.shape[2], "pixelMm": [PIXEL_MM] * 2}
+    preprocess = exported.metadata.preprocess
+    about = {"context": exported.context, "finds_liver": exported.finds_liver, "preprocess": preprocess}
     with served(folder) as address:
         driver.get(address)
-        shapes = {name: values.shape for name, values in inputs.items()}
         for count in threads:
-            _call(driver, count, task="start", shapes=shapes)
+            _call(driver, count, task="start", grid=grid, about=about)
         tasks: dict[tuple[str, int], Callable[[], float]] = {}
         for count in threads:
             tasks[WEB, count] = functools.partial(_call, driver, count, task="time")
             tasks[NATIVE, count] = functools.partial(_native, sessions[count], inputs)
         turns = [{key: task() for key, task in tasks.items()} for _ in range(1 + rounds)][1:]  # the first warms up
-        found = base64.b64decode(_call(driver, threads[-1], task="labels"))
+        found = b"".join(map(base64.b64decode, _call(driver, threads[-1], task="labels")))
     expected = sessions[threads[-1]].run(["labels"], dict(inputs))[0]
     differing = int((np.frombuffer(found, np.uint8) != expected.ravel()).sum())
-    return {key: min(turn[key] for turn in turns) / AT_ONCE for key in tasks}, differing
+    return {key: min(turn[key] for turn in turns) for key in tasks}, differing
 
 
-def _inputs(model: Path, hu: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the inputs of a call: ``AT_ONCE`` slices from the middle of a CT, with their neighbours."""
-    exported = ExportedModel(model, threads=1)
-    side, middle = exported.context // 2, len(hu) // 2
-    near = [hu[middle + offset - side : middle + offset + side + 1] for offset in range(AT_ONCE)]
-    run = hu[middle - side : middle + AT_ONCE + side, None]
-    inputs = {"hu": run if exported.takes_runs else np.stack(near)}
+def _middle(hu: np.ndarray, count: int) -> np.ndarray:
+    """Return neighbouring slices from the middle of a CT, in 32 bits."""
+    first = (len(hu) - count) // 2
+    return np.ascontiguousarray(hu[first : first + count], np.float32)
+
+
+def _inputs(exported: ExportedModel, hu: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the inputs of a native call, which segments ``SEGMENTED`` slices."""
+    near = [hu[first : first + exported.context] for first in range(SEGMENTED)]
+    inputs = {"hu": hu[:, None] if exported.takes_runs else np.stack(near)}
     if PIXEL in exported.metadata.inputs:
-        inputs[PIXEL] = np.full((AT_ONCE, 2), 0.75)
-    return {name: np.ascontiguousarray(values, np.float32) for name, values in inputs.items()}
+        inputs[PIXEL] = np.full((SEGMENTED, 2), PIXEL_MM, np.float32)
+    return inputs
 
 
 def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -118,16 +130,16 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def _native(session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]) -> float:
-    return 1000 * seconds(lambda: session.run(None, dict(inputs)))
+    return 1000 * seconds(lambda: session.run(None, dict(inputs))) / SEGMENTED
 
 
-def _write_page(folder: Path, model: Path, inputs: Mapping[str, np.ndarray]) -> None:
+def _write_page(folder: Path, model: Path, hu: np.ndarray) -> None:
+    own = own_scripts(SCRIPTS) + (Path(__file__).parent / "speed.js").read_text()
     (folder / "index.html").write_text(PAGE)
-    (folder / "worker.js").write_text(script(ORT) + (Path(__file__).parent / "speed.js").read_text())
+    (folder / "worker.js").write_text(worker_script(own))
     (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
-    (folder / "network.onnx").write_bytes(model.read_bytes())
-    for name, values in inputs.items():
-        values.tofile(folder / f"{name}.bin")
+    onnx.save(after_images(onnx.load(model), model), folder / "network.onnx")
+    hu.tofile(folder / "hu.bin")
 
 
 def _call(driver: Any, threads: int, **task: Any) -> Any:

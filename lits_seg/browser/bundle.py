@@ -7,10 +7,12 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import onnx
 from markupsafe import Markup
 from PIL import Image, ImageDraw
 
@@ -20,7 +22,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.html import TEMPLATES, render
 from lits_seg.common.ownership import PICTURE, png_mark, text_file
 from lits_seg.common.records import as_plain
-from lits_seg.inference.contract import PIXEL
+from lits_seg.exporters.onnx_file import after_images
 from lits_seg.inference.ct_report import made_by
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.packaged.card import is_packaged, read_card
@@ -30,7 +32,7 @@ GENERATOR = '<meta name="generator" content="lits-seg export">'  # by which a la
 CODECS = ("dicomParser.min.js", "openjpegwasm_decode.js", "charlswasm_decode.js", "lossless-min.js")
 GEOMETRY = ("geometry.js", "header.js", "dicom.js", "pixels.js", "nifti.js")
 MASK = ("mask.js", "mask_file.js", "rules.js", "lesions.js", "report.js")
-SCRIPTS = (*GEOMETRY, *MASK, "pictures.js", "network.js", "worker.js")
+SCRIPTS = (*GEOMETRY, *MASK, "images.js", "pictures.js", "network.js", "worker.js")
 REFUSED = ("crf", "lesions_within_liver_mm")  # rules that rules.js does not apply
 DEVICE = "browser, ONNX Runtime Web (WebAssembly)"
 TITLE = "lits_seg, research use only"
@@ -91,10 +93,11 @@ def _page(model: Path, source: Path, site: bool) -> str:
         "base-uri 'none'",
         *(["img-src 'self'", "manifest-src 'self'"] if site else []),
     ]
+    worker = worker_script(own_scripts(SCRIPTS), "\n".join(script(name) for name in CODECS))
     packed = {
-        "worker": _packed(_worker().encode()),
+        "worker": _packed(worker.encode()),
         "wasm": _packed_part("ort-wasm-simd-threaded.wasm"),
-        "model": _packed(model.read_bytes()),
+        "model": _packed(after_images(onnx.load(model), model).SerializeToString()),
         "openjpeg": _packed_part("openjpegwasm_decode.wasm"),
         "charls": _packed_part("charlswasm_decode.wasm"),
         "licences": _packed(notices().encode()),
@@ -137,17 +140,25 @@ def _about(model: Path, source: Path) -> dict[str, Any]:
         "window": exported.metadata.window_hu,
         "context": exported.context,
         "finds_liver": exported.finds_liver,
-        "takes_runs": exported.takes_runs,
-        "needs_pixel_mm": PIXEL in exported.metadata.inputs,
     }
 
 
-def _worker() -> str:
-    """Return the worker's script. A thread of the runtime runs it again, as a module, and needs the runtime alone."""
-    codecs = "\n".join(script(name) for name in CODECS)
-    own = "\n".join((FOLDER / name).read_text().removeprefix('"use strict";\n') for name in SCRIPTS)
-    rest = f'{codecs}\n(() => {{\n"use strict";\n{own}\n}})();'
+def worker_script(own: str, others: str = "") -> str:
+    """Return the script of a worker, with ONNX Runtime.
+
+    A thread of the runtime runs the script again, as a module, and needs the runtime alone.
+
+    Args:
+        own: a script in strict mode.
+        others: scripts of other people.
+    """
+    rest = f'{others}\n(() => {{\n"use strict";\n{own}\n}})();'
     return f'{script(ORT)}\nif (!self.name?.startsWith("em-pthread")) {{\n{rest}\n}}\n'
+
+
+def own_scripts(names: Sequence[str]) -> str:
+    """Return scripts of this folder as one."""
+    return "\n".join((FOLDER / name).read_text().removeprefix('"use strict";\n') for name in names)
 
 
 @cache

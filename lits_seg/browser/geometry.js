@@ -152,12 +152,14 @@ function copySlice(grid, s, voxels, base, slice, back = false) {
 
 /** Return the lowest and highest HU of a slice; throw an error if a voxel is not finite. */
 function finiteSlice(name, s, hu) {
-  let low = Infinity, high = -Infinity, wrong = 0;
-  for (const value of hu) {
-    if (!Number.isFinite(value)) wrong++;
+  let low = Infinity, high = -Infinity, sum = 0;
+  for (let i = 0; i < hu.length; i++) {
+    const value = hu[i];
+    sum += value - value;  // NaN if a value is not finite
     if (value < low) low = value;
     if (value > high) high = value;
   }
+  const wrong = sum === 0 ? 0 : hu.filter(value => !Number.isFinite(value)).length;
   if (wrong) throw new InputError(name, "finite HU values", `${wrong} NaN or infinite, the first in slice ${s}`);
   return [low, high];
 }

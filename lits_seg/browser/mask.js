@@ -21,30 +21,25 @@ function newMask(width, height, depth) {
  * @param mask the mask.
  * @param {number} s index of the slice.
  * @param {Uint8Array} labels height * width.
- * @param {Float32Array | null} probability of the lesion, 0 to 1; null if no rule reads it.
+ * @param {Uint8Array | null} levels of the lesion's probability, 0 to 255; null if no rule reads it.
  */
-function addSlice(mask, s, labels, probability) {
-  mask.runs[s] = runsOf(mask.width, labels, (start, end) => labels[start]);
-  if (!probability) return;
-  const levels = mask.scratch;
-  for (let i = 0; i < levels.length; i++) {
-    const level = Math.fround(probability[i] * FULL), low = Math.floor(level);  // halves become even, as in NumPy
-    levels[i] = low + (level - low > 0.5 || (level - low === 0.5 && low % 2) ? 1 : 0);
-  }
+function addSlice(mask, s, labels, levels) {
+  mask.runs[s] = runsOf(mask.width, labels, false, start => labels[start]);
+  if (!levels) return;
   let length = 0;
-  const runs = runsOf(mask.width, levels, (start, end) => (length += end - start) - (end - start), level => level > 0);
+  const runs = runsOf(mask.width, levels, true, (start, end) => (length += end - start) - (end - start));
   const bytes = new Uint8Array(length);
   for (let i = 0; i < runs.length; i += 3) bytes.set(levels.subarray(runs[i], runs[i + 1]), runs[i + 2]);
   mask.likely[s] = { runs, bytes };
 }
 
-/** Return the runs of a slice that are not 0: of equal pixels, or of those with the same `kind`. */
-function runsOf(width, pixels, third, kind = pixel => pixel) {
+/** Return the runs of a slice's pixels that are not 0: of equal ones, or of any if `mixed`. */
+function runsOf(width, pixels, mixed, third) {
   const runs = [];
   for (let row = 0; row < pixels.length; row += width)
-    for (let end, start = row; start < row + width; start = end) {
-      const value = kind(pixels[start]);
-      for (end = start + 1; end < row + width && kind(pixels[end]) === value;) end++;
+    for (let start = row, end; start < row + width; start = end) {
+      const value = pixels[start];
+      for (end = start + 1; end < row + width && (mixed && value ? pixels[end] > 0 : pixels[end] === value);) end++;
       if (value) runs.push(start, end, third(start, end));
     }
   return Int32Array.from(runs);

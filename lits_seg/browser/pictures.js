@@ -2,7 +2,7 @@
 // Make small pictures of slices for the page.
 
 const PICTURE = 320;  // largest side in pixels
-const LEVELS = [[-1024, 0], [-200, 40], [300, 215], [1500, 255]];  // of HU, as in lits_seg/inference/viewer.py
+const LEVEL_HU = [-1024, -200, 300, 1500], LEVELS = [0, 40, 215, 255];  // as in lits_seg/inference/viewer.py
 
 /** Return a slice as 8-bit levels, its sides divided by a whole number. */
 function reduced(hu, { width, height }) {
@@ -20,8 +20,8 @@ function reduced(hu, { width, height }) {
 }
 
 function level(hu) {
-  const above = LEVELS.findIndex(([limit]) => hu <= limit);
-  if (above <= 0) return LEVELS.at(above)[1];  // below the first, or above the last
-  const [[low, from], [high, to]] = LEVELS.slice(above - 1, above + 1);
-  return from + (to - from) * (hu - low) / (high - low);
+  let part = 0;
+  while (part < 2 && hu > LEVEL_HU[part + 1]) part++;
+  const share = (hu - LEVEL_HU[part]) / (LEVEL_HU[part + 1] - LEVEL_HU[part]);
+  return LEVELS[part] + (LEVELS[part + 1] - LEVELS[part]) * Math.min(Math.max(share, 0), 1);
 }

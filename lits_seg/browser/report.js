@@ -40,10 +40,12 @@ function shownSide(side, pixelMm, { size, spacing }) {
 /** Collect the facts of a slice; `hu` is a Float32Array of height * width finite values. */
 function observe(observer, s, hu) {
   const { width, height } = observer.grid, { thin, shown, body } = observer;
-  for (const value of hu) {
-    if (value < observer.low) observer.low = value;
-    if (value > observer.high) observer.high = value;
+  let { low, high } = observer;
+  for (let i = 0; i < hu.length; i++) {
+    if (hu[i] < low) low = hu[i];
+    if (hu[i] > high) high = hu[i];
   }
+  Object.assign(observer, { low, high });
   if (thin.has(s)) {
     const kept = [];
     for (let h = 0; h < height; h += STEP) for (let w = 0; w < width; w += STEP) kept.push(hu[h * width + w]);

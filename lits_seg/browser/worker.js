@@ -47,12 +47,18 @@ async function segment({ files, title, maskName }) {
   postMessage({ grid: display(grid) });
   const started = performance.now();
   const { rules } = about.made.settings, read = needsProbability(rules);
-  let count = 0;
-  for await (const [s, hu, labels, probability] of segmented(ct)) {
+  const pictures = new Map();  // by index, of slices whose labels are not known yet
+  const seen = (s, hu) => {
+    finiteSlice(ct.name, s, hu);
     observe(observer, s, hu);
-    addSlice(mask, s, labels, read ? probability : null);
+    pictures.set(s, reduced(hu, grid));
+  };
+  let count = 0;
+  for await (const [s, labels, levels] of segmented(ct, newResizing(grid, about.preprocess), seen)) {
+    addSlice(mask, s, labels, read ? levels : null);
     count += 1;
-    const picture = reduced(hu, grid);
+    const picture = pictures.get(s);
+    pictures.delete(s);
     const seconds = (performance.now() - started) / 1000 / count * (grid.depth - count);
     postMessage({ slice: s, count, of: grid.depth, seconds, picture }, [picture.levels.buffer]);
   }

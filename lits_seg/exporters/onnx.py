@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lits_seg.exporters.graph import Logits, Prepare, Restore
-from lits_seg.inference.contract import HU, LABELS, LOGITS, OUTPUTS, PIXEL, PROBABILITY
+from lits_seg.inference.contract import HU, IMAGE, LABELS, LOGITS, OUTPUTS, PIXEL, PROBABILITY
 from lits_seg.models import for_inference
 from lits_seg.training.module import LesionModule
 
 OPSET = 18
-IMAGE = "image"  # connects `prepare` and `logits`
 BATCH = Dim("batch", max=1024)
 LIKE = "like"  # the slices as input of `restore`; graphs to join must not have inputs of the same name
 LIKE_PIXEL = "like_pixel_mm"

@@ -23,6 +23,7 @@ LABELS = "labels"  # (B, H, W) uint8
 PROBABILITY = "probability"  # (B, H, W) float32
 LOGITS = "logits"  # (B, K, size, size) float32
 OUTPUTS = (LABELS, PROBABILITY, LOGITS)
+IMAGE = "image"  # (B, context, size, size) uint8, within ONNX files: the network's input
 CONTRACT = 1  # version of the meaning of input and outputs
 
 CHOICES = {

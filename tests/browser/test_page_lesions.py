@@ -16,12 +16,12 @@ from lits_seg.metrics.lesions import measure
 from lits_seg.postprocess import Rules
 
 APPLY = """
-return a.map(([affine, shape, labels, probability, rules, hasLiver]) => {
+return a.map(([affine, shape, labels, levels, rules, hasLiver]) => {
   const grid = newGrid(affine, shape), size = grid.width * grid.height;
   const mask = newMask(grid.width, grid.height, grid.depth), out = new Uint8Array(labels.length);
   for (let s = 0; s < grid.depth; s++)
     addSlice(mask, s, labels.subarray(s * size, (s + 1) * size),
-      needsProbability(rules) ? probability.subarray(s * size, (s + 1) * size) : null);
+      needsProbability(rules) ? levels.subarray(s * size, (s + 1) * size) : null);
   applyRules(mask, rules, grid, hasLiver);
   for (let s = 0; s < grid.depth; s++) {
     const slice = drawSlice(mask, s, out.subarray(s * size, (s + 1) * size));
@@ -59,7 +59,7 @@ def random_rules(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def random_case(rng: np.random.Generator) -> tuple[Grid, np.ndarray, np.ndarray, Rules, bool]:
-    """A grid, labels and probability ``(S, H, W)``, rules, and whether the labels include the liver."""
+    """A grid, labels and levels of probability ``(S, H, W)``, rules, and whether the labels include the liver."""
     affine = list(AFFINES.values())[rng.integers(len(AFFINES))]
     grid = Grid(affine, tuple(rng.integers(2, 22, 3).tolist()))
     shape = tuple(
@@ -71,10 +71,10 @@ def random_case(rng: np.random.Generator) -> tuple[Grid, np.ndarray, np.ndarray,
     labels[lesion & ((labels > 0) | (rng.random() < 0.2))] = 2
     probability = gaussian_filter(rng.uniform(size=labels.shape), rng.choice([0, 0.5])) * rng.choice([0.3, 1])
     probability = np.where(lesion, 1 - probability / 3, probability * (rng.random() < 0.7)).astype(np.float32)
-    probability[rng.random(labels.shape) < 0.1] = 0.5 / 255 * 5  # halves are rounded to even
+    levels = np.rint(probability * 255).astype(np.uint8)
     if not has_liver:
         labels[labels == 1] = 0
-    return grid, labels, probability, Rules(**random_rules(rng)), has_liver
+    return grid, labels, levels, Rules(**random_rules(rng)), has_liver
 
 
 @pytest.mark.parametrize(("examples", "batch"), [(1, 60), pytest.param(4, 150, marks=pytest.mark.slow)])
@@ -88,14 +88,13 @@ def test_rules_and_measurements_are_pythons(examples: int, batch: int, chromium:
             chromium,
             APPLY,
             [
-                [grid.affine.tolist(), grid.shape, labels.ravel(), probability.ravel(), rules.plain(), has_liver]
-                for grid, labels, probability, rules, has_liver in cases
+                [grid.affine.tolist(), grid.shape, labels.ravel(), levels.ravel(), rules.plain(), has_liver]
+                for grid, labels, levels, rules, has_liver in cases
             ],
         )
         changed = 0
-        for (grid, labels, probability, rules, has_liver), found in zip(cases, there, strict=True):
+        for (grid, labels, levels, rules, has_liver), found in zip(cases, there, strict=True):
             expected = labels.copy()
-            levels = np.rint(probability * np.float32(255)).astype(np.uint8)
             rules(expected, levels, grid.spacing, grid.voxel_ml, has_liver)
             changed += not np.array_equal(expected, labels)
             np.testing.assert_array_equal(
@@ -139,7 +138,7 @@ def test_a_long_ct_is_fast_and_small(chromium: Any, tmp_path: Path) -> None:
       largest_liver: true, fill_liver: true, threshold: 0.6, smooth_mm: 3, min_lesion_ml: 0.1, min_probability: 0.9,
     };
     const grid = newGrid([[-0.8, 0, 0, 0], [0, -0.8, 0, 0], [0, 0, 0.8, 0], [0, 0, 0, 1]], [512, 512, 600]);
-    const mask = newMask(512, 512, 600), labels = new Uint8Array(512 * 512), probability = new Float32Array(512 * 512);
+    const mask = newMask(512, 512, 600), labels = new Uint8Array(512 * 512), levels = new Uint8Array(512 * 512);
     const started = performance.now();
     let added = 0, bytes = 0;
     for (let s = 0; s < 600; s++) {
@@ -148,10 +147,10 @@ def test_a_long_ct_is_fast_and_small(chromium: Any, tmp_path: Path) -> None:
           const liver = ((x - 170) / 110) ** 2 + ((y - 220) / 130) ** 2 + ((s - 300) / 150) ** 2 < 1;
           const lesion = ((x - 170) / 40) ** 2 + ((y - 220) / 40) ** 2 + ((s - 300) / 50) ** 2;
           labels[i] = liver ? (lesion < 1 ? 2 : 1) : 0;
-          probability[i] = liver ? Math.min(1, 0.3 / lesion ** 2 + 0.01 * ((i * 7919) % 13)) : 0;
+          levels[i] = liver ? 255 * Math.min(1, 0.3 / lesion ** 2 + 0.01 * ((i * 7919) % 13)) : 0;
         }
       const from = performance.now();
-      addSlice(mask, s, labels, probability);
+      addSlice(mask, s, labels, levels);
       added += performance.now() - from;
       bytes += mask.runs[s].byteLength + mask.likely[s].runs.byteLength + mask.likely[s].bytes.length;
     }
