@@ -32,7 +32,7 @@ async function segmentAll() {
   const side = about.context >> 1, found = [];
   for (let s = side; s < slices.length - side; s++) {
     imageOf(resizing, slices[s + side]);
-    found.push(restored(resizing, await logitsOf(s, near, resizing.size), about.finds_liver).labels);
+    found.push(restored(resizing, await logitsOf(s, near, resizing.size), about.finds_liver).labels.slice());
   }
   return found;
 }

@@ -20,7 +20,12 @@ function newResizing({ height, width, pixelMm }, preprocess) {
     const scale = f32(f32(spacing) / f32(pixelMm[axis]));
     return [toImage(length, size, scale), toSlice(size, length, scale)];
   });
-  return { height, width, size, preprocess, there: axes.map(([there]) => there), back: axes.map(([, back]) => back) };
+  const there = axes.map(([there]) => there), back = axes.map(([, back]) => back);
+  // Maps that all slices use, since garbage of a megabyte for each slice would grow faster than it is collected.
+  const floats = count => new Float32Array(count), above = floats(height * width), image = floats(size * size);
+  const maps = { above, image, there: floats(height * size), back: [floats(size * width), floats(size * width)] };
+  const found = { labels: new Uint8Array(height * width), levels: new Uint8Array(height * width) };
+  return { height, width, size, preprocess, there, back, maps, found };
 }
 
 /** Return the weights of antialiased resizing of `side` pixels, of which `length` exist, to `size` pixels. */
@@ -78,25 +83,19 @@ function triangles(places, width, length, { centre = 0, among = 0, inside = null
   return { count: places.length, taps, first, weights };
 }
 
-/** Resample rows and columns of a map that is `width` pixels wide; return a Float32Array of rows.count * columns.count. */
-function resampled(map, width, rows, columns) {
-  const found = new Float32Array(rows.count * columns.count);
-  return resampleColumns(resampleRows(map, width, columns), columns.count, rows, 0, found);
-}
-
-function resampleRows(map, width, { count, taps, first, weights }) {
-  const found = new Float32Array(map.length / width * count);
+/** Resample the rows of a map that is `width` pixels wide, into `out`. */
+function resampleRows(map, width, { count, taps, first, weights }, out) {
   for (let from = 0, to = 0; from < map.length; from += width)
     for (let i = 0; i < count; i++, to++) {
       const start = from + first[i];
       let sum = 0;
       for (let tap = 0; tap < taps; tap++) sum += map[start + tap] * weights[i * taps + tap];
-      found[to] = sum;
+      out[to] = sum;
     }
-  return found;
+  return out;
 }
 
-/** Resample columns; `out` receives rows of the result from `top` on. */
+/** Resample the columns of a map that is `width` pixels wide; `out` receives rows of the result from `top` on. */
 function resampleColumns(map, width, { taps, first, weights }, top, out) {
   out.fill(0);
   for (let i = top, to = 0; to < out.length; i++, to += width)
@@ -110,14 +109,15 @@ function resampleColumns(map, width, { taps, first, weights }, top, out) {
 
 /** Return the image of a slice, size * size levels; `hu` is a Float32Array of height * width. */
 function imageOf(resizing, hu) {
-  const { preprocess, width, there } = resizing, [lower, upper] = preprocess.window;
-  const above = new Float32Array(hu.length);  // loops, since map and from take several times as long
+  const { preprocess, width, size, there: [rows, columns], maps } = resizing, [lower, upper] = preprocess.window;
+  const { above } = maps;  // filled by a loop, since map takes several times as long
   for (let i = 0; i < hu.length; i++) above[i] = hu[i] < lower ? 0 : hu[i] > upper ? upper - lower : hu[i] - lower;
   if (preprocess.equalize_first) {
     const level = f32((upper - lower) / 255);
     equalized(grey(above, preprocess), preprocess).forEach((value, i) => { above[i] = value * level; });
   }
-  const image = grey(resampled(above, width, ...there), preprocess);
+  const narrow = resampleRows(above, width, columns, maps.there);
+  const image = grey(resampleColumns(narrow, size, rows, 0, maps.image), preprocess);
   return preprocess.equalize_first ? image : equalized(image, preprocess);
 }
 
@@ -142,18 +142,19 @@ function equalized(image, { equalize, bins }) {
 }
 
 /**
- * Return the labels of a slice, and the lesion's probability as levels from 0 to 255.
+ * Return the labels of a slice, and the lesion's probability as levels from 0 to 255; the next slice replaces both.
  * @param resizing of `newResizing`.
  * @param {Float32Array} logits above the background's: [liver,] foreground, size * size each.
  * @param {boolean} liver whether the network finds the liver.
  */
 function restored(resizing, logits, liver) {
-  const { size, height, width, back: [rows, columns] } = resizing, two = logits.length > size * size;
-  const maps = Array.from({ length: 1 + two }, (_, i) => logits.subarray(i * size * size, (i + 1) * size * size));
-  const [livers, lesions] = [maps[0], maps.at(-1)].map(map => resampleRows(map, size, columns));
+  const { size, height, width, back: [rows, columns], maps } = resizing, two = logits.length > size * size;
+  const { labels, levels } = resizing.found, [livers, lesions] = [0, two ? 1 : 0].map(i =>
+    resampleRows(logits.subarray(i * size * size, (i + 1) * size * size), size, columns, maps.back[i]));
   const liverLine = new Float32Array(width).fill(-Infinity), lesionLine = new Float32Array(width);
-  const labels = new Uint8Array(height * width), levels = new Uint8Array(height * width);
   const foreground = two || !liver ? 2 : 1;
+  labels.fill(0);
+  levels.fill(0);
   for (let y = 0; y < height; y++) {
     if (rows.inside && !rows.inside[y]) continue;
     if (two) resampleColumns(livers, width, rows, y, liverLine);
@@ -167,7 +168,7 @@ function restored(resizing, logits, liver) {
         levels[at] = even(f32(FULL * f32(1 / (1 + exp(-lesion) + exp(other - lesion)))));
     }
   }
-  return { labels, levels };
+  return resizing.found;
 }
 
 /** Return e to the power of x, for x below 7, to 11 digits; Math.exp takes several times as long. */

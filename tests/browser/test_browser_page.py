@@ -401,7 +401,7 @@ def test_without_web_assembly_the_page_says_so(driver: Any, folder: Path) -> Non
         assert "expected WebAssembly" in Page(driver, folder / NAME, folder / "saved").error
     finally:
         driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
-        driver.get((folder / NAME).as_uri())
+        Page(driver, folder / NAME, folder / "saved")
 
 
 def turned(ct: nib.Nifti1Image, codes: str) -> nib.Nifti1Image:

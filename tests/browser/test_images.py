@@ -16,6 +16,8 @@ from lits_seg.exporters.graph import Restore
 CASES = """
 return a.map(([shape, pixelMm, preprocess, hu, logits, liver]) => {
   const resizing = newResizing({ height: shape[0], width: shape[1], pixelMm }, preprocess);
+  imageOf(resizing, hu.map(value => value / 2));  // maps are used again
+  restored(resizing, logits.map(value => -value), liver);
   const { labels, levels } = restored(resizing, logits, liver);
   return [imageOf(resizing, hu), labels, levels].map(array => array.toBase64());
 });"""
