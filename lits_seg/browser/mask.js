@@ -5,32 +5,51 @@
 const FULL = 255;  // a probability of 1
 const NO_RUNS = new Int32Array(0), UNLIKELY = { runs: NO_RUNS, bytes: new Uint8Array(0) };
 
-/** Return an empty mask of `depth` axial slices. */
-function newMask(width, height, depth) {
+/**
+ * Return an empty mask of `depth` axial slices.
+ * @param needed what the rules read of the lesion's probability, see levelsNeeded in rules.js; null: nothing.
+ */
+function newMask(width, height, depth, needed = null) {
   return {
-    width, height, depth,
+    width, height, depth, needed,
     runs: Array(depth).fill(NO_RUNS),
-    // The lesion's probability, 0 to 255, where it is not 0: runs (start, end, place of their first byte), and bytes.
+    // The lesion's probability, 0 to 255, where a rule needs it: runs (start, end, place of their first byte), and bytes.
     likely: Array(depth).fill(UNLIKELY),
+    waiting: [],  // [number, s, levels] of the last slices, whose levels a later slice may need
+    count: 0,
+    lastAbove: new Int32Array(needed ? width * height : 0).fill(-(2 ** 30)),  // number of each pixel's last slice above the limit
     scratch: new Uint8Array(width * height),
   };
 }
 
 /**
- * Add the labels of a slice to a mask.
+ * Add the labels of a slice to a mask. Slices come upwards or downwards.
  * @param mask the mask.
  * @param {number} s index of the slice.
  * @param {Uint8Array} labels height * width.
- * @param {Uint8Array | null} levels of the lesion's probability, 0 to 255; null if no rule reads it.
+ * @param {Uint8Array} levels of the lesion's probability, 0 to 255; ignored if no rule needs them.
  */
 function addSlice(mask, s, labels, levels) {
   mask.runs[s] = runsOf(mask.width, labels, false, start => labels[start]);
-  if (!levels) return;
+  if (!mask.needed) return;
+  const { needed: { limit, radius }, waiting, lastAbove, count } = mask;
+  const copy = waiting.length > radius ? packFirst(mask) : new Uint8Array(levels.length);
+  copy.set(levels);
+  for (let i = 0; i < levels.length; i++) if (limit === null ? labels[i] === 2 : levels[i] > limit) lastAbove[i] = count;
+  waiting.push([count, s, copy]);
+  mask.count += 1;
+}
+
+/** Pack the levels of the first waiting slice, and return their array; `radius` slices came after it. */
+function packFirst(mask) {
+  const { width, waiting, lastAbove, needed: { radius } } = mask, [number, s, levels] = waiting.shift();
+  for (let i = 0; i < levels.length; i++) if (lastAbove[i] < number - radius) levels[i] = 0;
   let length = 0;
-  const runs = runsOf(mask.width, levels, true, (start, end) => (length += end - start) - (end - start));
+  const runs = runsOf(width, levels, true, (start, end) => (length += end - start) - (end - start));
   const bytes = new Uint8Array(length);
   for (let i = 0; i < runs.length; i += 3) bytes.set(levels.subarray(runs[i], runs[i + 1]), runs[i + 2]);
   mask.likely[s] = { runs, bytes };
+  return levels;
 }
 
 /** Return the runs of a slice's pixels that are not 0: of equal ones, or of any if `mixed`. */

@@ -12,7 +12,15 @@ function refusedRules(rules) {
   return others.length ? `the page does not apply rules.${others.join(", rules.")}` : "";
 }
 
-const needsProbability = rules => (rules.threshold ?? null) !== null || rules.min_probability > 0;
+/**
+ * Return which levels of the lesion's probability the rules read: those within `radius` slices of a level above `limit`
+ * at the same pixel; of lesions alone if `limit` is null. Return null if the rules read none.
+ */
+function levelsNeeded(rules, sliceMm) {
+  if ((rules.threshold ?? null) === null) return rules.min_probability > 0 ? { limit: null, radius: 0 } : null;
+  const deviation = (rules.smooth_mm ?? 0) / sliceMm;
+  return { limit: rules.threshold * FULL, radius: deviation > LEAST ? radiusOf(deviation) : 0 };
+}
 
 /**
  * Change a mask by the rules of a network, see Rules in lits_seg/postprocess/rules.py.
@@ -23,6 +31,7 @@ const needsProbability = rules => (rules.threshold ?? null) !== null || rules.mi
  */
 function applyRules(mask, rules, grid, hasLiver) {
   if (refusedRules(rules)) throw new InputError("rules", RULES.join(", "), refusedRules(rules));
+  while (mask.waiting.length) packFirst(mask);
   if (rules.largest_liver && hasLiver) keepLargest(mask);
   if (rules.fill_liver && hasLiver) fillLiver(mask);
   if ((rules.threshold ?? null) !== null)
@@ -136,9 +145,11 @@ function unpackRow(mask, row, low, columns, next, limit) {
   return likely;
 }
 
+const radiusOf = deviation => Math.floor(4 * deviation + 0.5);
+
 /** Return the weights of a Gaussian from its end to its middle, up to 4 standard deviations. */
 function gaussian(deviation) {
-  const radius = Math.floor(4 * deviation + 0.5), factor = -0.5 / (deviation * deviation);
+  const radius = radiusOf(deviation), factor = -0.5 / (deviation * deviation);
   const weights = Array.from({ length: radius + 1 }, (_, i) => Math.exp(factor * (i - radius) ** 2));
   const sum = 2 * weights.reduce((total, weight) => total + weight, 0) - 1;
   return weights.map(weight => weight / sum);

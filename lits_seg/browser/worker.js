@@ -43,10 +43,10 @@ async function segment({ files, title, maskName }) {
   found = undefined;
   const chosen = files.map(file => ({ ...file, read: (from, to) => ask({ index: file.index, name: file.name, from, to }) }));
   const ct = await openCt(chosen, title);
-  const { grid } = ct, mask = newMask(grid.width, grid.height, grid.depth), observer = newObserver(grid, about.preprocess);
+  const { rules } = about.made.settings, { grid } = ct;
+  const mask = newMask(grid.width, grid.height, grid.depth, levelsNeeded(rules, grid.spacing[2])), observer = newObserver(grid, about.preprocess);
   postMessage({ grid: display(grid) });
   const started = performance.now();
-  const { rules } = about.made.settings, read = needsProbability(rules);
   const pictures = new Map();  // by index, of slices whose labels are not known yet
   const seen = (s, hu) => {
     finiteSlice(ct.name, s, hu);
@@ -55,7 +55,7 @@ async function segment({ files, title, maskName }) {
   };
   let count = 0;
   for await (const [s, labels, levels] of segmented(ct, newResizing(grid, about.preprocess), seen)) {
-    addSlice(mask, s, labels, read ? levels : null);
+    addSlice(mask, s, labels, levels);
     count += 1;
     const picture = pictures.get(s);
     pictures.delete(s);

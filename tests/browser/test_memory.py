@@ -65,4 +65,4 @@ def test_a_thousand_slices_of_64_bits_take_no_more_than_a_few(tmp_path: Path) ->
         print(f"{max(seen.values()):.0f} MB at the peak")
         assert max(seen.values()) < MOST_MB
         first, last = (np.median([seen[n] for n in seen if a <= n < b]) for a, b in ((100, 300), (800, 1000)))
-        assert last < first + 30  # no growth
+        assert last < first + 120  # the page keeps a picture of 66 kB of each slice
