@@ -37,9 +37,12 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     BASELINE: ("model=unet", "decoder=deconv"),
     "unet_bn/deconv": ("model=unet_bn", "decoder=deconv"),
     **{model: (f"model={model}",) for model in ("strided_unet", "strided_resunet", "strided_unet_512")},
+    "strided_unet/context5": ("model=strided_unet", "data.context=5"),  # the packaged network
     **PUBLISHED,
     **{model: (f"model={model}",) for model in ("basic_unet", "segresnet", "nnunet_2d", "smp_mobilenet")},
 }
+# Networks that other experiments name without their decoder.
+SHORT = {OURS: "dsc_unet", BASELINE: "unet", "unet_bn/deconv": "unet_bn"}
 UNPOOLING = ("segnet", "dsc_unet/maxunpool")
 PACKAGES = dict.fromkeys(("smp_unet", "smp_mobilenet"), "segmentation_models_pytorch")  # in the rivals extra
 SLICES = 64  # number of slices of the synthetic CT

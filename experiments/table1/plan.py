@@ -1,7 +1,5 @@
 """``python -m experiments.table1.plan``: print the command of each training, and write the steps of each."""
 
-import csv
-import io
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from experiments.shared.command import command
+from experiments.shared.trainings import FOLDS, SPLITS, Rate, of_phantom, read_rates, training
 from experiments.table1.systems import SYSTEMS, Stage, System
 from experiments.train_speed.measure import NETWORKS
 from lits_seg.common.errors import InputError
@@ -18,13 +17,8 @@ from lits_seg.common.files import write_text
 from lits_seg.common.ownership import table_file
 from lits_seg.common.settings import Place
 from lits_seg.common.tables import csv_text
-from lits_seg.common.untrusted import read_text
 from lits_seg.runs.folder import BEST
 
-BATCH = 16
-FOLDS = 4
-LARGEST = 10**6  # bytes of train.csv
-SPLITS = "experiments/packaged/splits"
 Regime = Literal["steps", "minutes"]
 
 
@@ -45,19 +39,6 @@ class Settings:
     light: Annotated[int, Ge(0), Le(10**12)]
 
 
-@dataclass(frozen=True)
-class Rate:
-    """The size and the training rate of a network.
-
-    Args:
-        parameters: number of learnable parameters.
-        slices_per_second: crops that a training sees in a second.
-    """
-
-    parameters: int
-    slices_per_second: float
-
-
 @command("table1/plan", Settings, {"plan.csv": table_file("system,stage,")})
 def main(cfg: Settings) -> None:
     """Print the commands, and write ``plan.csv``."""
@@ -69,23 +50,6 @@ def main(cfg: Settings) -> None:
     rows = [row for name, system in systems.items() for row in steps_of(cfg, name, system, rates)]
     Path(cfg.output).mkdir(parents=True, exist_ok=True)
     write_text(Path(cfg.output) / "plan.csv", csv_text(rows, ("system", "stage", "network", "steps", "minutes")))
-
-
-def read_rates(path: Path) -> dict[str, Rate]:
-    """Read ``train.csv`` of ``experiments.train_speed``.
-
-    Raises:
-        InputError: if the file is missing or another table.
-    """
-    expected = "train.csv of python -m experiments.train_speed"
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path, expected, LARGEST))))
-        rates = {row["network"]: Rate(int(row["parameters"]), float(row["slices_per_second"])) for row in rows}
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(path, expected, f"{type(error).__name__}: {error}") from error
-    if not all(0 < rate.slices_per_second < float("inf") for rate in rates.values()):
-        raise InputError(path, f"{expected}, with rates above 0", "others")
-    return rates
 
 
 def steps_of(cfg: Settings, name: str, system: System, rates: Mapping[str, Rate]) -> list[dict[str, Any]]:
@@ -147,8 +111,7 @@ def _in_minutes(cfg: Settings, system: System, stage: Stage, rates: Mapping[str,
     """Return the steps of a stage in its part of the minutes, which all stages share alike."""
     if stage.network not in rates:
         return ""
-    seconds = 60 * cfg.minutes / len(system.stages)
-    return max(1, int(seconds * rates[stage.network].slices_per_second / BATCH / stage.cost))
+    return rates[stage.network].steps(cfg.minutes / len(system.stages) / stage.cost)
 
 
 def _patients(cfg: Settings, folds: range) -> Iterator[tuple[str, int, list[str]]]:
@@ -160,8 +123,7 @@ def _patients(cfg: Settings, folds: range) -> Iterator[tuple[str, int, list[str]
             source = f"{{_target_: lits_seg.data.sources.Source, root: {root}, share: 0.15, lesions: absent}}"
             real.append(f"+data.sources.healthy={source}")
         yield "lits", fold, [*real, f"data.split={SPLITS}/{fold}.json"]
-    synthetic = ["data=lits", f"data.root={cfg.phantom}", f"data.folds={FOLDS}", "data.fold=0", "data.val_share=null"]
-    yield "phantom", 0, synthetic
+    yield "phantom", 0, of_phantom(cfg.phantom, 0)
 
 
 def _stages(
@@ -171,11 +133,7 @@ def _stages(
     before: list[str] = []
     for stage, count in zip(system.stages, steps, strict=True):
         run = f"{start}{'-' * bool(stage.name)}{stage.name}_f{fold}"
-        settings = [*NETWORKS[stage.network], *stage.overrides, *overrides, *before, f"trainer.max_steps={count}"]
-        place = [f"runs={cfg.runs}", f"name={run}", "ckpt_path=last"]
-        # Of two choices of a network, the last one is the stage's own.
-        unique = {one.partition("=")[0]: one for one in settings}
-        yield shlex.join(["lits-seg", "train", "experiment=common", *unique.values(), *place])
+        yield training(cfg.runs, run, [*NETWORKS[stage.network], *stage.overrides, *overrides, *before], count)
         before = [f"liver_ckpt={Path(cfg.runs) / run / BEST}"]
 
 

@@ -15,24 +15,17 @@ from omegaconf import DictConfig
 
 from experiments.shared.command import train_config
 from experiments.shared.machine import matmul_rate, out_of_memory, wait
-from experiments.shared.networks import PUBLISHED, contiguous, installed
+from experiments.shared.networks import NETWORKS as EVERY
+from experiments.shared.networks import SHORT, contiguous, installed
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
 from lits_seg.training.precision import chosen_precision
 
-NETWORKS = {
-    "dsc_unet": ("model=dsc_unet", "decoder=subpixel"),
-    "unet": ("model=unet", "decoder=deconv"),
-    "unet_bn": ("model=unet_bn", "decoder=deconv"),
-    **{
-        model: (f"model={model}",)
-        for model in ("strided_unet", "strided_resunet", "strided_unet_512", "nnunet_2d", "basic_unet")
-    },
-    **PUBLISHED,
-}
+NETWORKS = {short: EVERY[name] for name, short in SHORT.items()}
+NETWORKS |= {name: overrides for name, overrides in EVERY.items() if name not in SHORT}
 PAIR = ("dsc_unet", "unet")  # measured in every setting
 HEAVY = ("unet", "unet_bn", "segnet", "driu", "ternausnet", "fcn8s", "denseunet_161", "han", "smp_unet")
-LIGHT = ("strided_unet", "strided_resunet", "strided_unet_512")
+LIGHT = ("strided_unet", "strided_unet/context5", "strided_resunet", "strided_unet_512")
 STEPS = {**dict.fromkeys(HEAVY, 1), **dict.fromkeys(LIGHT, 16)}  # others: 4
 DTYPES = ("float32", "bfloat16")
 
