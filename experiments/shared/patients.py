@@ -26,21 +26,30 @@ def score_cells(cases: Sequence[CaseScores], base: Sequence[CaseScores] | None) 
     summary = summarise_cases(cases)
     dice, found = summary["lesion/dice_per_case"], summary["detection/iou>0/recall"]
     false = sum(case.detection.by_overlap()["iou>0"].fp for case in cases) / len(cases)
-    known = {case.case: case for case in base or ()}
-    both = [case for case in cases if case.case in known]
-    difference = DASH
-    if both:
-        compared = compare_cases(both, [known[case.case] for case in both])["lesion/dice_per_case"]
-        difference = f"{signed(compared.difference, compared.interval)} ({len(both)})"
     return [
         str(len(cases)),
         with_interval(dice.value, dice.interval),
-        difference,
+        difference_cell(cases, base),
         number(summary["lesion/dice_global"].value),
         number(summary["liver/dice_per_case"].value),
         number(found.value),
         f"{false:.1f}",
     ]
+
+
+def difference_cell(cases: Sequence[CaseScores], base: Sequence[CaseScores] | None) -> str:
+    """Return the difference in Dice per case, with its interval and the number of patients of both networks.
+
+    Args:
+        cases: the patients.
+        base: the patients of the network to compare with, which may be others; None: no comparison.
+    """
+    known = {case.case: case for case in base or ()}
+    both = [case for case in cases if case.case in known]
+    if not both:
+        return DASH
+    compared = compare_cases(both, [known[case.case] for case in both])["lesion/dice_per_case"]
+    return f"{signed(compared.difference, compared.interval)} ({len(both)})"
 
 
 def patient_cells(case: CaseScores) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Which small network is worth it, on real patients: its trainings, tables and verdicts."""

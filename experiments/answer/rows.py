@@ -1,0 +1,84 @@
+"""List the networks of each group of trainings, in the order of the tables."""
+
+from dataclasses import dataclass
+
+from experiments.shared.named_runs import TITLES
+from experiments.shared.networks import DECODERS, SHORT
+
+PAPER = "dsc_unet"  # the paper's network, with its own decoder
+UNET = "unet"  # the network that all others are compared with
+TANDEM = "vorontsov"
+PACKAGED = "strided_unet/context5"
+NETWORKS = (
+    PACKAGED,
+    "strided_unet",
+    "smp_mobilenet",
+    TANDEM,
+    PAPER,
+    "dsc_unet/bilinear",
+    "dsc_unet/deconv",
+    "basic_unet",
+    "segresnet",
+    "nnunet_2d",
+    "unet_bn",
+    UNET,
+)
+OF_DECODERS = tuple(SHORT.get(name, name) for name in (f"dsc_unet/{decoder}" for decoder in DECODERS))
+AGAIN = (PAPER, PACKAGED)  # trained with another seed, too
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network that is trained with a seed.
+
+    Args:
+        network: a key of ``train_speed.measure.NETWORKS``.
+        seed: seed of the training.
+    """
+
+    network: str
+    seed: int = 0
+
+    @property
+    def system(self) -> str:
+        """The row's part of a run's name: network and seed."""
+        return self.network.replace("/", "-") + (f"-s{self.seed}" if self.seed else "")
+
+    @property
+    def title(self) -> str:
+        """The row's name in tables."""
+        return f"`{self.network}`" + (f", seed {self.seed}" if self.seed else "")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings with the same budget on the same patients.
+
+    Args:
+        regime: budget, as in the names of runs.
+        data: patients, as in the names of runs.
+        rows: the networks.
+        base: the network that the others are compared with.
+    """
+
+    regime: str
+    data: str
+    rows: tuple[Row, ...]
+    base: str = UNET
+
+    @property
+    def title(self) -> str:
+        """The group's name in tables and figures."""
+        return f"{TITLES[self.regime]}, {TITLES[self.data]}".capitalize()
+
+
+ONCE = tuple(map(Row, NETWORKS))
+GROUPS = (
+    Group("steps", "lits", (*ONCE, *(Row(name, SEED) for name in AGAIN))),
+    Group("minutes", "lits", ONCE),
+    Group("minutes", "phantom", ONCE),
+    Group("decoders", "lits", tuple(map(Row, OF_DECODERS)), base=PAPER),
+)
+SYSTEMS = {row.system: row for group in GROUPS for row in group.rows}
+REGIMES = tuple(dict.fromkeys(group.regime for group in GROUPS))

@@ -1,0 +1,147 @@
+"""Decide the paper's claims by rules that were fixed before the trainings."""
+
+from collections.abc import Mapping, Sequence
+
+from experiments.answer.gains import Gain, gain, gain_text
+from experiments.answer.rows import GROUPS, PAPER, TANDEM, UNET
+from experiments.shared.named_runs import TITLES, Groups
+from experiments.shared.trainings import Rate
+from lits_seg.comparison.claims import CONFIRMED, FASTER, FEWER, NOT_CONFIRMED, UNDECIDED, Claim, verdict
+from lits_seg.metrics.statistics import Interval
+
+Times = Mapping[str, Mapping[str, float]]  # milliseconds of a slice by engine and network
+NOT_MEASURED = "not measured"
+BUDGETS = ("steps", "minutes")  # the regimes whose Dice is judged
+MARGIN = 0.02  # largest loss in Dice per case that still counts as no worse
+TOLERANCE = 0.1  # relative error of a measured ratio of times
+# Volumes of LiTS that show one person at different dates.
+PERSONS = (("0", "1"), ("6", "7", "8", "9", "10"))
+
+FEWER_RULE = f"confirmed if the counted ratio is at least {FEWER:g} ×; otherwise not confirmed"
+FASTER_RULE = (
+    f"ratio of crops a second, measured in turns on one machine; confirmed if at least {FASTER:g} × after division by "
+    f"{1 + TOLERANCE:g}; not confirmed if below {FASTER:g} × after multiplication by {1 + TOLERANCE:g}; otherwise "
+    "undecided"
+)
+INFERENCE_RULE = (
+    f"ratio of times of a slice of 256 px with one thread; confirmed if in every engine at least 1 after division by "
+    f"{1 + TOLERANCE:g}; not confirmed if in every engine below 1 after multiplication by {1 + TOLERANCE:g}; otherwise "
+    "undecided"
+)
+DICE_RULE = (
+    "paired difference on real patients, averaged by person; confirmed if the whole 95 % interval over persons is at "
+    f"or above -{MARGIN:g} with every seed; not confirmed if the whole interval is below with every seed; otherwise "
+    f"undecided. Also undecided if runs are missing, or if the UNet's own Dice is at most {MARGIN:g}, because no "
+    "network could lose more"
+)
+HIGHER_RULE = (
+    f"paired difference from `{PAPER}` on real patients, averaged by person; confirmed if the whole 95 % interval over "
+    "persons is above 0; not confirmed if the whole interval is at or below 0; otherwise undecided. Also undecided if "
+    "runs are missing"
+)
+MORE_RULE = f"counted, compared with `{PAPER}`; confirmed if larger; otherwise not confirmed"
+
+
+def judge(rates: Mapping[str, Rate], times: Times, groups: Groups) -> list[Claim]:
+    """Return all claims with their verdicts.
+
+    Args:
+        rates: sizes and training rates by network.
+        times: milliseconds of a slice by engine and network.
+        groups: the runs by regime and data, and by system.
+    """
+    losses, gains = [], []
+    for group in GROUPS:
+        if group.regime in BUDGETS and group.data == "lits":
+            runs, title = groups.get((group.regime, group.data), {}), TITLES[group.regime]
+            ours = [runs.get(row.system) for row in group.rows if row.network == PAPER]  # a seed each
+            losses.append(no_worse(title, [gain(one, runs.get(UNET), PERSONS) for one in ours], MARGIN))
+            gains.append(higher(title, gain(runs.get(TANDEM), runs.get(PAPER), PERSONS)))
+    speed = [faster(rates, TOLERANCE), faster_inference(times, TOLERANCE)]
+    return [fewer(rates), *speed, *losses, more(rates), *gains]
+
+
+def fewer(rates: Mapping[str, Rate]) -> Claim:
+    """Judge the claim of 13.8 times fewer parameters."""
+    claim = f"{FEWER:g} × fewer parameters"
+    if not {PAPER, UNET} <= rates.keys():
+        return Claim(claim, NOT_MEASURED, UNDECIDED, FEWER_RULE)
+    ratio = rates[UNET].parameters / rates[PAPER].parameters
+    return Claim(claim, f"{ratio:.2f} ×", CONFIRMED if ratio >= FEWER else NOT_CONFIRMED, FEWER_RULE)
+
+
+def more(rates: Mapping[str, Rate]) -> Claim:
+    """Judge the claim that Vorontsov's network has more parameters than the paper's."""
+    claim = f"{TANDEM}: more parameters"
+    if not {PAPER, TANDEM} <= rates.keys():
+        return Claim(claim, NOT_MEASURED, UNDECIDED, MORE_RULE)
+    theirs, ours = rates[TANDEM].parameters, rates[PAPER].parameters
+    return Claim(claim, f"{theirs:,} to {ours:,}", CONFIRMED if theirs > ours else NOT_CONFIRMED, MORE_RULE)
+
+
+def faster(rates: Mapping[str, Rate], tolerance: float) -> Claim:
+    """Judge the claim of half the training time.
+
+    Args:
+        rates: training rates by network.
+        tolerance: relative error of their ratio.
+    """
+    claim = f"{FASTER:g} × faster to train"
+    if not {PAPER, UNET} <= rates.keys():
+        return Claim(claim, NOT_MEASURED, UNDECIDED, FASTER_RULE)
+    ratio = rates[PAPER].slices_per_second / rates[UNET].slices_per_second
+    return Claim(claim, f"{ratio:.2f} ×", verdict(*_around(ratio, tolerance), FASTER), FASTER_RULE)
+
+
+def faster_inference(times: Times, tolerance: float) -> Claim:
+    """Judge the claim of faster inference by all engines together.
+
+    Args:
+        times: milliseconds of a slice by engine and network.
+        tolerance: relative error of a ratio of two of them.
+    """
+    ratios = {engine: of[UNET] / of[PAPER] for engine, of in times.items() if {PAPER, UNET} <= of.keys()}
+    measured = ", ".join(f"{ratio:.2f} × in {engine}" for engine, ratio in ratios.items())
+    decided = agreed([verdict(*_around(ratio, tolerance), 1.0) for ratio in ratios.values()])
+    return Claim("faster inference", measured or NOT_MEASURED, decided, INFERENCE_RULE)
+
+
+def no_worse(title: str, gains: Sequence[Gain | None], margin: float) -> Claim:
+    """Judge the claim that the Dice per case is no worse.
+
+    Args:
+        title: the budget in words.
+        gains: difference between the paper's network and the UNet for each seed; None if a network was not run.
+        margin: largest loss that still counts as no worse.
+    """
+    decided = agreed([_loss(one, margin) for one in gains])
+    return Claim(f"Dice no worse, {title}", "; ".join(map(gain_text, gains)), decided, DICE_RULE)
+
+
+def higher(title: str, one: Gain | None) -> Claim:
+    """Judge the claim that the Dice per case of Vorontsov's network is higher.
+
+    Args:
+        title: the budget in words.
+        one: difference between this network and the paper's; None if a network was not run.
+    """
+    decided = UNDECIDED
+    if one is not None and one.whole and one.interval is not None:
+        low, high = one.interval
+        decided = CONFIRMED if low > 0 else NOT_CONFIRMED if high <= 0 else UNDECIDED
+    return Claim(f"{TANDEM}: higher Dice, {title}", gain_text(one), decided, HIGHER_RULE)
+
+
+def agreed(verdicts: Sequence[str]) -> str:
+    """Return the verdict that all have in common; undecided if verdicts differ, or if there is none."""
+    return verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED
+
+
+def _loss(one: Gain | None, margin: float) -> str:
+    if one is None or not one.whole or one.interval is None or one.base <= margin:
+        return UNDECIDED
+    return verdict(*one.interval, -margin)
+
+
+def _around(ratio: float, tolerance: float) -> Interval:
+    return ratio / (1 + tolerance), ratio * (1 + tolerance)
