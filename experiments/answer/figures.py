@@ -69,7 +69,7 @@ def curves_figure(groups: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure |
                 steps, mean, *_ = mean_and_range(curves)
                 seed = SYSTEMS[name].seed
                 axes.plot(steps, mean, **_style(SYSTEMS[name].network), lw=1.4, alpha=0.5 if seed else 1, label=name)
-            axes.set(title=title, xlabel="step", ylabel="training loss", yscale="log")
+            axes.set(title=title, xlabel="step", ylabel="training loss")
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 

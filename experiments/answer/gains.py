@@ -20,7 +20,7 @@ class Gain:
         interval: its 95 % interval from resampled persons; None for a single person.
         persons: number of persons.
         base: mean Dice per case of the second network.
-        whole: whether both networks were tested in all folds, on the same patients.
+        whole: whether both networks were tested in all folds, on the same patients, after the planned steps.
     """
 
     mean: float
@@ -30,13 +30,14 @@ class Gain:
     whole: bool
 
 
-def gain(first: Folds | None, second: Folds | None, persons: Sequence[Sequence[str]]) -> Gain | None:
+def gain(first: Folds | None, second: Folds | None, persons: Sequence[Sequence[str]], equal_steps: bool) -> Gain | None:
     """Return the difference between two networks on the patients that both have; None if there is no such patient.
 
     Args:
         first: runs of the first network by fold; None if there is none.
         second: runs of the second network by fold; None if there is none.
         persons: names of patients that show the same person, for each such person.
+        equal_steps: whether both networks must have the same number of steps.
     """
     a, b = ({case.case: case for case in lesions_of(folds or {})} for folds in (first, second))
     both = sorted(a.keys() & b.keys())
@@ -44,6 +45,8 @@ def gain(first: Folds | None, second: Folds | None, persons: Sequence[Sequence[s
         return None
     gains = by_person([a[name] for name in both], [b[name] for name in both], persons)
     whole = len(first) == len(second) == FOLDS and a.keys() == b.keys()
+    if equal_steps:
+        whole = whole and len({tested.steps for folds in (first, second) for _, tested in folds.values()}) == 1
     base = sum(b[name].lesion.dice for name in both) / len(both)
     return Gain(sum(gains) / len(gains), bootstrap_interval(gains), len(gains), base, whole)
 
@@ -69,5 +72,5 @@ def gain_text(one: Gain | None) -> str:
     """Return a difference as text."""
     if one is None:
         return "not run"
-    missing = "" if one.whole else ", runs are missing"
+    missing = "" if one.whole else ", incomplete"
     return f"{signed(one.mean, one.interval)} over {plural(one.persons, 'person')}{missing}"

@@ -83,7 +83,7 @@ def plan(cfg: Settings, group: Group, rates: Mapping[str, Rate]) -> tuple[list[P
             continue
         if group.regime != "minutes":
             steps = cfg.steps if group.regime == "steps" else cfg.decoder_steps
-            planned.append(Planned(row, steps, rate and rate.minutes(steps)))
+            planned.append(Planned(row, steps, None if rate is None else rate.minutes(steps)))
         elif rate:
             planned.append(Planned(row, rate.steps(cfg.minutes), cfg.minutes))
         else:

@@ -109,7 +109,7 @@ def cost_table(rates: Mapping[str, Rate], times: Times) -> str:
         rate = rates.get(name)
         size = [f"{rate.parameters:,}", f"{rate.macs / 1e9:.2f}"] if rate else [DASH, DASH]
         milliseconds = [number(of.get(name), 1) for of in times.values()]
-        rows.append([f"`{name}`", *size, *milliseconds, number(rate and rate.slices_per_second, 1)])
+        rows.append([f"`{name}`", *size, *milliseconds, number(rate.slices_per_second if rate else None, 1)])
     return markdown(header, rows)
 
 
@@ -135,6 +135,6 @@ def _score_row(one: Scored, base: Scored | None, rate: Rate | None) -> list[str]
         number(rate.minutes(one.steps[-1]) if rate and one.steps else None, 1),
         str(len(one.folds)),
         str(len(one.cases)),
-        difference_cell(one.cases, base and base.cases),
+        difference_cell(one.cases, None if base is None else base.cases),
         *(with_interval(one.summary[name].value, one.summary[name].interval) for name in FIGURES),
     ]

@@ -14,7 +14,7 @@ NOT_MEASURED = "not measured"
 BUDGETS = ("steps", "minutes")  # the regimes whose Dice is judged
 MARGIN = 0.02  # largest loss in Dice per case that still counts as no worse
 TOLERANCE = 0.1  # relative error of a measured ratio of times
-# Volumes of LiTS that show one person at different dates.
+# Volumes of LiTS that seem to show one person each, see experiments/recipe.
 PERSONS = (("0", "1"), ("6", "7", "8", "9", "10"))
 
 FEWER_RULE = f"confirmed if the counted ratio is at least {FEWER:g} ×; otherwise not confirmed"
@@ -24,20 +24,20 @@ FASTER_RULE = (
     "undecided"
 )
 INFERENCE_RULE = (
-    f"ratio of times of a slice of 256 px with one thread; confirmed if in every engine at least 1 after division by "
-    f"{1 + TOLERANCE:g}; not confirmed if in every engine below 1 after multiplication by {1 + TOLERANCE:g}; otherwise "
-    "undecided"
+    "ratio of times of a slice of 256 px with one thread; confirmed if in every measured engine at least 1 after "
+    f"division by {1 + TOLERANCE:g}; not confirmed if in every measured engine below 1 after multiplication by "
+    f"{1 + TOLERANCE:g}; otherwise undecided"
 )
 DICE_RULE = (
     "paired difference on real patients, averaged by person; confirmed if the whole 95 % interval over persons is at "
     f"or above -{MARGIN:g} with every seed; not confirmed if the whole interval is below with every seed; otherwise "
-    f"undecided. Also undecided if runs are missing, or if the UNet's own Dice is at most {MARGIN:g}, because no "
-    "network could lose more"
+    "undecided. Also undecided if runs are missing or have other steps, or if the UNet's own Dice is at most "
+    f"{MARGIN:g}, because no network could lose more"
 )
 HIGHER_RULE = (
     f"paired difference from `{PAPER}` on real patients, averaged by person; confirmed if the whole 95 % interval over "
     "persons is above 0; not confirmed if the whole interval is at or below 0; otherwise undecided. Also undecided if "
-    "runs are missing"
+    "runs are missing or have other steps"
 )
 MORE_RULE = f"counted, compared with `{PAPER}`; confirmed if larger; otherwise not confirmed"
 
@@ -54,9 +54,10 @@ def judge(rates: Mapping[str, Rate], times: Times, groups: Groups) -> list[Claim
     for group in GROUPS:
         if group.regime in BUDGETS and group.data == "lits":
             runs, title = groups.get((group.regime, group.data), {}), TITLES[group.regime]
+            equal = group.regime == "steps"
             ours = [runs.get(row.system) for row in group.rows if row.network == PAPER]  # a seed each
-            losses.append(no_worse(title, [gain(one, runs.get(UNET), PERSONS) for one in ours], MARGIN))
-            gains.append(higher(title, gain(runs.get(TANDEM), runs.get(PAPER), PERSONS)))
+            losses.append(no_worse(title, [gain(one, runs.get(UNET), PERSONS, equal) for one in ours], MARGIN))
+            gains.append(higher(title, gain(runs.get(TANDEM), runs.get(PAPER), PERSONS, equal)))
     speed = [faster(rates, TOLERANCE), faster_inference(times, TOLERANCE)]
     return [fewer(rates), *speed, *losses, more(rates), *gains]
 
@@ -111,11 +112,12 @@ def no_worse(title: str, gains: Sequence[Gain | None], margin: float) -> Claim:
 
     Args:
         title: the budget in words.
-        gains: difference between the paper's network and the UNet for each seed; None if a network was not run.
+        gains: difference between the paper's network and the UNet for each seed, from 0; None if one was not run.
         margin: largest loss that still counts as no worse.
     """
     decided = agreed([_loss(one, margin) for one in gains])
-    return Claim(f"Dice no worse, {title}", "; ".join(map(gain_text, gains)), decided, DICE_RULE)
+    measured = "; ".join(f"seed {seed}: {gain_text(one)}" for seed, one in enumerate(gains))
+    return Claim(f"Dice no worse, {title}", measured, decided, DICE_RULE)
 
 
 def higher(title: str, one: Gain | None) -> Claim:

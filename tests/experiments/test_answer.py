@@ -1,7 +1,9 @@
 """The answer: the commands of its trainings, the page of its runs, and the rules of its verdicts."""
 
 import csv
+import functools
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,8 +105,17 @@ def test_budgets_networks_and_groups_are_settings(tmp_path: Path) -> None:
     assert "# segresnet: not in equal minutes, since train.csv lacks it" in lines
 
 
+@functools.cache
+def scores(missed: int) -> CaseScores:
+    return case("", missed=missed)
+
+
+def patient(name: str, missed: int) -> CaseScores:
+    return replace(scores(missed), case=name)
+
+
 def patients(missed: int, fold: int) -> list[CaseScores]:
-    return [case(f"p{fold}{number}", missed=missed + number) for number in range(3)]
+    return [patient(f"p{fold}{number}", missed + number) for number in range(3)]
 
 
 def write_runs(folder: Path, **missed: int) -> None:
@@ -143,7 +154,7 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
     assert verdicts["faster inference"] == ["4.00 × in ONNX Runtime, 2.50 × in WebAssembly", CONFIRMED]
     assert verdicts["Dice no worse, equal steps"][1] == CONFIRMED
     assert verdicts["Dice no worse, equal steps"][0].count(" over 12 persons") == 2  # two seeds
-    assert verdicts["Dice no worse, equal minutes"] == ["not run", UNDECIDED]
+    assert verdicts["Dice no worse, equal minutes"] == ["seed 0: not run", UNDECIDED]
     assert verdicts["vorontsov: higher Dice, equal steps"][1] == NOT_CONFIRMED
     assert verdicts["vorontsov: more parameters"] == ["2,104,898 to 2,246,398", NOT_CONFIRMED]
     steps = table(shown, GROUPS[0].title)
@@ -174,7 +185,7 @@ def test_one_run_of_one_network_is_a_page_without_verdict_on_dice(tmp_path: Path
     write_run(tmp_path / "runs/steps_lits_dsc_unet_f0", patients(5, 0), steps=1500)
     shown = run_experiment("answer.__main__", "runs=runs", "rates=null", "speed=[]", "output=out", cwd=tmp_path)
     verdicts = table(shown, "Verdicts")
-    assert verdicts["Dice no worse, equal steps"][1].endswith("over 3 persons, runs are missing; not run")
+    assert verdicts["Dice no worse, equal steps"][1].endswith("over 3 persons, incomplete; seed 1: not run")
     assert all(cells[2] == UNDECIDED for name, cells in list(verdicts.items())[2:])
     assert "Equal steps, real patients: **steps differ** (300, 1,500)." in shown
     assert "pareto.png" not in shown  # no costs
@@ -317,32 +328,37 @@ def test_parameters_are_counted(light: int, heavy: int) -> None:
 @settings(max_examples=20, deadline=None)
 def test_a_person_with_many_scans_weighs_no_more_than_another(missed: list[int], other: int) -> None:
     scans = ["6", "7", "8", "9", "10", "0", "2"]
-    first = [case(name, missed=count) for name, count in zip(scans, missed, strict=True)]
-    second = [case(name, missed=other) for name in scans]
+    first = [patient(name, count) for name, count in zip(scans, missed, strict=True)]
+    second = [patient(name, other) for name in scans]
     single = [a.lesion.dice - b.lesion.dice for a, b in zip(first, second, strict=True)]
     assert by_person(first, second, ()) == single
     assert by_person(first, second, PERSONS) == pytest.approx([sum(single[:5]) / 5, *single[5:]])
 
 
-def folds_of(missed: int, count: int = 4) -> named_runs.Folds:
+def folds_of(missed: int, count: int = 4, steps: int = 9) -> named_runs.Folds:
     def one(fold: int) -> named_runs.Tested:
         cases = tuple(patients(missed, fold))
-        facts = {"decoder": "", "model": "", "data": "", "selected_on_test": False, "synthetic": False}
+        facts = {"steps": steps, "decoder": "", "model": "", "data": "", "selected_on_test": False, "synthetic": False}
         return named_runs.Tested(cases=cases, parameters=1, macs=1, size=256, **facts)
 
     return {fold: (Path(), one(fold)) for fold in range(count)}
 
 
 def test_equal_networks_are_no_worse_and_not_higher() -> None:
-    same = gain(folds_of(5), folds_of(5), PERSONS)
+    same = gain(folds_of(5), folds_of(5), PERSONS, equal_steps=True)
     assert same is not None
     assert (same.mean, same.interval, same.persons, same.whole) == (0, (0, 0), 12, True)
     assert no_worse("", [same], MARGIN).verdict == CONFIRMED
     assert higher("", same).verdict == NOT_CONFIRMED
-    partial = gain(folds_of(5, 3), folds_of(5), PERSONS)
+
+
+def test_missing_folds_and_other_steps_are_incomplete() -> None:
+    partial = gain(folds_of(5, 3), folds_of(5), PERSONS, equal_steps=False)
     assert partial is not None
     assert (partial.persons, partial.whole) == (9, False)
-    assert gain(None, folds_of(5), PERSONS) is None
+    longer = [gain(folds_of(5, steps=10), folds_of(5), PERSONS, equal) for equal in (True, False)]
+    assert [one and one.whole for one in longer] == [False, True]
+    assert gain(None, folds_of(5), PERSONS, equal_steps=True) is None
 
 
 def test_every_claim_has_a_rule_and_no_verdict_without_measurements() -> None:
