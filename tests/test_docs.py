@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import nibabel as nib
 import pytest
@@ -75,6 +76,11 @@ def compose(name: str, arguments: list[str], cwd: Path) -> None:
         with pytest.raises(SystemExit) as ended:
             run_command(name, *arguments, cwd=cwd)
         assert ended.value.code == 0
+        return
+    if name == "phantom":  # has arguments and options, no configuration
+        with mock.patch("lits_seg.phantom.__main__.write_phantom") as written:
+            run_command("phantom.__main__", *arguments, cwd=cwd)
+        written.assert_called_once()
         return
     out = run_command(name, *arguments, *([] if "--cfg" in arguments else ["--cfg", "job"]), cwd=cwd)
     assert out
