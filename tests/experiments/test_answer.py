@@ -38,7 +38,7 @@ from lits_seg.phantom.write import write_phantom
 RATES = "network,parameters,macs,slices_per_second\n{}\n"
 SIZES = {"unet": (31_030_723, 4.0), "dsc_unet": (2_246_398, 16.0), "vorontsov": (2_104_898, 32.0)}
 # Tiny slices and networks: a training takes seconds.
-TINY = ("augment.crop=32", "data.batch_size=4", "data.slices_per_epoch=16")
+TINY = ("augment.crop=64", "data.batch_size=4", "data.slices_per_epoch=16")
 
 
 def write_rates(path: Path, names: tuple[str, ...] = (*NETWORKS, *OF_DECODERS)) -> None:
