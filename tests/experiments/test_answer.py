@@ -356,6 +356,9 @@ def test_missing_folds_and_other_steps_are_incomplete() -> None:
     partial = gain(folds_of(5, 3), folds_of(5), PERSONS, equal_steps=False)
     assert partial is not None
     assert (partial.persons, partial.whole) == (9, False)
+    both = gain(folds_of(5, 3), folds_of(5, 3), PERSONS, equal_steps=True)
+    assert both is not None
+    assert not both.whole  # on the same patients, but not on all
     longer = [gain(folds_of(5, steps=10), folds_of(5), PERSONS, equal) for equal in (True, False)]
     assert [one and one.whole for one in longer] == [False, True]
     assert gain(None, folds_of(5), PERSONS, equal_steps=True) is None
