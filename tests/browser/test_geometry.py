@@ -72,9 +72,10 @@ def random_header(rng: np.random.Generator) -> bytes:
     header["sform_code"] = rarely(rng.choice([0, 1, 2]), 7)
     other = affine if rng.random() < 0.5 else random_affine(rng)
     header["srow_x"], header["srow_y"], header["srow_z"] = rarely(other, np.zeros((4, 4)))[:3]
-    header["pixdim"][1] = rarely(header["pixdim"][1], rng.choice([0, -1, 50]))
-    header["pixdim"][0] = rarely(header["pixdim"][0], rng.choice([0, 3]))
-    header["quatern_b"] = rarely(header["quatern_b"], 2)
+    header["pixdim"][1] = rarely(header["pixdim"][1], rng.choice([0, -1, 50, np.nan, np.inf]))
+    header["pixdim"][0] = rarely(header["pixdim"][0], rng.choice([0, 3, np.nan]))
+    header["quatern_b"] = rarely(header["quatern_b"], rng.choice([2, np.nan, np.inf]))
+    header["qoffset_y"] = rarely(header["qoffset_y"], np.nan)
     header["scl_slope"] = rarely(1, rng.choice([0, 0.5, np.nan, -2]), 0.3)
     header["scl_inter"] = rarely(0, rng.choice([-1024, np.inf]), 0.2)
     return header.binaryblock
