@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, readable, shown, text, whole_number
+from lits_seg.data.dicom_values import (
+    check_deflated,
+    empty,
+    import_pydicom,
+    numbers,
+    readable,
+    shown,
+    text,
+    whole_number,
+)
 
 # Objects that refer to images, by Modality. They may be in the folder of a series.
 NOT_IMAGES = {
