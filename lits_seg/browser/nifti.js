@@ -95,7 +95,7 @@ function toHu(stored, header, hu) {
 /** Return a number that rounds to 32 bits as the integer does, although it may have fewer bits than the integer. */
 function toNumber(integer) {
   const number = Number(integer);
-  // Among 64 bits, the lower 16 only decide on which side of a tie the integer lies.
+  // Among 64 bits, the lower 16 only decide on which side of a tie the integer is.
   return Number.isSafeInteger(number) || !(integer & 0xffffn) ? number : Number(integer & ~0xffffn | 0x10000n);
 }
 
