@@ -1,37 +1,22 @@
 """How commands start, take their settings and end."""
 
-import json
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from helpers.checkpoints import save_checkpoint
-from helpers.commands import ENVIRONMENT, SMOKE, failed_command, run_command, start_command
+from helpers.commands import failed_command, run_command, run_lits_seg, start_command
 
 from lits_seg.__main__ import COMMANDS, usage
 from lits_seg.cli import CONF, explain
 from lits_seg.common.errors import InputError
-
-# A console script is a file that imports the function and calls it: no module is __main__.
-SCRIPT = "import sys; from lits_seg.__main__ import main; sys.argv[0] = 'lits-seg'; sys.exit(main())"
-DOORS = {"module": ("-m", "lits_seg"), "script": ("-c", SCRIPT)}
-
 
 QUOTES = "(a text like this needs inner quotes: '…=\"…\"')"
 NEW = (
     "new: expected one of ckpt, liver_ckpt, model, input, output, probability, page, seg, batch_size, tta, device, "
     "precision, threads, liver, rules; found an unknown key"
 )
-
-
-def run(*arguments: str, door: str = "module", cwd: Path | None = None) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr."""
-    command = [sys.executable, *DOORS[door], *arguments]
-    done = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_the_console_script_is_declared() -> None:
@@ -41,7 +26,7 @@ def test_the_console_script_is_declared() -> None:
 
 @pytest.mark.parametrize(("door", "arguments"), [("module", ()), ("script", ("--help",))])
 def test_the_commands_are_listed(door: str, arguments: tuple[str, ...]) -> None:
-    status, out, err = run(*arguments, door=door)
+    status, out, err = run_lits_seg(*arguments, door=door)
     assert (status, err) == (0, "")
     assert out.strip() == usage()
     for name in COMMANDS:
@@ -56,7 +41,7 @@ def test_every_command_of_the_package_is_listed() -> None:
 
 
 def test_an_unknown_command_is_one_error() -> None:
-    status, out, err = run("nonsense")
+    status, out, err = run_lits_seg("nonsense")
     assert (status, out) == (2, "")
     assert err == f"error: lits-seg: expected one of {', '.join(COMMANDS)}; found nonsense\n"
 
@@ -65,28 +50,22 @@ def test_an_unknown_command_is_one_error() -> None:
 def test_help_names_the_command_and_shows_examples(command: str, tmp_path: Path) -> None:
     if command == "dashboard":
         pytest.importorskip("wandb")
-    status, out, err = run(command, "--help", cwd=tmp_path)
+    status, out, err = run_lits_seg(command, "--help", cwd=tmp_path)
     assert (status, err) == (0, "")
     assert f"lits-seg {command}" in out
     assert "python -m" not in out
     assert "Research use only" in out
+    for text in ("decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last") if command == "train" else ():
+        assert text in out
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_command_does_the_same_through_either_name(tmp_path: Path) -> None:
-    through_list = run("report", "runs=nowhere", cwd=tmp_path)
+    through_list = run_lits_seg("report", "runs=nowhere", cwd=tmp_path)
     process = start_command("report", "runs=nowhere", cwd=tmp_path)
     out, err = process.communicate(timeout=120)
     assert through_list == (process.returncode, out, err)
     assert err.startswith("error: nowhere: expected a folder with finished runs")
-
-
-def test_ranks_of_the_console_script_are_started_as_its_command(tmp_path: Path) -> None:
-    ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
-    status, _, err = run("train", *SMOKE, *ranks, door="script", cwd=tmp_path)
-    assert status == 0, err
-    result = json.loads((tmp_path / "runs" / "ranks" / "result.json").read_text())
-    assert result["device"] == "2 x cpu"
 
 
 def test_explain_says_what_the_user_can_correct_and_no_more() -> None:

@@ -14,10 +14,11 @@ from helpers.commands import failed_command, run_command, start_command
 
 from lits_seg.browser.third_party import PARTS
 from lits_seg.data.layouts import find_cases
-from lits_seg.exporters import parity
+from lits_seg.exporters import check_volumes, parity
 from lits_seg.exporters.parity import slices_of
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.exported import ExportedModel
+from lits_seg.phantom.write import write_phantom
 
 FILES = [
     "lits_seg_fp32.onnx",
@@ -176,6 +177,21 @@ def test_a_file_stands_alone_and_tells_what_it_is(folder: Path, tmp_path: Path) 
     assert len(told["checkpoint"]["sha256"]) == 64
     with zipfile.ZipFile(folder / "files/lits_seg_bf16.openvino.zip") as file:
         assert json.loads(file.read("lits_seg.json"))["precision"] == "bf16"
+
+
+@pytest.mark.slow
+def test_the_packaged_network_is_checked_on_synthetic_volumes_without_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"size": 64, "slices": 8}
+    monkeypatch.setattr(check_volumes, "write_phantom", lambda *where, **given: write_phantom(*where, **given | small))
+    few = ("slices=1", "calibration=1", "patients=1", "threads=1")
+    out = run_command("export", "format=onnx", *few, cwd=tmp_path)
+    assert "of synthetic volumes (lits_seg.phantom)" in out
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["exported", "exports.json", "exports.md", FILES[0]]
+    told = json.loads((tmp_path / "exported" / "exports.json").read_text())
+    assert (told["synthetic"], told["patients"]) == (True, ["0"])
+    assert told["files"][0]["parity"]["labels"] > 0.9999
 
 
 @pytest.mark.kill

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
-from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
+from helpers.commands import SMOKE, failed_command, run_command, run_lits_seg, start_command
 from helpers.networks import NARROW_DETECTOR, NARROW_OWN
 from omegaconf import OmegaConf
 
@@ -38,7 +38,7 @@ def smoke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(smoke_folder: Path) -> Path:
     """A finished run of two epochs."""
-    run_process("train", *SMOKE, "name=finished", "baseline=true", cwd=smoke_folder)
+    run_command("train", *SMOKE, "name=finished", "baseline=true", cwd=smoke_folder)
     return smoke_folder / "runs" / "finished"
 
 
@@ -137,7 +137,7 @@ def test_killed_run_resumes_to_the_same_weights(smoke_folder: Path) -> None:
     process.communicate()
     (folder,) = (path.parent.parent for path in (smoke_folder / "cut").glob("**/last.ckpt"))
     assert not (folder / "result.json").exists()
-    run_process("train", *arguments, "runs=cut", "ckpt_path=last", cwd=smoke_folder)
+    run_command("train", *arguments, "runs=cut", "ckpt_path=last", cwd=smoke_folder)
     assert (folder / "result.json").exists()
     assert equal_weights(
         smoke_folder / "runs" / "whole" / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.ckpt"
@@ -167,15 +167,10 @@ def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Pat
 
 
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
-    run_process(
-        "train",
-        *SMOKE,
-        "trainer=ddp",
-        "trainer.accelerator=cpu",
-        "trainer.max_epochs=1",
-        "name=ranks",
-        cwd=smoke_folder,
-    )
+    """The console script starts both ranks as its command."""
+    ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
+    status, _, err = run_lits_seg("train", *SMOKE, *ranks, door="script", cwd=smoke_folder)
+    assert status == 0, err
     result = json.loads((smoke_folder / "runs" / "ranks" / "result.json").read_text())
     run_command(
         "evaluate", "ckpt=runs/ranks/checkpoints/best.ckpt", "output=one_rank", "accelerator=cpu", cwd=smoke_folder
@@ -282,15 +277,12 @@ def test_checkpoint_of_another_architecture(finished: Path, smoke_folder: Path) 
     assert "last.ckpt: expected a checkpoint of this model (upsample=['deconv'" in shown
 
 
-def test_errors_and_help_in_a_shell(smoke_folder: Path) -> None:
+def test_errors_in_a_shell(smoke_folder: Path) -> None:
     process = start_command("train", *SMOKE, "data.fold=4", cwd=smoke_folder)
     _, err = process.communicate()
     assert process.returncode == 1
     assert "error: data.fold: expected one of 0 to 3 (data.folds=4); found 4" in err
     assert "Traceback" not in err
-    shown = run_process("train", "--help", cwd=smoke_folder)
-    for text in ("Research use only", "decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last"):
-        assert text in shown
 
 
 def test_steps_that_end_before_the_first_validation_are_scored_all_the_same(smoke_folder: Path) -> None:

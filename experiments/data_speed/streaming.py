@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from pytorch_lightning.profilers import SimpleProfiler
 
+from experiments.shared.checkpoints import module_of
 from experiments.shared.command import train_config
 from experiments.shared.machine import device, wait
 from lits_seg.common.timing import seconds
@@ -92,7 +92,7 @@ def _training_rate(root: Path, store: Path, size: int, batches: int, precision: 
         enable_model_summary=False,
         profiler=profiler,
     )
-    trainer.fit(instantiate(cfg.module), datamodule)
+    trainer.fit(module_of(cfg), datamodule)
     durations = profiler.recorded_durations
     hook = next(values for name, values in durations.items() if name.endswith("on_after_batch_transfer"))
     step, loader, augmentation = (

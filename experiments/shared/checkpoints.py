@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.shared.command import train_config
+from lits_seg.training.cascades import module_settings
 from lits_seg.training.module import LesionModule
 
 
@@ -18,7 +19,14 @@ def untrained(overrides: Sequence[str], seed: int = 0) -> LesionModule:
         seed: seed of the weights.
     """
     torch.manual_seed(seed)
-    return instantiate(train_config(*overrides).module)
+    return module_of(train_config(*overrides))
+
+
+def module_of(cfg: DictConfig) -> LesionModule:
+    """Return the module that ``lits_seg.train`` makes from a configuration."""
+    names = ("module", "liver_ckpt", "liver_margin", "liver_enlarge")
+    plain = {name: OmegaConf.to_container(cfg[name], resolve=True) if name == "module" else cfg[name] for name in names}
+    return LesionModule(**module_settings({**plain, "data": {"context": cfg.data.context}})[0])
 
 
 def write_checkpoint(module: LesionModule, path: Path, **settings: object) -> Path:

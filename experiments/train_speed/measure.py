@@ -13,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from experiments.shared.checkpoints import module_of
 from experiments.shared.command import train_config
 from experiments.shared.machine import matmul_rate, out_of_memory, wait
 from experiments.shared.networks import NETWORKS as EVERY
@@ -213,7 +214,7 @@ def _make(folder: Path, size: int, batch: int, setting: Setting, overrides: Sequ
     }
     small = [f"store={folder / 'store'}", *(f"data.{key}={value}" for key, value in data.items())]
     cfg = train_config(*overrides, *setting.overrides, *small)
-    module = instantiate(cfg.module)
+    module = module_of(cfg)
     if setting.change is not None:
         setting.change(module)
     return Trained(cfg, module)

@@ -19,6 +19,7 @@ const NOT_IMAGES = {
 const ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1", CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2";
 const DEFLATED = "1.2.840.10008.1.2.1.99";
 const HIGHEST_UNPACKED = 2 ** 26;  // bytes of a deflated file
+const LONGEST = 80;  // characters of a value
 const HIGHEST_SIDE = 8192;  // pixels
 const TILT_DEGREES = 0.5;  // larger angles between stacking direction and normal are a tilted gantry
 const GAP_SHARE = 0.1;  // gaps may differ from the median gap by this share
@@ -105,7 +106,7 @@ function dicomText(dataset, keyword) {
   const element = dataset.elements[DICOM_TAGS[keyword]];
   if (!element) return "";
   if (isNumber(keyword)) return dicomNumbers(dataset, keyword).join("\\");
-  return storedText(dataset, element).replace(/^[ \0]+|[ \0]+$/g, "").slice(0, 80);
+  return storedText(dataset, element).replace(/^[ \0]+|[ \0]+$/g, "").slice(0, LONGEST);
 }
 
 const isNumber = keyword => /^(Rows|Columns|SamplesPerPixel|Bits.*|HighBit|PixelRepresentation)$/.test(keyword);
@@ -125,7 +126,13 @@ function dicomNumbers(dataset, keyword) {
 const isEmpty = (dataset, keyword) => !dataset.elements[DICOM_TAGS[keyword]] || dicomText(dataset, keyword) === "";
 
 const shown = (dataset, keyword) =>
-  !dataset.elements[DICOM_TAGS[keyword]] ? `no ${keyword}` : dicomText(dataset, keyword) || "empty";
+  !dataset.elements[DICOM_TAGS[keyword]] ? `no ${keyword}` : readable(dicomText(dataset, keyword)) || "empty";
+
+/** Return a value for a message: characters outside ASCII and unprintable ones as \x with their number. */
+function readable(value) {
+  const found = value.replace(/[^ -~]/gu, character => `\\x${character.codePointAt(0).toString(16).padStart(2, "0")}`);
+  return found.length <= LONGEST ? found : `${found.slice(0, LONGEST)}…`;
+}
 
 /** Return an attribute as `count` finite numbers, or throw an error that names the file. */
 function requireNumbers(name, dataset, keyword, count) {
@@ -174,7 +181,7 @@ function requireSingleSlice(name, dataset) {
   }
   const imageType = dicomText(dataset, "ImageType");
   if (imageType.toUpperCase().includes("LOCALIZER"))
-    throw new InputError(name, "a CT slice", `a localizer (ImageType ${imageType}); keep it in another folder`);
+    throw new InputError(name, "a CT slice", `a localizer (ImageType ${readable(imageType)}); keep it in another folder`);
   for (const keyword of ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"])
     if (isEmpty(dataset, keyword)) {
       const other = sopClass && sopClass !== CT_IMAGE ? ` (${sopClass})` : "";
@@ -229,7 +236,7 @@ function requireOne(folder, expected, keyword, entries, must = null) {
   for (const [name, value] of entries) values.set(value, [...(values.get(value) ?? []), name]);
   if (values.size === 1 && (must === null || values.has(must))) return;
   const found = [...values].map(([value, names]) =>
-    `${keyword} ${value || "empty"} in ${names.length} files${names.length > 1 ? "" : ` (${names[0]})`}`);
+    `${keyword} ${readable(value) || "empty"} in ${names.length} files${names.length > 1 ? "" : ` (${names[0]})`}`);
   throw new InputError(folder, expected, found.join(", "));
 }
 

@@ -26,7 +26,7 @@ const OTHER_FORMATS = {
 function niftiHeader(name, bytes) {
   if (isDicom(bytes))
     throw new InputError(name, "a NIfTI file, or the folder of a DICOM series", "a single DICOM file");
-  const fields = niftiFields(name, bytes), { dims, pixdim, offset, version } = fields;
+  const fields = niftiFields(name, bytes), { dims, offset, version } = fields;
   const shape = dims.slice(1, dims[0] + 1), [type, itemsize] = NIFTI_TYPES[fields.type] ?? [];
   const damaged = reason => new InputError(name, "a readable NIfTI volume", `HeaderDataError: ${reason}`);
   if (!type) throw damaged(`data code ${fields.type} not recognized`);
@@ -47,7 +47,7 @@ function niftiHeader(name, bytes) {
     version, little: fields.little, shape, type, itemsize, affine,
     offset: Math.trunc(offset), end: Math.trunc(offset) + shape[0] * shape[1] * shape[2] * itemsize,
     slope: scaled ? fields.slope : 1, inter: scaled ? fields.inter : 0,
-    doubts: niftiDoubts(fields, shape, pixdim),
+    doubts: niftiDoubts(fields, shape, affine),
   };
 }
 
@@ -109,10 +109,10 @@ function plainAffine(shape, pixdim) {
 function qformAffine({ version, quaternion: [x, y, z], origin, pixdim }) {
   // The sum of the squares is near 1 for turns by 180 degrees; its rounding error is kept.
   const near = x * x + y * y, lost = near - x * x - y * y, sum = near + z * z;
-  const rest = 1 - sum + (sum - near - z * z) + lost;
+  const rest = Number.isFinite(sum) ? 1 - sum + (sum - near - z * z) + lost : 1 - sum;
   const least = 3 * (version === 1 ? 2 ** -23 : 2 ** -52);
   if (rest < 0 && Math.abs(rest) >= least) {
-    const shown = rest.toExponential(6).replace(/([+-])(\d)$/, "$10$2");
+    const shown = rest.toExponential(6).replace(/([+-])(\d)$/, "$10$2").replace("Infinity", "inf");
     throw new Error(`w2 should be positive, but is ${shown}`);
   }
   if (pixdim.slice(1, 4).some(size => size < 0)) throw new Error("pixdims[1,2,3] should be positive");
@@ -127,27 +127,28 @@ function qformAffine({ version, quaternion: [x, y, z], origin, pixdim }) {
   return [...turn.map((row, i) => [...row.map((value, axis) => value * sizes[axis]), origin[i]]), [0, 0, 0, 1]];
 }
 
-/** Return why the affine may be wrong: no transform in the header, or two that differ. */
-function niftiDoubts(fields, shape, pixdim) {
-  const sizes = pixdim.slice(1, 4), stated = `${sizes.map(size => short(size, 3)).join("×")} mm`, found = [];
+/** Return why the affine may be wrong: no transform in the header, a damaged one, or two that differ. */
+function niftiDoubts(fields, shape, affine) {
+  const sizes = fields.pixdim.slice(1, 4), stated = `${sizes.map(size => short(size, 3)).join("×")} mm`, found = [];
   const sform = fields.sformCode ? [...fields.sform, [0, 0, 0, 1]] : null;
   let qform = null;
   try {
     if (fields.qformCode) qform = qformAffine(fields);
+    if (qform && !qform.flat().every(Number.isFinite)) throw new Error("a value is not finite");
   } catch (error) {
-    return [`the qform is unreadable (${error.message}); the sform is used`];
+    return [`the qform is unreadable (${error.message}); ${sform ? "the sform" : shortAffine(affine)} is used`];
   }
   const lengths = sform && [0, 1, 2].map(axis => norm(column(sform, axis)));
   if (!sform && !sizes.every(size => size > 0))
     found.push(`pixdim says ${stated}; voxel sizes must be positive (do not use mm and mL)`);
   if (!sform && !qform) {
-    const used = shortAffine(plainAffine(shape, pixdim));
-    found.push(`orientation and position are unknown (the codes of sform and qform are 0); ${used} is assumed`);
+    const assumed = `${shortAffine(affine)} is assumed`;
+    found.push(`orientation and position are unknown (the codes of sform and qform are 0); ${assumed}`);
   } else if (sform && qform) {
     const tolerance = 0.1 * Math.min(...lengths), others = corners(qform, shape);
     if (!corners(sform, shape).every((place, i) => minus(place, others[i]).every(x => Math.abs(x) <= tolerance)))
       found.push(`sform says ${shortAffine(sform)}, qform says ${shortAffine(qform)}; the sform is used`);
-  } else if (sform && !lengths.every((length, i) => Math.abs(length - sizes[i]) <= 0.01 * Math.abs(sizes[i])))
+  } else if (sform && !sizes.every((x, i) => Number.isFinite(x) && Math.abs(lengths[i] - x) <= 0.01 * Math.abs(x)))
     found.push(`sform says ${shortAffine(sform)}, pixdim says ${stated}; the sform is used`);
   return found;
 }

@@ -87,9 +87,16 @@ function toHu(stored, header, hu) {
   const scaled = header.slope !== 1 || header.inter !== 0;
   const slope = Math.fround(header.slope), inter = Math.fround(header.inter);
   for (let i = 0; i < hu.length; i++) {
-    hu[i] = wide ? Number(values[i]) : values[i];
+    hu[i] = wide ? toNumber(values[i]) : values[i];
     if (scaled) hu[i] = Math.fround(hu[i] * slope) + inter;
   }
+}
+
+/** Return a number that rounds to 32 bits as the integer does, although it may have fewer bits than the integer. */
+function toNumber(integer) {
+  const number = Number(integer);
+  // Among 64 bits, the lower 16 only decide on which side of a tie the integer is.
+  return Number.isSafeInteger(number) || !(integer & 0xffffn) ? number : Number(integer & ~0xffffn | 0x10000n);
 }
 
 /** Yield [s, HU] of each slice, upwards or downwards; the array is used again for the next one. */

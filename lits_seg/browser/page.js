@@ -101,16 +101,17 @@ function progress({ slice, count, of, seconds, picture }) {
 
 /** Segment chosen files. */
 async function segment(chosen) {
-  files = [...chosen].filter(file => !file.name.startsWith(".")).sort((a, b) => path(a) < path(b) ? -1 : 1);
-  if (!files.length) return;
-  const single = files.length === 1 ? files[0].name.replace(/\.(nii|nii\.gz|gz|dcm)$/i, "") : folderName(files[0]);
-  saveAs = `${single}_mask_research_use_only`;
+  const all = [...chosen];  // busy() empties a list of the file dialog
+  files = all.filter(file => !file.name.startsWith(".")).sort((a, b) => path(a) < path(b) ? -1 : 1);
   report = null;
   byId("error").textContent = "";
   busy(true);
   say("reading …");
   lock = await navigator.wakeLock?.request("screen").catch(() => null);  // a convenience, which may be refused
   try {
+    if (!files.length) throw nothingChosen(all.length);
+    const single = files.length === 1 ? files[0].name.replace(/\.(nii|nii\.gz|gz|dcm)$/i, "") : folderName(files[0]);
+    saveAs = `${single}_mask_research_use_only`;
     const listed = files.map((file, index) => ({ index, name: file.name, path: path(file), size: file.size }));
     const result = await call("segment", { files: listed, title: single, maskName: `${saveAs}.nii.gz` });
     report = result.report;
@@ -128,6 +129,12 @@ async function segment(chosen) {
     lock?.release();
     busy(false);
   }
+}
+
+function nothingChosen(hidden) {
+  const found = hidden ? "hidden files only, whose names start with a dot" : "no files";
+  const text = `the chosen files: expected a NIfTI file, or the files of one DICOM series; found ${found}`;
+  return Object.assign(new Error(text), { known: true });
 }
 
 const path = file => file.path || file.webkitRelativePath || file.name;

@@ -76,7 +76,7 @@ function describePixels(name, dataset) {
     throw new InputError(name, "an image with PixelRepresentation", "no PixelRepresentation");
   const photometric = dicomText(dataset, "PhotometricInterpretation"), samples = dicomText(dataset, "SamplesPerPixel");
   if (!["MONOCHROME1", "MONOCHROME2"].includes(photometric) || requireWhole(name, dataset, "SamplesPerPixel") !== 1) {
-    const found = `PhotometricInterpretation ${photometric || "empty"}, SamplesPerPixel ${samples || "empty"}`;
+    const found = `PhotometricInterpretation ${readable(photometric) || "empty"}, SamplesPerPixel ${samples || "empty"}`;
     throw new InputError(name, "PhotometricInterpretation MONOCHROME2, SamplesPerPixel 1", found);
   }
   const [rows, columns, allocated, used] = ["Rows", "Columns", "BitsAllocated", "BitsStored"].map(keyword =>

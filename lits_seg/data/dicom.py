@@ -11,7 +11,7 @@ import numpy as np
 from lits_seg.common.errors import InputError
 from lits_seg.data.dicom_pixels import read_slice
 from lits_seg.data.dicom_slice import SliceHeader, other_object, read_dataset, slice_header
-from lits_seg.data.dicom_values import text
+from lits_seg.data.dicom_values import readable, text
 from lits_seg.data.grid import Grid, require_volume
 
 TILT_DEGREES = 0.5  # larger angles between stacking direction and normal are a tilted gantry
@@ -124,7 +124,7 @@ def _require_one(folder: Path, expected: str, name: str, datasets: dict[Path, An
         values.setdefault(text(dataset, name), []).append(path.name)
     if len(values) > 1 or (must is not None and must not in values):
         found = ", ".join(
-            f"{name} {value or 'empty'} in {len(files)} files{'' if files[1:] else f' ({files[0]})'}"
+            f"{name} {readable(value) or 'empty'} in {len(files)} files{'' if files[1:] else f' ({files[0]})'}"
             for value, files in values.items()
         )
         raise InputError(folder, expected, found)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, text, whole_number
+from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, readable, text, whole_number
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -48,7 +48,7 @@ def _described(path: Path, dataset: Any) -> tuple[tuple[int, int], int]:
             raise InputError(path, f"an image with {name}", f"no {name}")
     photometric, samples = text(dataset, "PhotometricInterpretation"), text(dataset, "SamplesPerPixel")
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or whole_number(path, dataset, "SamplesPerPixel") != 1:
-        found = f"PhotometricInterpretation {photometric or 'empty'}, SamplesPerPixel {samples or 'empty'}"
+        found = f"PhotometricInterpretation {readable(photometric) or 'empty'}, SamplesPerPixel {samples or 'empty'}"
         raise InputError(path, "PhotometricInterpretation MONOCHROME2, SamplesPerPixel 1", found)
     named = ("Rows", "Columns", "BitsAllocated", "BitsStored")
     rows, columns, allocated, used = (whole_number(path, dataset, name) for name in named)

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.dicom_values import check_deflated, empty, import_pydicom, numbers, shown, text, whole_number
+from lits_seg.data.dicom_values import (
+    check_deflated,
+    empty,
+    import_pydicom,
+    numbers,
+    readable,
+    shown,
+    text,
+    whole_number,
+)
 
 # Objects that refer to images, by Modality. They may be in the folder of a series.
 NOT_IMAGES = {
@@ -121,7 +130,8 @@ def _require_single_slice(path: Path, dataset: Any) -> None:
         raise InputError(path, "one slice per file", f"{found}; convert it to NIfTI, for example with dcm2niix")
     image_type = text(dataset, "ImageType")
     if "LOCALIZER" in image_type.upper():
-        raise InputError(path, "a CT slice", f"a localizer (ImageType {image_type}); keep it in another folder")
+        found = f"a localizer (ImageType {readable(image_type)}); keep it in another folder"
+        raise InputError(path, "a CT slice", found)
     for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"):
         if empty(dataset, name):
             other = f" ({import_pydicom(path).uid.UID(sop_class).name})" if sop_class not in ("", CT_IMAGE) else ""

@@ -1,7 +1,9 @@
 """Read attributes of a DICOM file as numbers and text, whatever an anonymiser has left of them."""
 
+import re
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from lits_seg.common.errors import InputError
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 HIGHEST_UNPACKED = 2**26  # bytes of a deflated file
+LONGEST = 80  # characters of a value
 
 
 def numbers(path: Path, dataset: Any, name: str, count: int) -> np.ndarray:
@@ -46,7 +49,7 @@ def whole_number(path: Path, dataset: Any, name: str) -> int:
 
 def text(dataset: Any, name: str) -> str:
     """Return an attribute as text, several values separated by backslashes; empty if it is missing."""
-    return "" if empty(dataset, name) else shown(dataset, name)
+    return "" if empty(dataset, name) else _stored(dataset, name)
 
 
 def empty(dataset: Any, name: str) -> bool:
@@ -60,15 +63,26 @@ def empty(dataset: Any, name: str) -> bool:
 
 
 def shown(dataset: Any, name: str) -> str:
-    """Return the stored value of an attribute for a message, even if pydicom cannot convert the value."""
-    if name not in dataset:
-        return f"no {name}"
+    """Return the value of an attribute for a message, even if pydicom cannot convert the value."""
+    return readable(_stored(dataset, name)) or "empty" if name in dataset else f"no {name}"
+
+
+def readable(value: str) -> str:
+    """Return a value for a message: characters outside ASCII and unprintable ones as ``\\x`` with their number."""
+    found = re.sub(r"[^ -~]", lambda character: f"\\x{ord(character[0]):02x}", value)
+    return found if len(found) <= LONGEST else f"{found[:LONGEST]}…"
+
+
+def _stored(dataset: Any, name: str) -> str:
+    """Return the first characters of a value as text; bytes of a value that pydicom cannot convert, as Latin-1."""
+    with suppress(Exception):  # pydicom raises exceptions of many types; the bytes as stored are left
+        dataset.get(name)
     value = dataset.get_item(name).value
     if isinstance(value, bytes):
-        value = value.decode("latin-1").strip(" \0")
+        value = value.decode("latin-1")
     elif not isinstance(value, str) and hasattr(value, "__iter__"):
         value = "\\".join(str(part) for part in value)
-    return str("empty" if value is None or value == "" else value)[:80]
+    return str("" if value is None else value).strip(" \0")[:LONGEST]
 
 
 def check_deflated(path: Path) -> None:

@@ -74,7 +74,7 @@ def open_nifti(path: Path, unpacked: Path | None = None) -> Iterator[nib.Nifti1I
         with np.errstate(over="ignore", invalid="ignore"):  # transforms that are not finite are reported
             image = KINDS[int(header["sizeof_hdr"])].from_stream(file)
             require_volume(path, image.dataobj.shape, image.dataobj.dtype, image.affine)
-            image.extra["doubts"] = _doubts(header)
+            image.extra["doubts"] = _doubts(header, image.affine)
         yield image
         file.seek(voxels_end(header))
         _require_end(path, len(file.read(PADDING + 1)))  # gzip's checksum is verified, too
@@ -163,21 +163,29 @@ def _require_end(path: Path, surplus: int) -> None:
         raise InputError(path, "a readable NIfTI volume", found)
 
 
-def _doubts(header: nib.Nifti1Header) -> tuple[str, ...]:
-    """Return the reasons why the affine may be wrong: no transform in the header, or two that differ."""
+def _doubts(header: nib.Nifti1Header, affine: np.ndarray) -> tuple[str, ...]:
+    """Return the reasons why the affine may be wrong: no transform in the header, a damaged one, or two that differ.
+
+    Args:
+        header: the header as stored.
+        affine: the affine that is used, ``(4, 4)``.
+    """
     shape, sizes = header.get_data_shape(), header["pixdim"][1:4]
     stated = f"{'×'.join(f'{size:.3g}' for size in sizes)} mm"
     found = []
     sform = header.get_sform(coded=True)[0]
     try:
         qform = header.get_qform(coded=True)[0]
+        if qform is not None and not np.isfinite(qform).all():
+            raise ValueError("a value is not finite")
     except (HeaderDataError, ValueError) as error:
-        return (f"the qform is unreadable ({error}); the sform is used",)
+        used = short_affine(affine) if sform is None else "the sform"
+        return (f"the qform is unreadable ({error}); {used} is used",)
     if sform is None and not (sizes > 0).all():
         found.append(f"pixdim says {stated}; voxel sizes must be positive (do not use mm and mL)")
     if sform is None and qform is None:
-        used = short_affine(header.get_best_affine())
-        found.append(f"orientation and position are unknown (the codes of sform and qform are 0); {used} is assumed")
+        assumed = f"{short_affine(affine)} is assumed"
+        found.append(f"orientation and position are unknown (the codes of sform and qform are 0); {assumed}")
     elif sform is not None and qform is not None:
         tolerance = 0.1 * np.linalg.norm(sform[:3, :3], axis=0).min()
         if not np.allclose(place_corners(sform, shape), place_corners(qform, shape), rtol=0, atol=tolerance):

@@ -9,6 +9,7 @@ from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.sources import own_names
 from lits_seg.data.split_record import recorded_cases
 from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
+from lits_seg.phantom.write import write_phantom
 from lits_seg.training.module import LesionModule
 
 
@@ -19,7 +20,7 @@ class Volumes:
     Args:
         train: volumes for calibration.
         test: volumes for parity, time and Dice.
-        root: folder of the test volumes.
+        root: folder of the test volumes, or their source.
         synthetic: whether the test volumes are synthetic.
     """
 
@@ -27,6 +28,13 @@ class Volumes:
     test: list[Case]
     root: Path
     synthetic: bool
+
+
+def phantom_volumes(folder: Path) -> Volumes:
+    """Write and return synthetic volumes, for a network whose patients are not at hand, see ``lits_seg.phantom``."""
+    write_phantom(folder, cases=4, slices=20, workers=1)
+    cases = find_cases(folder)
+    return Volumes(cases[2:], cases[:2], Path("lits_seg.phantom"), synthetic=True)
 
 
 def find_volumes(cfg: DictConfig, module: LesionModule) -> Volumes:

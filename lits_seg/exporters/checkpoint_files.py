@@ -13,7 +13,7 @@ from lits_seg.browser.bundle import write_page
 from lits_seg.common.files import sha256, write_text
 from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
-from lits_seg.exporters.check_volumes import Volumes, find_volumes
+from lits_seg.exporters.check_volumes import Volumes, find_volumes, phantom_volumes
 from lits_seg.exporters.choices import BROWSER, ENDINGS, WORTH
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
 from lits_seg.exporters.formats import import_executorch, open_file, write_file
@@ -24,6 +24,7 @@ from lits_seg.exporters.parity import lesion_dice, milliseconds, network_images,
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor
+from lits_seg.packaged.card import is_packaged
 from lits_seg.runs.provenance import provenance
 from lits_seg.training.cascades import load_cascade
 from lits_seg.training.module import LesionModule
@@ -49,8 +50,11 @@ def export_checkpoint(cfg: Any, wanted: list[tuple[str, str]]) -> str:
     output = Path(cfg.output)
     torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
     module = load_cascade(cfg.ckpt, cfg.liver_ckpt)
-    volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
     with new_files(output) as scratch:
+        if cfg.references is None and is_packaged(cfg.ckpt):
+            volumes = phantom_volumes(scratch / "phantom")
+        else:
+            volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
         checkpoint, *rows = _export(cfg, module, volumes, wanted, scratch)
         move([scratch / row.file for row in rows], output)
     text = _text(cfg, table(checkpoint, rows), volumes, len(checkpoint.dice))

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lits_seg.common.errors import InputError
 from lits_seg.models import Cascade, Detector, DetectorCascade
-from lits_seg.postprocess import Rules
+from lits_seg.postprocess import Changes, Rules
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 from lits_seg.training.resume import require_unseen_patients
@@ -114,6 +114,8 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
             the box of the liver is configured without it.
     """
     settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
+    rules = Changes(**settings["rules"])
+    settings["rules"] = rules.of(Rules()).plain()
     path, context = plain["liver_ckpt"], plain["data"]["context"]
     if path is None:
         if _is_detector(settings["model"]):
@@ -124,6 +126,7 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
         return settings, None
     liver = load_module(path)
     settings = cascade_settings(settings, liver, path, plain["liver_margin"], plain["liver_enlarge"])
+    settings["rules"] = rules.of(Rules(**settings["rules"])).plain()  # false also replaces a rule of the liver network
     needed = settings["model"]["in_channels"]
     if context != needed:
         raise InputError("data.context", f"{needed}, as the liver network needs ({path})", context)

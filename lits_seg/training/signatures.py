@@ -32,7 +32,7 @@ from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.metrics.overlap import SCORES
 from lits_seg.models.cascade import Margin
 from lits_seg.models.upsample import UPSAMPLERS
-from lits_seg.postprocess import Rules
+from lits_seg.postprocess import Changes
 from lits_seg.training.module import LesionModule
 from lits_seg.training.rates import Rates
 from lits_seg.training.targets import Foreground, LossRegion
@@ -67,7 +67,7 @@ class Settings:
     output_dir: Place
     store: Place
     decoder: Decoder
-    rules: Rules
+    rules: Changes
 
 
 # Settings of train that are texts stay as typed.

@@ -362,6 +362,18 @@ def test_hidden_files_are_left_out(page: Page, folder: Path) -> None:
 
 
 @pytest.mark.hostile
+def test_hidden_files_alone_are_refused_in_one_sentence(page: Page, folder: Path) -> None:
+    (folder / ".DS_Store").write_bytes(bytes(100))
+    (folder / "bare").mkdir()
+    (folder / "bare" / "._CT").touch()
+    expected = "the chosen files: expected a NIfTI file, or the files of one DICOM series; found hidden files only"
+    assert page.choose(folder / ".DS_Store").startswith(expected)
+    assert not page.driver.find_element("id", "save-mask").is_displayed()
+    assert page.choose(folder / "bare").startswith(expected)
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+
+
+@pytest.mark.hostile
 def test_a_damaged_gzip_file_is_refused(page: Page, folder: Path) -> None:
     content = (folder / "cts" / "volume-1.nii.gz").read_bytes()
     (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])

@@ -48,7 +48,7 @@ def test_the_page_contains_all_that_it_needs(folder: Path) -> None:
     for owner in (
         "Microsoft Corporation",
         "Chris Hafey",
-        "Team CharLS",
+        "Copyright (c) 2007, Jan de Vaan \\ Victor Derks\nCopyright (c) Team CharLS.",
         "Universite catholique de Louvain",
         "RII-UTHSCSA",
     ):

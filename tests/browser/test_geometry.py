@@ -1,5 +1,6 @@
 """The geometry of the browser page: random headers and affines give what Python gives."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from hypothesis import strategies as st
 from nibabel.orientations import inv_ornt_aff
 
 from lits_seg.common.errors import InputError
+from lits_seg.data.ct import open_ct
 from lits_seg.data.grid import Grid, from_slices, short_affine, to_slices
 from lits_seg.data.nifti import open_nifti, voxels_end
+from lits_seg.inference.outputs import write_nifti
 
 CODES = {0: nib.Nifti1Header, 1: nib.Nifti2Header}
 READ = """
 return a.map(([name, bytes]) => {
   try {
-    const header = niftiHeader(name, bytes);
-    return { ...header, grid: newGrid(header.affine, header.shape, header.doubts) };
+    const header = niftiHeader(name, bytes), grid = newGrid(header.affine, header.shape, header.doubts);
+    return { ...header, grid, mask: maskHeader(grid, { header, head: bytes }, "").toBase64() };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return { error: error.message };
@@ -69,9 +72,10 @@ def random_header(rng: np.random.Generator) -> bytes:
     header["sform_code"] = rarely(rng.choice([0, 1, 2]), 7)
     other = affine if rng.random() < 0.5 else random_affine(rng)
     header["srow_x"], header["srow_y"], header["srow_z"] = rarely(other, np.zeros((4, 4)))[:3]
-    header["pixdim"][1] = rarely(header["pixdim"][1], rng.choice([0, -1, 50]))
-    header["pixdim"][0] = rarely(header["pixdim"][0], rng.choice([0, 3]))
-    header["quatern_b"] = rarely(header["quatern_b"], 2)
+    header["pixdim"][1] = rarely(header["pixdim"][1], rng.choice([0, -1, 50, np.nan, np.inf]))
+    header["pixdim"][0] = rarely(header["pixdim"][0], rng.choice([0, 3, np.nan]))
+    header["quatern_b"] = rarely(header["quatern_b"], rng.choice([2, np.nan, np.inf]))
+    header["qoffset_y"] = rarely(header["qoffset_y"], np.nan)
     header["scl_slope"] = rarely(1, rng.choice([0, 0.5, np.nan, -2]), 0.3)
     header["scl_inter"] = rarely(0, rng.choice([-1024, np.inf]), 0.2)
     return header.binaryblock
@@ -106,6 +110,8 @@ def test_headers_are_read_as_in_python(examples: int, batch: int, chromium: Any,
             files.append([str(path), path.read_bytes()[:540]])
         for (path, block), found in zip(files, call(chromium, READ, files), strict=True):
             compare(python_says(Path(path)), found, block)
+            if "error" not in found:
+                compare_masks(Path(path), base64.b64decode(found["mask"]))
 
     check()
 
@@ -127,6 +133,19 @@ def compare(expected: dict[str, Any], found: dict[str, Any], block: bytes) -> No
         np.testing.assert_allclose(found["affine"], grid.affine, rtol=1e-13, atol=1e-13 * np.abs(grid.affine).max())
     assert there["doubts"] == list(grid.doubts)
     compare_grid(grid, there)
+
+
+def compare_masks(ct: Path, header: bytes) -> None:
+    """The masks of the page and of ``predict`` must have the affine of the CT bit by bit."""
+    count = int(np.prod(nib.load(ct).shape))
+    if count > 10_000:  # a number of voxels that no file of this test has
+        return
+    mask = ct.with_name("page.nii")
+    mask.write_bytes(header + bytes(count))
+    with open_ct(ct) as opened:
+        write_nifti(ct.with_name("predict.nii.gz"), np.zeros(opened.shape, np.uint8), opened)
+    expected = nib.load(ct).affine.tobytes()
+    assert [nib.load(one).affine.tobytes() for one in (mask, ct.with_name("predict.nii.gz"))] == [expected] * 2
 
 
 def compare_grid(grid: Grid, there: dict[str, Any]) -> None:

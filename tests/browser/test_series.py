@@ -140,6 +140,8 @@ REFUSED = {
     "enhanced": on(1, SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1"),
     "functional groups": on(1, SharedFunctionalGroupsSequence=[pydicom.Dataset()]),
     "localizer": on(1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+    "localizer in other words": on(1, ImageType=b"LOCALIZER\\\xe4\n"),
+    "odd series": on(4, SeriesInstanceUID=b"1.2\x07"),
     "no place": on(2, ImagePositionPatient=None),
     "empty place": on(2, ImagePositionPatient=b""),
     "no spacing": on(2, PixelSpacing=None),
@@ -155,6 +157,8 @@ REFUSED = {
                 b"1.2\\1.5\\3 ",
                 b"\\",
                 b"abc ",
+                b"\xff\xfe\x00\x1b[31m\n",
+                b"\xff" * 40,
             ],
             "ImageOrientationPatient": [
                 b"1\\0\\0\\0\\1 ",

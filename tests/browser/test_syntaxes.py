@@ -154,7 +154,7 @@ WRONG = {
     "BitsStored": [b"\x11\x00", b"\x00\x00"],
     "HighBit": [b"\x0b\x00"],
     "BitsAllocated": [b"\x08\x00"],
-    "PhotometricInterpretation": [b"", b"RGB "],
+    "PhotometricInterpretation": [b"", b"RGB ", b"R\xe4\x00B"],
     "SamplesPerPixel": [b"\x03\x00", b""],
     "PixelRepresentation": [b""],
     "PixelData": [b"", bytes(100)],
@@ -181,8 +181,7 @@ def test_wrong_attributes_are_refused_in_pythons_words(chromium: Any, tmp_path: 
     for (name, data), found in zip(files, call(chromium, READ, files), strict=True):
         told = says(tmp_path / name, data)
         assert isinstance(told, str), name
-        # Python may show the bytes of a number that it has not converted.
-        assert found["error"].split("; found")[0] == told.split("; found")[0]
+        assert found["error"] == told
 
 
 @pytest.mark.hostile

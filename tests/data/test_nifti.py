@@ -239,6 +239,31 @@ def test_a_header_is_not_read_as_voxels(tmp_path: Path) -> None:
 
 
 @pytest.mark.hostile
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize(("field", "place"), [("pixdim", 0), ("pixdim", 2), ("quatern_b", 0), ("qoffset_x", 0)])
+def test_a_damaged_qform_is_a_doubt_beside_a_sound_sform(field: str, place: int, number: float, tmp_path: Path) -> None:
+    path = tmp_path / "ct.nii"
+    for sform in (1, 0):
+        image = nib.Nifti1Image(HU, AFFINES["LPS"])
+        image.set_qform(AFFINES["LPS"], 1)
+        image.set_sform(AFFINES["LPS"], sform)
+        content = bytearray(image.to_bytes())
+        np.frombuffer(content, image.header.template_dtype, 1)[field].reshape(-1)[place] = number
+        path.write_bytes(content)
+        if sform:
+            volume = read_volume(path)
+            np.testing.assert_array_equal(volume.affine, AFFINES["LPS"])
+            (found,) = volume.doubts
+            assert found.startswith("the qform is unreadable (")
+            assert found.endswith("); the sform is used")
+        elif (field, place) == ("pixdim", 0):  # the sign of the third axis, which is 1 unless it is -1
+            (found,) = read_volume(path).doubts
+            assert found.endswith("; LPS 1.5×1.5×3 mm at 0, 0, 0 is used")
+        else:
+            assert refused(path).startswith(("an affine with three distinct axes", "a readable NIfTI volume"))
+
+
+@pytest.mark.hostile
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_a_small_file_that_claims_terabytes_takes_no_memory(suffix: str, tmp_path: Path) -> None:
     header = nib.Nifti1Header()

@@ -20,7 +20,7 @@ SCRIPTS = Path(lits_seg.__file__).parent / "browser"
 PARTS = SCRIPTS / "parts"
 NAMES = (
     *("geometry.js", "header.js", "dicom.js", "pixels.js"),
-    *("mask.js", "rules.js", "lesions.js", "report.js", "images.js"),
+    *("mask.js", "rules.js", "lesions.js", "report.js", "images.js", "nifti.js", "mask_file.js"),
 )
 
 

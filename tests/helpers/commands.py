@@ -28,6 +28,17 @@ SMOKE = (
 # Tests run side by side: more threads than cores would only wait for each other.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
+# A console script is a file that imports the function and calls it: no module is __main__.
+SCRIPT = "import sys; from lits_seg.__main__ import main; sys.argv[0] = 'lits-seg'; sys.exit(main())"
+DOORS = {"module": ("-m", "lits_seg"), "script": ("-c", SCRIPT)}
+
+
+def run_lits_seg(*arguments: str, door: str = "module", cwd: Path | None = None) -> tuple[int, str, str]:
+    """Runs ``lits-seg``, as a module or as the console script: exit status, stdout and stderr."""
+    command = [sys.executable, *DOORS[door], *arguments]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout, done.stderr
+
 
 def start_command(
     command: str, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None

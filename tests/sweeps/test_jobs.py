@@ -16,6 +16,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sweeps")
 
 
+@pytest.mark.slow  # in an ordinary run, test_parallel proves the same with two ranks
 def test_a_job_has_a_folder_and_a_wandb_run_of_its_own(folder: Path) -> None:
     run_process("train", "-m", *ONE_EPOCH, "sweep=plain", "logger=wandb", "decoder=subpixel,deconv", cwd=folder)
     found = results(folder / "runs" / "plain")

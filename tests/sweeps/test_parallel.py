@@ -26,6 +26,7 @@ def test_each_job_of_a_sweep_has_two_ranks_and_equals_one_process(folder: Path) 
         run_command("train", *same, "data.batch_size=4", *alone, cwd=folder)
     two, one = results(folder / "runs" / "ranks"), results(folder / "runs" / "alone")
     assert list(two) == list(one) == ["unet_bilinear_fold0_seed0", "unet_deconv_fold0_seed0"]
+    assert [result["decoder"] for result in two.values()] == ["bilinear", "deconv"]
     assert len(job_folders(folder / "runs" / "ranks")) == 2
     for job in job_folders(folder / "runs" / "ranks"):
         assert len(list(job.glob("wandb/offline-run-*"))) == 1

@@ -12,7 +12,8 @@ from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import SMOKE, failed_command, run_command
 from helpers.networks import NARROW_DETECTOR
 
-from experiments.shared.checkpoints import write_checkpoint
+from experiments.shared.checkpoints import module_of, write_checkpoint
+from experiments.shared.command import train_config
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.models import Cascade, DetectorCascade
@@ -86,6 +87,28 @@ def test_a_training_keeps_the_rules_of_the_liver_network() -> None:
     own = {"largest_liver": False, "fill_liver": False, "threshold": None, "min_lesion_ml": 0.1}  # as conf/train.yaml
     settings = cascade_settings({**LESION, "rules": own}, liver, "liver.ckpt")
     assert settings["rules"] == {"largest_liver": True, "min_lesion_ml": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("given", "rules"),
+    [
+        ((), {"largest_liver": True, "fill_liver": True}),
+        (("rules.largest_liver=false", "rules.min_lesion_ml=0.1"), {"fill_liver": True, "min_lesion_ml": 0.1}),
+        (("rules.fill_liver=true", "+rules.own=false"), {"fill_liver": True}),
+    ],
+)
+def test_rules_that_a_training_sets_replace_those_of_the_liver_network(
+    given: tuple[str, ...], rules: dict, tmp_path: Path
+) -> None:
+    images = {**PREPROCESS, "size": 64, "equalize": True}
+    settings = {**LIVER, "preprocess": images, "rules": {"largest_liver": True, "fill_liver": True}}
+    save_checkpoint(tmp_path / "liver.ckpt", 1, settings)
+    config = train_config(*SMOKE, f"liver_ckpt={tmp_path / 'liver.ckpt'}", *given)
+    cascade = module_of(config)
+    assert cascade.hparams["rules"] == cascade.rules.plain() == rules
+    config.liver_ckpt = None
+    alone = module_of(config)
+    assert alone.hparams["rules"] == {rule: value for rule, value in rules.items() if f"rules.{rule}=" in str(given)}
 
 
 def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:
