@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from lits_seg.browser.after_images import after_images
 from lits_seg.browser.bundle import own_scripts, worker_script
 from lits_seg.browser.third_party import part
 from lits_seg.common.timing import seconds
-from lits_seg.exporters.onnx_file import after_images
 from lits_seg.inference.contract import PIXEL
 from lits_seg.inference.exported import ExportedModel
 

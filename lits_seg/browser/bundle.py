@@ -16,13 +16,13 @@ import onnx
 from markupsafe import Markup
 from PIL import Image, ImageDraw
 
+from lits_seg.browser.after_images import after_images
 from lits_seg.browser.third_party import FOLDER, ORT, notices, part, script
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.html import TEMPLATES, render
 from lits_seg.common.ownership import PICTURE, png_mark, text_file
 from lits_seg.common.records import as_plain
-from lits_seg.exporters.onnx_file import after_images
 from lits_seg.inference.ct_report import made_by
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.packaged.card import is_packaged, read_card

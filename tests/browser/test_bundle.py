@@ -14,7 +14,8 @@ import pytest
 from helpers.commands import failed_command, run_command
 
 from lits_seg.browser import bundle, third_party
-from lits_seg.exporters.onnx_file import after_images, save
+from lits_seg.browser.after_images import after_images
+from lits_seg.exporters.onnx_file import save
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.packaged.card import FOLDER, ONNX
 from lits_seg.postprocess import Rules

@@ -140,7 +140,8 @@ def test_a_long_ct_is_fast_and_small(chromium: Any, tmp_path: Path) -> None:
       largest_liver: true, fill_liver: true, threshold: 0.6, smooth_mm: 3, min_lesion_ml: 0.1, min_probability: 0.9,
     };
     const grid = newGrid([[-0.8, 0, 0, 0], [0, -0.8, 0, 0], [0, 0, 0.8, 0], [0, 0, 0, 1]], [512, 512, 600]);
-    const mask = newMask(512, 512, 600, levelsNeeded(rules, 0.8)), labels = new Uint8Array(512 * 512), levels = new Uint8Array(512 * 512);
+    const mask = newMask(512, 512, 600, levelsNeeded(rules, 0.8));
+    const labels = new Uint8Array(512 * 512), levels = new Uint8Array(512 * 512);
     const started = performance.now();
     let added = 0, bytes = 0;
     for (let s = 0; s < 600; s++) {

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from lits_seg.browser.after_images import after_images
 from lits_seg.common.errors import InputError
-from lits_seg.exporters.onnx_file import after_images
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.packaged.card import FOLDER, ONNX
 
