@@ -30,9 +30,14 @@ class Rate:
     macs: int
     slices_per_second: float
 
-    def steps(self, minutes: float) -> int:
-        """Return the steps of ``BATCH`` crops in a time, at least one."""
-        return max(1, int(60 * minutes * self.slices_per_second / BATCH))
+    def steps(self, minutes: float, batch: int = BATCH) -> int:
+        """Return the steps in a time, at least one.
+
+        Args:
+            minutes: the time.
+            batch: crops in a step.
+        """
+        return max(1, int(60 * minutes * self.slices_per_second / batch))
 
     def minutes(self, steps: int) -> float:
         """Return the minutes of a number of steps."""

@@ -19,6 +19,7 @@ from lits_seg.common.settings import Place
 from lits_seg.common.tables import csv_text
 from lits_seg.runs.folder import BEST
 
+BATCH = 8  # crops in a step: with a budget so small, more steps teach more than larger ones
 Regime = Literal["steps", "minutes"]
 
 
@@ -111,7 +112,7 @@ def _in_minutes(cfg: Settings, system: System, stage: Stage, rates: Mapping[str,
     """Return the steps of a stage in its part of the minutes, which all stages share alike."""
     if stage.network not in rates:
         return ""
-    return rates[stage.network].steps(cfg.minutes / len(system.stages) / stage.cost)
+    return rates[stage.network].steps(cfg.minutes / len(system.stages) / stage.cost, BATCH)
 
 
 def _patients(cfg: Settings, folds: range) -> Iterator[tuple[str, int, list[str]]]:
@@ -133,7 +134,8 @@ def _stages(
     before: list[str] = []
     for stage, count in zip(system.stages, steps, strict=True):
         run = f"{start}{'-' * bool(stage.name)}{stage.name}_f{fold}"
-        yield training(cfg.runs, run, [*NETWORKS[stage.network], *stage.overrides, *overrides, *before], count)
+        settings = [*NETWORKS[stage.network], *stage.overrides, *overrides, *before, f"data.batch_size={BATCH}"]
+        yield training(cfg.runs, run, settings, count)
         before = [f"liver_ckpt={Path(cfg.runs) / run / BEST}"]
 
 

@@ -16,7 +16,7 @@ from experiments.train_speed.measure import NETWORKS
 from lits_seg.phantom.write import write_phantom
 
 RATES = "network,parameters,macs,slices_per_second\n{}\n"
-BUDGET = ("steps=12", "minutes=0.1", "output=out", "rates=train.csv")
+BUDGET = ("steps=12", "minutes=0.05", "output=out", "rates=train.csv")
 # Tiny slices and networks: a training takes seconds.
 TINY = ("data.preprocess.size=64", "augment.crop=32", "data.batch_size=4", "data.slices_per_epoch=16")
 
