@@ -138,7 +138,7 @@ def _write_page(folder: Path, model: Path, hu: np.ndarray) -> None:
     (folder / "index.html").write_text(PAGE)
     (folder / "worker.js").write_text(worker_script(own))
     (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
-    onnx.save(after_images(onnx.load(model), model), folder / "network.onnx")
+    onnx.save(after_images(model), folder / "network.onnx")
     hu.tofile(folder / "hu.bin")
 
 

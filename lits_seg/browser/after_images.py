@@ -11,15 +11,14 @@ from lits_seg.common.errors import InputError
 from lits_seg.inference.contract import IMAGE, LOGITS
 
 
-def after_images(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def after_images(path: Path) -> onnx.ModelProto:
     """Return the part of an exported graph from images to ``above``, the logits above the background's.
 
     The browser page computes the rest: pre-processing of each slice once, though several slices need its image, and
     resizing without products with zeros.
 
     Args:
-        model: the graph.
-        path: the file, which errors name.
+        path: an exported ``.onnx`` file.
 
     Returns:
         A graph from ``image``, ``(B, context, size, size)`` uint8, to ``above``, ``(B, K - 1, size, size)``: the logits
@@ -28,6 +27,7 @@ def after_images(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     Raises:
         InputError: if the graph is not composed as ``exporters.graph`` does.
     """
+    model = onnx.load(path)
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in model.graph.node:
         for name in dict.fromkeys(node.input):

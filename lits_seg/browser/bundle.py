@@ -12,11 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import onnx
 from markupsafe import Markup
 from PIL import Image, ImageDraw
 
-from lits_seg.browser.after_images import after_images
 from lits_seg.browser.third_party import FOLDER, ORT, notices, part, script
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
@@ -93,11 +91,13 @@ def _page(model: Path, source: Path, site: bool) -> str:
         "base-uri 'none'",
         *(["img-src 'self'", "manifest-src 'self'"] if site else []),
     ]
+    from lits_seg.browser.after_images import after_images  # imports onnx, which only pages need
+
     worker = worker_script(own_scripts(SCRIPTS), "\n".join(script(name) for name in CODECS))
     packed = {
         "worker": _packed(worker.encode()),
         "wasm": _packed_part("ort-wasm-simd-threaded.wasm"),
-        "model": _packed(after_images(onnx.load(model), model).SerializeToString()),
+        "model": _packed(after_images(model).SerializeToString()),
         "openjpeg": _packed_part("openjpegwasm_decode.wasm"),
         "charls": _packed_part("charlswasm_decode.wasm"),
         "licences": _packed(notices().encode()),

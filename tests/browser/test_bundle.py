@@ -42,7 +42,7 @@ def embedded(page: str, name: str) -> bytes:
 @NEEDS_PARTS
 def test_the_page_contains_all_that_it_needs(folder: Path) -> None:
     page = (folder / HTML).read_text()
-    network = after_images(onnx.load(folder / "net.onnx"), folder / "net.onnx")
+    network = after_images(folder / "net.onnx")
     assert embedded(page, "model") == network.SerializeToString()
     assert embedded(page, "wasm") == third_party.part("ort-wasm-simd-threaded.wasm")
     notices = embedded(page, "licences").decode()
