@@ -37,15 +37,11 @@ function shownSide(side, pixelMm, { size, spacing }) {
   return [inside[0], inside.at(-1)];
 }
 
-/** Collect the facts of a slice; `hu` is a Float32Array of height * width finite values. */
-function observe(observer, s, hu) {
+/** Collect the facts of a slice; `hu` is a Float32Array of height * width values, whose range finiteSlice returns. */
+function observe(observer, s, hu, [low, high]) {
   const { width, height } = observer.grid, { thin, shown, body } = observer;
-  let { low, high } = observer;
-  for (let i = 0; i < hu.length; i++) {
-    if (hu[i] < low) low = hu[i];
-    if (hu[i] > high) high = hu[i];
-  }
-  Object.assign(observer, { low, high });
+  observer.low = Math.min(observer.low, low);
+  observer.high = Math.max(observer.high, high);
   if (thin.has(s)) {
     const kept = [];
     for (let h = 0; h < height; h += STEP) for (let w = 0; w < width; w += STEP) kept.push(hu[h * width + w]);

@@ -44,13 +44,13 @@ async function segment({ files, title, maskName }) {
   const chosen = files.map(file => ({ ...file, read: (from, to) => ask({ index: file.index, name: file.name, from, to }) }));
   const ct = await openCt(chosen, title);
   const { rules } = about.made.settings, { grid } = ct;
-  const mask = newMask(grid.width, grid.height, grid.depth, levelsNeeded(rules, grid.spacing[2])), observer = newObserver(grid, about.preprocess);
+  const mask = newMask(grid.width, grid.height, grid.depth, levelsNeeded(rules, grid.spacing[2]));
+  const observer = newObserver(grid, about.preprocess);
   postMessage({ grid: display(grid) });
   const started = performance.now();
   const pictures = new Map();  // by index, of slices whose labels are not known yet
   const seen = (s, hu) => {
-    finiteSlice(ct.name, s, hu);
-    observe(observer, s, hu);
+    observe(observer, s, hu, finiteSlice(ct.name, s, hu));
     pictures.set(s, reduced(hu, grid));
   };
   let count = 0;

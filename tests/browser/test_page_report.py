@@ -39,7 +39,7 @@ return a.map(([name, affine, shape, doubts, hu, labels, preprocess, hasLiver, ma
   try {
     for (let s = 0; s < grid.depth; s++) {
       const [low, high] = finiteSlice(name, s, hu.subarray(s * size, (s + 1) * size));
-      observe(observer, s, hu.subarray(s * size, (s + 1) * size));
+      observe(observer, s, hu.subarray(s * size, (s + 1) * size), [low, high]);
       if (low < observer.low || high > observer.high) throw Error("lowest and highest HU");
       addSlice(mask, s, labels.subarray(s * size, (s + 1) * size), null);
     }
