@@ -9,10 +9,10 @@ import nibabel as nib
 import numpy as np
 import onnxruntime
 import pytest
+from helpers.browser import NEEDS_PARTS
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command, start_command
 
-from lits_seg.browser.third_party import PARTS
 from lits_seg.data.layouts import find_cases
 from lits_seg.exporters import check_volumes, parity
 from lits_seg.exporters.parity import slices_of
@@ -72,7 +72,7 @@ def test_every_format_and_precision(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PARTS.is_dir(), reason="needs make browser-parts")
+@NEEDS_PARTS
 def test_a_checkpoint_becomes_a_page(folder: Path) -> None:
     out = export(folder, "format=[html,site]", "slices=4", "patients=0", "output=pages")
     files = ["lits_seg_fp16_research_use_only.html", "lits_seg_fp16_research_use_only_site"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from helpers.browser import NEEDS_PARTS
 from helpers.commands import failed_command, run_command
 
 from lits_seg.browser import bundle, third_party
@@ -21,7 +22,6 @@ from lits_seg.packaged.card import FOLDER, ONNX
 from lits_seg.postprocess import Rules
 
 HTML, SITE = "lits_seg_fp32_research_use_only.html", "lits_seg_fp32_research_use_only_site"
-NEEDS_PARTS = pytest.mark.skipif(not third_party.PARTS.is_dir(), reason="needs make browser-parts")
 
 
 @pytest.fixture(scope="module")

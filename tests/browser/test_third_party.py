@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.browser import NEEDS_PARTS
 
 from lits_seg.browser import third_party
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
-
-NEEDS_PARTS = pytest.mark.skipif(not third_party.PARTS.is_dir(), reason="needs make browser-parts")
 
 
 @NEEDS_PARTS

@@ -18,6 +18,7 @@ from lits_seg.common.errors import InputError
 
 SCRIPTS = Path(lits_seg.__file__).parent / "browser"
 PARTS = SCRIPTS / "parts"
+NEEDS_PARTS = pytest.mark.skipif(not PARTS.is_dir(), reason="needs make browser-parts")
 NAMES = (
     *("geometry.js", "header.js", "dicom.js", "pixels.js"),
     *("mask.js", "rules.js", "lesions.js", "report.js", "images.js", "nifti.js", "mask_file.js"),
