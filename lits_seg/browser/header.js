@@ -39,9 +39,9 @@ function niftiHeader(name, bytes) {
   const scaled = fields.slope !== 0 && Number.isFinite(fields.slope);
   if (scaled && !Number.isFinite(fields.inter))
     throw damaged(`Valid slope but invalid intercept ${short(fields.inter)}`);
+  const affine = niftiAffine(name, fields, shape);
   if (shape.length !== 3)
     throw new InputError(name, "a 3-D volume", `${shape.length} dimensions, shape ${tuple(shape)}`);
-  const affine = niftiAffine(name, fields, shape);
   requireVolume(name, shape, itemsize && type, affine);
   return {
     version, little: fields.little, shape, type, itemsize, affine,

@@ -41,6 +41,8 @@ class Page:
     def choose(self, *files: Path, wait: bool = True) -> str:
         """Choose files, or a folder; return the error, an empty text if there is none."""
         name = "folder" if files[0].is_dir() else "files"
+        # a browser lists a folder before it tells the page: until then, the status is that of the CT before
+        self.driver.execute_script("document.getElementById('status').textContent = 'choosing'")
         self.driver.find_element("id", name).send_keys("\n".join(map(str, files)))
         if wait:
             self.wait(lambda: self.status.startswith(ENDS) and not self.busy)
