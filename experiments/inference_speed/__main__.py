@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from experiments.inference_speed.figure import dice_figure, inference_figure
+from experiments.inference_speed.figure import inference_figure
 from experiments.inference_speed.measure import measure, thread_counts
 from experiments.inference_speed.text import inference_csv, inference_text
 from experiments.inference_speed.whole_ct import ct_costs, ct_section
@@ -18,7 +18,7 @@ from lits_seg.common.settings import BatchSize, Place, Rounds, Size
 OUTPUTS = {
     "inference.md": PUBLISHED,
     "inference.csv": table_file("network,parameters,macs,"),
-    **dict.fromkeys(("inference.png", "dice.png"), PICTURE),
+    "inference.png": PICTURE,
 }
 
 
@@ -34,7 +34,6 @@ class Settings:
     rounds: Rounds | None
     ct: Annotated[int, Ge(0), Le(2000)]
     ckpt: Place | None
-    dice: Place | None
 
 
 @command("inference_speed/settings", Settings, OUTPUTS)
@@ -49,8 +48,6 @@ def main(cfg: Settings) -> None:
     publish(inference_text(measured, whole_ct), folder / "inference.md")
     write_text(folder / "inference.csv", inference_csv(measured))
     inference_figure(measured).savefig(folder / "inference.png", dpi=110, metadata=MARK)
-    if cfg.dice is not None:
-        dice_figure(measured, Path(cfg.dice)).savefig(folder / "dice.png", dpi=110, metadata=MARK)
 
 
 if __name__ == "__main__":

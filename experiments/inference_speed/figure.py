@@ -1,8 +1,6 @@
 """Draw the measured time of a slice against the counted cost of a network."""
 
-import csv
 from collections.abc import Callable
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -13,7 +11,6 @@ from experiments.inference_speed.measure import Cost, Measured, Timing, thread_c
 from experiments.inference_speed.text import find, thread_text
 from experiments.shared.engines import ENGINES, Engine
 from experiments.shared.networks import OURS
-from lits_seg.common.errors import InputError
 from lits_seg.comparison.point_labels import place_labels
 from lits_seg.comparison.style import COLOURS, MARKERS, look, short
 
@@ -51,61 +48,6 @@ def inference_figure(measured: Measured) -> Figure:
             labels = ["dsc_unet" if names[i] == OURS else names[i] for i in named]
             place_labels(axes, [(x, y, y, y) for x, y in (points[i] for i in named)], labels)
     return figure
-
-
-def dice_figure(measured: Measured, report: Path) -> Figure:
-    """Draw lesion Dice with intervals against parameters, and against time in the fastest engine on all cores.
-
-    Args:
-        measured: times of the networks.
-        report: ``report.csv`` of ``lits_seg.report``, with the Dice of the networks.
-
-    Raises:
-        InputError: if the file is no ``report.csv``, or has none of the networks.
-    """
-    rows = _dice_rows(report)
-    threads = thread_counts()[-1]
-    times = {cost.network: _fastest(measured, cost.network, threads) for cost in measured.costs}
-    names = [name for name, milliseconds in times.items() if milliseconds and name in rows]
-    if not names:
-        raise InputError(report, f"some of {', '.join(times)}", ", ".join(rows) or "no network")
-    values: dict[str, dict[str, float]] = {
-        "parameters": {cost.network: cost.parameters for cost in measured.costs},
-        "ms a slice, by the fastest engine": times,
-    }
-    families = sorted({name.split("/")[0] for name in names})
-    with look():
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        panels = figure.subplots(1, len(values), sharey=True)
-        for axes, (title, along) in zip(panels, values.items(), strict=True):
-            points = [(along[name], *rows[name]) for name in names]
-            for name, (x, dice, low, high) in zip(names, points, strict=True):
-                family = families.index(name.split("/")[0])
-                interval = [[dice - low], [high - dice]]
-                axes.errorbar(x, dice, interval, fmt=MARKERS[family], color=COLOURS[family], ms=6, elinewidth=0.7)
-            axes.set(xscale="log", xlabel=title)
-            _readable(axes.xaxis)
-        panels[0].set(ylabel="lesion Dice per case")
-        figure.draw_without_rendering()
-        for axes, along in zip(panels, values.values(), strict=True):
-            place_labels(axes, [(along[name], *rows[name]) for name in names], names)
-    return figure
-
-
-def _dice_rows(report: Path) -> dict[str, tuple[float, float, float]]:
-    try:
-        with report.open(newline="") as file:
-            columns = ("dice_per_case", "dice_per_case_low", "dice_per_case_high")
-            rows = {f"{row['model']}/{row['decoder']}": [row[name] for name in columns] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(report, "report.csv of python -m lits_seg.report", type(error).__name__) from error
-    return {name: (float(a), float(b), float(c)) for name, (a, b, c) in rows.items()}
-
-
-def _fastest(measured: Measured, network: str, threads: int) -> float:
-    """Return the milliseconds per slice; 0 if no engine ran the network."""
-    found = [one for engine in ENGINES if (one := find(measured, network, engine, threads))]
-    return min((1000 * one.seconds for one in found), default=0.0)
 
 
 def _stands_out(names: list[str], points: list[tuple[int, float]], name: str) -> bool:

@@ -60,10 +60,11 @@ def ct_costs(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ct = folder / "ct.nii.gz"
-        volume = generate_volume(0, case=1, size=SIDE, slices=slices)
+        volume = generate_volume(0, case=0, size=SIDE, slices=slices)  # a whole trunk, 0.74 × 0.74 mm
         nib.save(nib.Nifti1Image(volume.hu, volume.affine), ct)
         ways = {"PyTorch": f"ckpt={_checkpoint(folder, 'dsc_unet', 'subpixel', size, ckpt)}", **_exports(folder, ct)}
-        costs = [CtCost("dsc_unet", way, count, ways[way]) for count in threads for way in ways]
+        costs = [CtCost("packaged", "ONNX Runtime fp32", count, "model=packaged") for count in threads]
+        costs += [CtCost("dsc_unet", way, count, ways[way]) for count in threads for way in ways]
         unet = CtCost("unet", "PyTorch", max(threads), f"ckpt={_checkpoint(folder, 'unet', 'deconv', size)}")
         for number in range(rounds):
             for cost in [*costs, *([unet] if number == 0 else [])]:
@@ -101,7 +102,7 @@ def ct_section(slices: int, costs: Sequence[CtCost], ckpt: str | Path | None) ->
             "",
             "`python -m lits_seg.predict` from start to exit, in a separate process: read the gzipped CT, segment each",
             f"slice, and write mask, report and page. Synthetic CT, three classes. `dsc_unet`: {weights}.",
-            "`unet`: a network that finds nothing, run once.",
+            "`unet`: a network that finds nothing, run once. `packaged`: the network in the package, with its rules.",
         ]
     )
 

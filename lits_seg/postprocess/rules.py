@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import compress
 from typing import Annotated, Any
 
 import cc3d
@@ -12,10 +13,12 @@ from annotated_types import Ge, Gt, Le, Lt
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Probability, annotations, fits, misfit
-from lits_seg.metrics.lesions import components, dilate, label_box
+from lits_seg.metrics.lesions import box_around, components, dilate, label_box
 from lits_seg.postprocess.crf import Crf, ReadHu, read_box, refine, widened
 
 FULL = 255  # a probability of 1 in a map
+BLOCK = 8  # side of a block of pixels
+KEPT = np.uint8(4)  # a bit that no label has
 LEAST = 1 / 8  # slices; a Gaussian with a smaller standard deviation reaches no other slice
 
 Threshold = Annotated[float, Gt(0), Lt(1)]
@@ -142,7 +145,7 @@ class Rules:
     ) -> None:
         """Label as lesion what is above the threshold, and the rest of the lesions as liver, or background."""
         limit, rest = threshold * FULL, int(has_liver)
-        labels[labels == 2] = rest
+        np.minimum(labels, np.uint8(rest), out=labels)
         box = label_box(labels, 1) if has_liver else tuple(slice(0, size) for size in labels.shape)
         if box is None:
             return
@@ -162,14 +165,15 @@ class Rules:
             deviation = 0.0  # the map is an average already
         part = labels[box]
         # An average is never above the highest value, so that most columns through the slices need none.
-        likely = np.any(map_ > limit, axis=0)
-        for row in np.flatnonzero(likely.any(axis=1)):
-            columns = map_[:, row, likely[row]].astype(np.float32)
-            if deviation > LEAST:
+        likely = map_.max(axis=0) > limit
+        for row, places in enumerate(map(np.flatnonzero, likely)):
+            columns = map_[:, row, places].astype(np.float32)
+            if deviation > LEAST and len(places):
                 columns = _smooth(columns, deviation)
             lesion = columns > limit
-            before = part[:, row, likely[row]]
-            part[:, row, likely[row]] = np.where(lesion & (before >= rest), 2, before)
+            hit = lesion.any(axis=0)
+            before = part[:, row, places[hit]]
+            part[:, row, places[hit]] = np.where(lesion[:, hit] & (before >= rest), 2, before)
 
 
 @dataclass(frozen=True)
@@ -254,15 +258,39 @@ def _drop(part: np.ndarray, lesion: np.ndarray) -> None:
 
 
 def _keep_largest(labels: np.ndarray) -> None:
-    """Remove all components of the liver with its lesions but the largest; there may be thousands."""
-    box = label_box(labels, 1)
-    if box is None:
+    """Remove all components of the liver with its lesions but the largest; there may be thousands, in the whole CT.
+
+    Neighbouring blocks of pixels cannot split a component, and tell cheaply where the largest one may be.
+    """
+    facts = cc3d.statistics(components(_blocks(labels))[0])
+    boxes, most = facts["bounding_boxes"][1:], BLOCK**2 * facts["voxel_counts"][1:].astype(np.int64)
+    if not boxes:
         return
-    numbered, _ = components(labels[box] >= 1)
-    sizes = cc3d.statistics(numbered, no_slice_conversion=True)["voxel_counts"]
-    largest = 1 + np.flatnonzero(sizes[1:] == sizes[1:].max())  # rarely several
+    searched = most == most.max()
+    while True:
+        slices, *sides = box_around(compress(boxes, searched))
+        box = slices, *(slice(BLOCK * side.start, BLOCK * side.stop) for side in sides)
+        numbered, _ = components(labels[box] >= 1)
+        sizes = cc3d.statistics(numbered, no_slice_conversion=True)["voxel_counts"][1:]
+        others = (most >= sizes.max()) & ~searched
+        if not others.any():
+            break
+        searched |= others
+    largest = 1 + np.flatnonzero(sizes == sizes.max())  # rarely several
     for part, pieces in zip(labels[box], numbered, strict=True):  # slice by slice, to save memory
-        part *= np.logical_or.reduce([pieces == number for number in largest])
+        part |= KEPT * np.logical_or.reduce([pieces == number for number in largest])
+    for part in labels:
+        part *= part >= KEPT
+        part &= KEPT - 1
+
+
+def _blocks(labels: np.ndarray) -> np.ndarray:
+    """Return whether blocks of ``BLOCK`` × ``BLOCK`` pixels of a slice have a label, ``(S, H', W')``."""
+    rows, columns = (np.arange(0, size, BLOCK) for size in labels.shape[1:])
+    found = np.empty((len(labels), len(rows), len(columns)), bool)
+    for part, blocks in zip(labels, found, strict=True):
+        blocks[:] = np.bitwise_or.reduceat(np.bitwise_or.reduceat(part, rows, axis=0), columns, axis=1)
+    return found
 
 
 def _fill(labels: np.ndarray) -> None:
@@ -272,8 +300,9 @@ def _fill(labels: np.ndarray) -> None:
     part = labels[box]
     # The border makes one component of all background that the liver does not enclose.
     background, _ = components(np.pad(part == 0, 1, constant_values=True))
-    inside = background[1:-1, 1:-1, 1:-1]
-    part[(inside != 0) & (inside != background[0, 0, 0])] = 1
+    outside = background[0, 0, 0]
+    for labels_of_slice, inside in zip(part, background[1:-1, 1:-1, 1:-1], strict=True):  # to save memory
+        labels_of_slice[(inside != 0) & (inside != outside)] = 1
 
 
 def _remove_far(labels: np.ndarray, spacing: tuple[float, float, float], limit: float) -> None:

@@ -15,7 +15,7 @@ FOUND_IF = {IOU_OVER_HALF: "IoU > 0.5", IOU_OVER_ZERO: "IoU > 0"}
 DEFINITION = (
     "Diameter: of the ball with the lesion's volume. Recall: by the reference lesion's diameter. False: by the "
     "predicted lesion's diameter. FROC at k: the highest recall with at most k false lesions of any size a patient, "
-    "over thresholds of the lesion's probability from 0.01 to 0.99."
+    "over thresholds of the lesion's probability from 0.01 to 0.99, without rules."
 )
 
 

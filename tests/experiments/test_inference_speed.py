@@ -15,7 +15,6 @@ from helpers.networks import MODELS, NARROW_OWN
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.inference_speed.figure import dice_figure
 from experiments.inference_speed.measure import _step_seconds, measure, thread_counts
 from experiments.shared.engines import ENGINES, Engine, NotHereError, Run, require_agreement
 from experiments.shared.networks import NETWORKS, Network, choose, make, synthetic_slices
@@ -53,19 +52,6 @@ def test_the_command_fills_every_cell(tmp_path: Path) -> None:
     targets = shown.partition("## ONNX Runtime, fp32")[2].splitlines()
     assert next(line for line in targets if line.startswith("| `dsc_unet/subpixel`")).count("1.0 x") == len(counts)
     assert len(here) < len(ENGINES) or not any("–" in line for line in tables)
-
-
-def test_dice_against_cost(tmp_path: Path) -> None:
-    measured = measure(32, 1, 1, ["dsc_unet/subpixel"], NARROW, engines=ENGINES[:2])
-    header = "model,decoder,dice_per_case,dice_per_case_low,dice_per_case_high\n"
-    (tmp_path / "report.csv").write_text(f"{header}dsc_unet,subpixel,0.5,0.4,0.6\nunet,deconv,0.6,0.5,0.7\n")
-    axes = dice_figure(measured, tmp_path / "report.csv").axes
-    assert [one.containers[0].lines[0].get_ydata().tolist() for one in axes] == [[0.5], [0.5]]
-    assert axes[0].containers[0].lines[0].get_xdata()[0] == measured.costs[0].parameters
-    for text, told in ((f"{header}unet,deconv,0.6,0.5,0.7\n", "found unet/deconv"), ("a\n1\n", "expected report.csv")):
-        (tmp_path / "report.csv").write_text(text)
-        with pytest.raises(InputError, match=told):
-            dice_figure(measured, tmp_path / "report.csv")
 
 
 def test_every_network_of_the_configurations_is_here() -> None:

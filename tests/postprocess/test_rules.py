@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from lits_seg.common.errors import InputError
+from lits_seg.metrics.lesions import components
 from lits_seg.postprocess.crf import Crf, refine
 from lits_seg.postprocess.rules import FULL, Changes, Rules
 
@@ -135,6 +136,18 @@ SETS = st.builds(
     min_probability=st.floats(0, 1),
     largest_lesion=st.booleans(),
 )
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.002, 0.05, 0.2, 0.35, 0.6]))
+def test_the_largest_liver_is_the_largest_component(seed: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, (5, 40, 40))
+    labels = (rng.integers(1, 3, shape) * (rng.random(shape) < density)).astype(np.uint8)
+    pieces, count = components(labels >= 1)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    expected = labels * (sizes[pieces] == sizes[1:].max(initial=0))  # a mask without labels stays empty
+    Rules(largest_liver=True)(labels, labels, CUBES, 1.0)
+    np.testing.assert_array_equal(labels, expected)
 
 
 @given(MASKS, MAPS, SETS)
