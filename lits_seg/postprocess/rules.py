@@ -260,7 +260,7 @@ def _drop(part: np.ndarray, lesion: np.ndarray) -> None:
 def _keep_largest(labels: np.ndarray) -> None:
     """Remove all components of the liver with its lesions but the largest; there may be thousands, in the whole CT.
 
-    Neighbouring blocks of pixels cannot split a component, and tell cheaply where the largest one may be.
+    Neighbouring blocks of pixels cannot split a component, and show cheaply where the largest one may be.
     """
     facts = cc3d.statistics(components(_blocks(labels))[0])
     boxes, most = facts["bounding_boxes"][1:], BLOCK**2 * facts["voxel_counts"][1:].astype(np.int64)
