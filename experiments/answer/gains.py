@@ -20,7 +20,7 @@ class Gain:
         interval: its 95 % interval from resampled persons; None for a single person.
         persons: number of persons.
         base: mean Dice per case of the second network.
-        whole: whether both networks were tested in all folds, on the same patients, after the planned steps.
+        whole: whether both networks were tested in all folds, on the same patients, after the same steps in each fold.
     """
 
     mean: float
@@ -45,8 +45,8 @@ def gain(first: Folds | None, second: Folds | None, persons: Sequence[Sequence[s
         return None
     gains = by_person([a[name] for name in both], [b[name] for name in both], persons)
     whole = len(first) == len(second) == FOLDS and a.keys() == b.keys()
-    if equal_steps:
-        whole = whole and len({tested.steps for folds in (first, second) for _, tested in folds.values()}) == 1
+    ours, theirs = ({tested.steps for _, tested in folds.values()} for folds in (first, second))
+    whole = whole and len(ours) == len(theirs) == 1 and (ours == theirs or not equal_steps)
     base = sum(b[name].lesion.dice for name in both) / len(both)
     return Gain(sum(gains) / len(gains), bootstrap_interval(gains), len(gains), base, whole)
 

@@ -56,7 +56,8 @@ def find_runs(folder: Path, plan: str, regimes: Collection[str], systems: Collec
         systems: the plan's systems.
 
     Raises:
-        InputError: if there is none, if a file is damaged, or if a patient was tested in two folds.
+        InputError: if there is none, if a file is damaged, if two runs have the same name, or if a patient was tested
+            in two folds.
     """
     groups: Groups = defaultdict(lambda: defaultdict(dict))
     others = []
@@ -64,7 +65,10 @@ def find_runs(folder: Path, plan: str, regimes: Collection[str], systems: Collec
         name = NAME.fullmatch(path.parent.name)
         if name and name["regime"] in regimes and name["system"] in systems:
             tested = read_record(Tested, path, "a tested network")
-            groups[name["regime"], name["data"]][name["system"]][int(name["fold"])] = (path.parent, tested)
+            folds, fold = groups[name["regime"], name["data"]][name["system"]], int(name["fold"])
+            if fold in folds:
+                raise InputError(path.parent, "one run of this name", f"another in {folds[fold][0]}")
+            folds[fold] = (path.parent, tested)
         else:
             others.append(path.parent.name)
     if not groups:

@@ -80,12 +80,13 @@ def row(name: str, system: System, systems: Mapping[str, Folds], times: Mapping[
     base = lesions_of(systems[BASE]) if BASE in systems and name != BASE else None
     stages = (SYSTEMS[system.after] if system.after else system).stages
     milliseconds = sum(times.get(_timed_as(stage), float("nan")) for stage in stages)
+    steps = sorted({tested.steps for _, tested in folds.values() if tested.steps is not None})
     return [
         f"`{name}`",
         f"{one.parameters:,}",
         f"{one.macs / 1e9:.2f}",
         number(milliseconds, 1),
-        DASH if one.steps is None else f"{one.steps:,}",
+        ", ".join(f"{count:,}" for count in steps) or DASH,
         *score_cells(lesions_of(folds), base),
         system.paper or DASH,
     ]

@@ -243,6 +243,9 @@ def test_wrong_inputs_are_named(tmp_path: Path) -> None:
     assert "versions.json" in told("__main__", "runs=runs", "rates=train.csv", "speed=[]")
     write_run(tmp_path / "runs/steps_lits_unet_f1", [case("q")])
     assert told("__main__", "runs=runs", "rates=train.csv").endswith("each patient in one fold; found q")
+    write_run(tmp_path / "runs/copies/steps_lits_unet_f0", [case("q")])
+    again = "runs/steps_lits_unet_f0: expected one run of this name; found another in runs/copies/steps_lits_unet_f0"
+    assert told("__main__", "runs=runs", "rates=train.csv") == f"error: {again}"
     assert not (tmp_path / "out").exists()
 
 
@@ -361,6 +364,11 @@ def test_missing_folds_and_other_steps_are_incomplete() -> None:
     assert not both.whole  # on the same patients, but not on all
     longer = [gain(folds_of(5, steps=10), folds_of(5), PERSONS, equal) for equal in (True, False)]
     assert [one and one.whole for one in longer] == [False, True]
+    mixed = {**folds_of(5), 3: folds_of(5, steps=10)[3]}
+    for pair in ((mixed, folds_of(5)), (folds_of(5), mixed)):
+        found = gain(*pair, PERSONS, equal_steps=False)
+        assert found is not None
+        assert not found.whole  # one fold has other steps than those of the same network
     assert gain(None, folds_of(5), PERSONS, equal_steps=True) is None
 
 

@@ -103,7 +103,7 @@ def test_systems_are_compared_with_the_papers_network(tmp_path: Path) -> None:
     for name, missed in (("dsc_unet", 10), ("han", 5), ("han-liver", 5)):
         for fold in (0, 1):
             cases = [case(f"p{fold}{number}", missed=missed + number) for number in range(3)]
-            write_run(tmp_path / "runs" / f"steps_phantom_{name}_f{fold}", cases, fold=fold)
+            write_run(tmp_path / "runs" / f"steps_phantom_{name}_f{fold}", cases, fold=fold, steps=100 + missed * fold)
     write_run(tmp_path / "runs" / "of another kind", [case("q")])
     (tmp_path / "speed.csv").write_text(
         "network,engine,threads,milliseconds_per_slice\nhan,ONNX Runtime,1,12.34\nhan,ONNX Runtime,2,1\n"
@@ -114,7 +114,7 @@ def test_systems_are_compared_with_the_papers_network(tmp_path: Path) -> None:
     cells = [[one.strip() for one in line.split("|")] for line in table.splitlines() if line.startswith("| `")]
     rows = {line[1]: line for line in cells}
     assert list(rows) == [f"`{name}`" for name in SYSTEMS]
-    assert rows["`han`"][4] == "12.3"
+    assert rows["`han`"][4:6] == ["12.3", "100, 105"]
     dice = [sum(2 * (20 - m - n) / (40 - m - n) for n in range(3)) / 3 for m in (10, 5)]
     assert rows["`dsc_unet`"][7].startswith(f"{dice[0]:.3f} [")
     assert rows["`dsc_unet`"][8] == "–"
