@@ -22,10 +22,11 @@ EXPLANATION = (
     "Intervals: 95 %, bootstrap over patients; patients without lesions are left out. Differences are paired: patient "
     "by patient, in brackets the patients of both. A lesion is found if it touches a predicted lesion. Volumes "
     f"{SAME_PERSON} of LiTS seem to show one person each, so that intervals over patients are too narrow; the verdicts "
-    "resample persons. Training minutes are of one core, computed from the measured rate and the steps. Slices have "
-    "256 px, crops 128 px. ms: one thread; PyTorch in its faster order of memory. All networks were trained from "
-    "random weights by one recipe (`experiment=common`). The layers of `strided_unet`, its five slices, and parts of "
-    "this recipe were chosen on the same patients of LiTS, which favours `strided_unet` and `strided_unet/context5`."
+    "resample persons. Training minutes are of one core, computed from the measured rate and the steps. Slices of real "
+    "patients have 256 px, crops 128 px; those of synthetic patients have 128 px and are not cropped. ms: a slice of "
+    "256 px, one thread; PyTorch in its faster order of memory. All networks were trained from random weights by one "
+    "recipe (`experiment=common`). The layers of `strided_unet`, its five slices, and parts of this recipe were chosen "
+    "on the same patients of LiTS, which favours `strided_unet` and `strided_unet/context5`."
 )
 WRITTEN = f"Written by `python -m experiments.answer`. {RESEARCH_USE}"
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiments.shared.patients import SAME_PERSON
 from lits_seg.common.tables import markdown, number, plural, with_interval
 from lits_seg.evaluation.detection_tables import detection_block
 from lits_seg.evaluation.score_tables import case_table
@@ -21,8 +22,8 @@ FIGURES = {
     "liver/dice_per_case": ("liver Dice per case [95 %]", 3),
 }
 NOTE = (
-    "Intervals: 95 %, bootstrap over patients. A lesion is found if it touches a predicted lesion, and false if a "
-    "predicted lesion touches none. *: IoU > 0.5 instead."
+    f"Intervals: 95 %, bootstrap over patients. {SAME_PERSON} A lesion is found if it touches a predicted lesion, and "
+    "false if a predicted lesion touches none. *: IoU > 0.5 instead."
 )
 
 

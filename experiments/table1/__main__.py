@@ -15,7 +15,7 @@ from experiments.shared.named_runs import (
     read_times,
     synthetic_cases,
 )
-from experiments.shared.patients import SCORES, score_cells
+from experiments.shared.patients import SAME_PERSON, SCORES, score_cells
 from experiments.shared.picture import systems_picture
 from experiments.table1.systems import BASE, SYSTEMS, Stage, System
 from lits_seg import RESEARCH_USE
@@ -106,9 +106,10 @@ def _timed_as(stage: Stage) -> str:
 
 EXPLANATION = (
     f"Difference from `{BASE}`, the paper's network, patient by patient (in brackets: the patients of both). "
-    "Intervals: 95 %, bootstrap over patients. Patients without lesions are left out. A lesion is found if it touches "
-    "a predicted lesion. All networks were trained from random weights by one recipe (`experiment=common`) for few "
-    "steps. The originals were trained for days, some from ImageNet, so that these figures do not repeat theirs. "
+    f"Intervals: 95 %, bootstrap over patients. {SAME_PERSON} Means over other patients are not comparable. Patients "
+    "without lesions are left out. A lesion is found if it touches a predicted lesion. All networks were trained from "
+    "random weights by one recipe (`experiment=common`) for few steps. The originals were trained for days, some from "
+    "ImageNet, so that these figures do not repeat theirs. "
     "Steps: of the last stage. ms: a slice of 256 px in ONNX Runtime, one thread, the sum of all stages; parameters "
     "and GMAC likewise. The GMAC of a detector are without its windows. The CRF was not tuned."
 )

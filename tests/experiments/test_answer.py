@@ -171,6 +171,7 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
     assert "By the size of lesions:" in shown
     assert "aaaaaaaaaaaa" in shown
     assert "Runs of no group: another_f0, " in shown
+    assert "Slices have 256 px, crops 128 px" not in shown  # not those of synthetic patients
     assert len(list(csv.DictReader((tmp_path / "out/patients.csv").open()))) == 6 * 12
     runs = list(csv.DictReader((tmp_path / "out/runs.csv").open()))
     assert len(runs) == 6 * 4

@@ -10,6 +10,7 @@ from helpers.experiments import failed_experiment, run_experiment
 from helpers.run_folders import case
 
 from experiments.packaged.__main__ import END, START, write_onnx
+from experiments.shared.patients import SAME_PERSON
 from lits_seg.common.records import as_plain
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.inference.exported import ExportedModel
@@ -70,6 +71,7 @@ def test_the_files_the_card_and_the_page(folder: Path, monkeypatch: pytest.Monke
     assert f"{dice.value:.3f} [" in text
     assert "< 10 mm" in text
     assert "In 1 scan without lesions: " in text
+    assert SAME_PERSON in text
     run_experiment("packaged.__main__", *ARGUMENTS, cwd=folder)  # replaces its own files
 
 

@@ -11,6 +11,7 @@ from helpers.networks import NARROW_DETECTOR
 from helpers.run_folders import case, write_run
 
 from experiments.shared.networks import PUBLISHED
+from experiments.shared.patients import SAME_PERSON
 from experiments.table1.systems import SYSTEMS
 from experiments.train_speed.measure import NETWORKS
 from lits_seg.phantom.write import write_phantom
@@ -123,6 +124,7 @@ def test_systems_are_compared_with_the_papers_network(tmp_path: Path) -> None:
     assert rows["`unet_3d`"][2].startswith("not built: ")
     assert rows["`vorontsov`"][-2] == "0.66"
     assert "0.645, ISBI 2017 test set" in shown
+    assert SAME_PERSON in shown
     assert "Runs of no system: of another kind." in shown
     assert len(list(csv.DictReader((tmp_path / "out/patients.csv").open()))) == 12
     assert (tmp_path / "out/systems.png").read_bytes().startswith(b"\x89PNG")
