@@ -37,7 +37,7 @@ DICE_RULE = (
 HIGHER_RULE = (
     f"paired difference from `{PAPER}` on real patients, averaged by person; confirmed if the whole 95 % interval over "
     "persons is above 0; not confirmed if the whole interval is at or below 0; otherwise undecided. Also undecided if "
-    "runs are missing or have other steps"
+    f"runs are missing or have other steps, or if both Dice are at most {MARGIN:g}, because no network learned lesions"
 )
 MORE_RULE = f"counted, compared with `{PAPER}`; confirmed if larger; otherwise not confirmed"
 
@@ -128,7 +128,7 @@ def higher(title: str, one: Gain | None) -> Claim:
         one: difference between this network and the paper's; None if a network was not run.
     """
     decided = UNDECIDED
-    if one is not None and one.whole and one.interval is not None:
+    if one is not None and one.whole and one.interval is not None and one.base + max(one.mean, 0) > MARGIN:
         low, high = one.interval
         decided = CONFIRMED if low > 0 else NOT_CONFIRMED if high <= 0 else UNDECIDED
     return Claim(f"{TANDEM}: higher Dice, {title}", gain_text(one), decided, HIGHER_RULE)

@@ -142,7 +142,8 @@ def _stages(
 def _evaluation(cfg: Settings, start: str, name: str, system: System, fold: int) -> str:
     ckpt = Path(cfg.runs) / f"{start}_{system.after}_f{fold}" / BEST
     output = Path(cfg.runs) / f"{start}_{name}_f{fold}"
-    return shlex.join(["lits-seg", "evaluate", f"ckpt={ckpt}", *system.rules, f"output={output}"])
+    # The precision of the tests after trainings by experiment=common.
+    return shlex.join(["lits-seg", "evaluate", f"ckpt={ckpt}", *system.rules, "precision=auto", f"output={output}"])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
+from lits_seg.training.precision import chosen_precision
 from lits_seg.training.targets import Foreground
 
 
@@ -53,7 +54,7 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=1,
-        precision=cfg.precision,
+        precision=chosen_precision(cfg.precision, cfg.accelerator),
         logger=False,
         callbacks=[free, scored, progress(), *unseen],
         use_distributed_sampler=False,
