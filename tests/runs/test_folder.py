@@ -35,7 +35,9 @@ def test_folder_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_run_with_other_callbacks_is_another_run_wherever_they_write(tmp_path: Path) -> None:
-    config = OmegaConf.create({"callbacks": {"best": {"monitor": "val/dice", "dirpath": "a"}, "split": {"folder": "a"}}})
+    config = OmegaConf.create(
+        {"callbacks": {"best": {"monitor": "val/dice", "dirpath": "a"}, "split": {"folder": "a"}}}
+    )
     describe_run(tmp_path, config)
     moved = {"best": {"dirpath": "b"}, "split": {"folder": "b"}, "curves": {"folder": "b"}, "timer": {"minutes": 1}}
     describe_run(tmp_path, OmegaConf.merge(config, {"callbacks": moved}))
