@@ -125,7 +125,7 @@ def _result(
         macs=macs,
         data=str(datamodule.test_root or datamodule.root),
         size=datamodule.preprocess.size,
-        selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
+        selected_on_test=datamodule.selected_on_test,
         synthetic=datamodule.synthetic or None,
         scores=mean_scores([getattr(case.voxels, structure) for case in cases]),
         structure=structure,

@@ -134,10 +134,10 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
 
 
 class UnseenByLiver(Callback):
-    """Require test patients that the liver network of a cascade has neither trained on nor been chosen by.
+    """Require test patients that another network of a training has neither trained on nor been chosen by.
 
     Args:
-        liver_ckpt: checkpoint of the liver network.
+        liver_ckpt: checkpoint of the liver network of a cascade, or of the network whose weights are the start.
     """
 
     def __init__(self, liver_ckpt: str | Path) -> None:
@@ -147,6 +147,6 @@ class UnseenByLiver(Callback):
         """Compare the patients, as soon as they are split.
 
         Raises:
-            InputError: if a test patient is among the training or validation patients of the liver network's run.
+            InputError: if a test patient is among the training or validation patients of that network's run.
         """
         require_unseen_patients(self.liver_ckpt, trainer.datamodule)
