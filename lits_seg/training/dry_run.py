@@ -135,7 +135,7 @@ def _require_augmentation(data: SliceDataModule) -> None:
     image = torch.zeros(1, data.context, data.preprocess.size, data.preprocess.size)
     labels = torch.zeros(1, *image.shape[2:])
     if isinstance(data.augment, RotateZoomBend):
-        for share, _ in data.augment.stages or [(0.0, None)]:  # the crops of a later stage may be too large
+        for share in [share for share, _ in data.augment.stages] or [0.0]:  # a later stage's crop may be too large
             data.augment.at(share)(image, labels, Generator().manual_seed(0))
     elif data.augment is not None:
         data.augment.set_random_state(seed=0)
