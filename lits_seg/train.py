@@ -36,7 +36,7 @@ from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.runs.folder import BEST, RESULT, claimed, held
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
-from lits_seg.training.cascades import UnseenByLiver, module_settings
+from lits_seg.training.cascades import UnseenBy, module_settings
 from lits_seg.training.checkpoints import fill_weights, network_facts
 from lits_seg.training.liver_threshold import threshold_in_liver
 from lits_seg.training.messages import hide_chatter
@@ -96,13 +96,17 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
         datamodule: SliceDataModule = instantiate(cfg.data, recorded=as_plain(recorded))
         module = LesionModule(**settings)
+        others = []  # checkpoints that may not have seen the test patients
         if liver is not None:
             module.network.liver.load_state_dict(liver.network.state_dict())
+            others.append(cfg.liver_ckpt)
         if cfg.weights is not None and resume is None:
             learned = module.network.lesion if isinstance(module.network, Cascade) else module.network
             log.info(load_pretrained(learned, cfg.weights))
         if cfg.init_from is not None and resume is None:
-            log.info(fill_weights(module, packaged_file(cfg.init_from, CHECKPOINT)))
+            start = packaged_file(cfg.init_from, CHECKPOINT)
+            log.info(fill_weights(module, start))
+            others.append(start)
         if resume is not None:
             require_training_state(resume, module)
         trainer: pl.Trainer = instantiate(
@@ -111,13 +115,13 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
             precision=chosen_precision(cfg.trainer.precision, cfg.trainer.accelerator),
             # The average of the weights is made last, since other callbacks may add modules.
             callbacks=sorted(
-                [*instantiate(cfg.callbacks).values(), *([] if liver is None else [UnseenByLiver(cfg.liver_ckpt)])],
+                [*instantiate(cfg.callbacks).values(), *(UnseenBy(path) for path in others)],
                 key=lambda one: isinstance(one, WeightAveraging),
             ),
             logger=_loggers(cfg, folder, resume),
             default_root_dir=folder,  # where Lightning saves and finds its checkpoint on Slurm's USR1
         )
-        facts = _facts(cfg, module, datamodule)
+        facts = _facts(cfg, trainer, module, datamodule)
         for logger in trainer.loggers:
             logger.log_hyperparams(as_plain(facts))
         # Lightning's handler stops after the current step and requeues Slurm jobs. An earlier handler would run, too.
@@ -151,12 +155,16 @@ def _test(
     # Read before the test, which restores the timer and the paths of the best checkpoint.
     steps, seconds = trainer.global_step, timer.time_elapsed("train")
     best, score = Path(checkpoint.best_model_path), checkpoint.best_model_score
+    dice = "val/dice" if module.structures[0] == "lesion" else "val/liver/dice"
     if not checkpoint.best_model_path:  # max_steps was reached before the first validation
         best = folder / BEST
         if checkpoint.monitor is not None:
             trainer.validate(module, datamodule, verbose=False)
-            score = trainer.callback_metrics[checkpoint.monitor]
+            score = trainer.callback_metrics[dice]
         trainer.save_checkpoint(best)
+    elif checkpoint.monitor not in (None, dice):  # the best checkpoint has another score than Dice
+        trainer.validate(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
+        score = trainer.callback_metrics[dice]
     if not datamodule.split["test"]:
         log.info("%s: not tested, since every patient trains (data.split=all without data.test_root)", best)
         return None
@@ -199,15 +207,16 @@ def _loggers(cfg: DictConfig, folder: Path, resume: Path | None) -> list[Logger]
     ]
 
 
-def _facts(cfg: DictConfig, module: LesionModule, datamodule: SliceDataModule) -> RunFacts:
+def _facts(cfg: DictConfig, trainer: pl.Trainer, module: LesionModule, datamodule: SliceDataModule) -> RunFacts:
     choices = HydraConfig.get().runtime.choices
+    chosen = any(saver.monitor is not None for saver in trainer.checkpoint_callbacks)
     return RunFacts(
         **vars(network_facts(module)),
         model=str(choices["model"]),
         macs=count_macs(module.network, datamodule.context, datamodule.preprocess.size),
         data=str(datamodule.test_root or choices["data"]),
         size=datamodule.preprocess.size,
-        selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
+        selected_on_test=chosen and datamodule.selected_on_test,
         fold=datamodule.fold,
         folds=datamodule.folds,
         seed=cfg.seed,
@@ -226,10 +235,13 @@ def _latency(module: LesionModule, datamodule: SliceDataModule) -> Latency:
 
 
 def _baseline(datamodule: SliceDataModule, scored: set[str]) -> Baseline:
-    train = {case.name: case for case in find_cases(datamodule.root)}
-    test = {case.name: case for case in find_cases(datamodule.test_root or datamodule.root)}
+    roots = {"": datamodule.root, **{f"{name}-": Path(source.root) for name, source in datamodule.sources.items()}}
+    # Files without a counterpart are ignored: with data.on_error=skip, a warning has named them.
+    train = {f"{prefix}{case.name}": case for prefix, root in roots.items() for case in find_cases(root, unpaired=[])}
+    other = datamodule.test_root
+    test = train if other is None else {case.name: case for case in find_cases(other, unpaired=[])}
     counts, description = threshold_in_liver(
-        [train[case.name] for case in datamodule.split["train"]],
+        [train[case.name] for case in datamodule.split["train"] if case.lesions_known],
         [test[case.name] for case in datamodule.split["test"] if case.name in scored],
     )
     return Baseline("threshold in the reference liver", description, mean_scores(counts))

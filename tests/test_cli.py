@@ -153,6 +153,14 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
         (("data.fold=4",), r"data.fold: expected one of 0 to 3 \(data.folds=4\); found 4"),
         (("data.preprocess.window=[200,-100]",), r"data.preprocess.window: expected \[lower, upper\] in HU; found .*"),
         (("augment=scanner", "augment.gamma=[2,1]"), r"augment.gamma: expected \[lowest, highest\]; found \[2, 1\]"),
+        (
+            ("augment=scanner_progressive", "data.preprocess.size=128"),
+            "augment.crop: expected at most the images' side, 128 px; found 192",
+        ),
+        (
+            ("callbacks.best.monitor=val/loss",),
+            "callbacks.best.mode: expected min, since val/loss chooses the checkpoint; found max",
+        ),
         (("~callbacks.timer",), "callbacks: expected Timer, .*; found no Timer"),
         (("model=basic_unet", "decoder=deconv"), "decoder=deconv: expected a model with an exchangeable decoder .*"),
     ],

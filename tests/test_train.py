@@ -13,6 +13,7 @@ import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import SMOKE, failed_command, run_command, run_lits_seg, start_command
 from helpers.networks import NARROW_DETECTOR, NARROW_OWN
+from helpers.volumes import anatomy, write_case
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
@@ -293,6 +294,35 @@ def test_steps_that_end_before_the_first_validation_are_scored_all_the_same(smok
     assert equal_weights(
         *(smoke_folder / "runs" / "short" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
     )
+
+
+@pytest.mark.hostile
+def test_weights_that_have_seen_test_patients_are_no_start(finished: Path, smoke_folder: Path) -> None:
+    start = f"init_from={finished}/checkpoints/best.ckpt"
+    error = failed_command("train", *SMOKE, start, "data.fold=1", "name=leaking", cwd=smoke_folder)
+    assert "expected CTs on which this network was neither trained nor selected" in error
+    run_command("train", *SMOKE, start, "debug=fast", "name=tuned", cwd=smoke_folder)  # the same split
+
+
+@pytest.mark.hostile
+def test_a_run_that_is_chosen_by_the_loss_of_test_patients_says_so_and_has_their_dice(
+    finished: Path, smoke_folder: Path
+) -> None:
+    names = [str(number) for number in range(8)]
+    (smoke_folder / "same.json").write_text(json.dumps({"train": names[:6], "val": names[6:], "test": names[6:]}))
+    more = smoke_folder / "more"
+    for number in (20, 21):
+        write_case(more, str(number), *anatomy(number))
+    (more / "volume-30.nii.gz").write_bytes((more / "volume-20.nii.gz").read_bytes())  # without labels
+    run_command(
+        "train", *SMOKE, "data.split=same.json", "callbacks.best.monitor=val/loss", "callbacks.best.mode=min",
+        "baseline=true", "trainer.max_epochs=1", "data.on_error=skip", "name=same",
+        "data.sources={more: {_target_: lits_seg.data.sources.Source, root: more, share: 0.2}}", cwd=smoke_folder,
+    )  # fmt: skip
+    result = json.loads((smoke_folder / "runs" / "same" / "result.json").read_text())
+    assert result["selected_on_test"]
+    assert result["val_dice"] == pytest.approx(result["scores"]["dice"], abs=1e-6)
+    assert result["baseline"]["scores"]["patients"] == 2
 
 
 @pytest.mark.hostile

@@ -46,7 +46,7 @@ def rotate_zoom_bend(size: int, **settings: Any) -> Compose:
 
     Args:
         size: side of the images in pixels.
-        settings: of ``augment.RotateZoomBend``, except ``crop``.
+        settings: of ``augment.RotateZoomBend``, except ``crop``, ``stages`` and ``lesions``.
     """
     return _geometry(size, RotateZoomBend(**settings))
 
@@ -57,7 +57,7 @@ def scanner_variety(size: int, **settings: Any) -> Compose:
 
     Args:
         size: side of the images in pixels.
-        settings: of ``augment.ScannerVariety``, except ``crop``.
+        settings: of ``augment.ScannerVariety``, except ``crop``, ``stages`` and ``lesions``.
     """
     wanted = ScannerVariety(**settings)
     share = wanted.intensity_probability
@@ -73,8 +73,10 @@ def scanner_variety(size: int, **settings: Any) -> Compose:
 
 
 def _geometry(size: int, wanted: RotateZoomBend) -> Compose:
-    if wanted.crop is not None:
-        raise InputError("augment.crop", "null, since augmentation with MONAI supports whole slices only", wanted.crop)
+    for name in ("crop", "stages", "lesions"):
+        if getattr(wanted, name):
+            expected = "no such setting, since augmentation with MONAI supports whole slices without drawn lesions only"
+            raise InputError(f"augment.{name}", expected, getattr(wanted, name))
     lowest, highest = wanted.bend_magnitude
     return Compose(
         Rand2DElasticd(

@@ -17,6 +17,7 @@ from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.copies import require_apart
 from lits_seg.data.data_sets import DataSets, SplitSettings
 from lits_seg.data.layouts import is_phantom
+from lits_seg.data.named_splits import count_folds, read_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
 from lits_seg.data.sources import Source, require_livers, require_shares, require_slices
@@ -179,6 +180,15 @@ class SliceDataModule(pl.LightningDataModule):
     def synthetic(self) -> bool:
         """Return whether the test patients are synthetic."""
         return is_phantom(self.test_root or self.root)
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Return whether a checkpoint that is chosen by the validation patients is chosen by test patients."""
+        record, new = self.recorded, self.data_sets.new_split
+        if record is None and Path(new.name).is_file() and count_folds(new.name) is None:
+            record = read_split(new.name, self.fold)
+        same = self.val_share == 0 if record is None else bool(set(record.val) & set(record.test))
+        return same and self.test_root is None
 
     def label_counts(self) -> list[int]:
         """Count the pixels of background, liver and lesion in the training patients' slices."""

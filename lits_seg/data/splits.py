@@ -46,15 +46,15 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
 
 
 def in_random_order(cases: Sequence[StoredCase], seed: int) -> list[StoredCase]:
-    """Return shuffled patients, those with lesions first.
+    """Return shuffled patients, those with lesions first, whatever the size of the images, in which lesions may vanish.
 
     Args:
         cases: the patients.
         seed: seed of the shuffle.
     """
     order = np.random.default_rng(seed).permutation(len(cases))
-    with_lesion = [cases[i] for i in order if any(cases[i].lesion_pixels)]
-    without = [cases[i] for i in order if not any(cases[i].lesion_pixels)]
+    with_lesion = [cases[i] for i in order if cases[i].check.burden.lesion]
+    without = [cases[i] for i in order if not cases[i].check.burden.lesion]
     return with_lesion + without
 
 

@@ -23,7 +23,7 @@ from lits_seg.runs.folder import CONFIG, PICTURES, recorded_split
 from lits_seg.runs.provenance import CheckpointFile, provenance
 from lits_seg.runs.result import NetworkFacts, NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
-from lits_seg.training.cascades import UnseenByLiver, load_cascade
+from lits_seg.training.cascades import UnseenBy, load_cascade
 from lits_seg.training.checkpoints import network_facts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
@@ -49,7 +49,7 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     output = Path(cfg.output)
     scored = PatientScores(output)
     free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
-    unseen = [] if cfg.liver_ckpt is None else [UnseenByLiver(cfg.liver_ckpt)]
+    unseen = [] if cfg.liver_ckpt is None else [UnseenBy(cfg.liver_ckpt)]
     datamodule.allow_overlap |= cfg.data.allow_overlap
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
@@ -126,7 +126,7 @@ def _result(
         macs=macs,
         data=str(datamodule.test_root or datamodule.root),
         size=datamodule.preprocess.size,
-        selected_on_test=datamodule.val_share == 0 and datamodule.test_root is None,
+        selected_on_test=datamodule.selected_on_test,
         synthetic=datamodule.synthetic or None,
         scores=mean_scores([getattr(case.voxels, structure) for case in cases]),
         structure=structure,

@@ -30,8 +30,14 @@ CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrat
 # The files that a run writes with its checkpoints, and replaces when it is started again.
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
 MODULE = "lits_seg.training.module.LesionModule"
+# Callbacks of conf/callbacks/default.yaml that change nothing in a run; the others learn, or choose the checkpoint.
+WATCHING = ("last", "restored", "finite", "timer", "progress", "split", "patients", "curves", "hparams")
 # Keys that do not change what a run computes, such as paths and loggers.
-FREE = ("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "callbacks", "data.allow_overlap")
+FREE = (
+    *("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "data.allow_overlap"),
+    *(f"callbacks.{name}" for name in WATCHING),
+    *(f"callbacks.best.{key}" for key in ("dirpath", "filename", "auto_insert_metric_name", "enable_version_counter")),
+)
 
 
 @contextmanager

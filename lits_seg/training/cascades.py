@@ -133,20 +133,20 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
     return settings, liver
 
 
-class UnseenByLiver(Callback):
-    """Require test patients that the liver network of a cascade has neither trained on nor been chosen by.
+class UnseenBy(Callback):
+    """Require test patients that another network of a training has neither trained on nor been chosen by.
 
     Args:
-        liver_ckpt: checkpoint of the liver network.
+        ckpt: checkpoint of the liver network of a cascade, or of the network whose weights are the start.
     """
 
-    def __init__(self, liver_ckpt: str | Path) -> None:
-        self.liver_ckpt = Path(liver_ckpt)
+    def __init__(self, ckpt: str | Path) -> None:
+        self.ckpt = Path(ckpt)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Compare the patients, as soon as they are split.
 
         Raises:
-            InputError: if a test patient is among the training or validation patients of the liver network's run.
+            InputError: if a test patient is among the training or validation patients of that network's run.
         """
-        require_unseen_patients(self.liver_ckpt, trainer.datamodule)
+        require_unseen_patients(self.ckpt, trainer.datamodule)

@@ -29,7 +29,7 @@ class DeepSupervision(Callback):
             ``network.decoder``, except the last level.
 
     Raises:
-        InputError: if the network has no such layers.
+        InputError: if the network has no such layers, or enlarges a part of the image.
     """
 
     def __init__(self, weights: Sequence[float] = (0.5, 0.25), layers: Sequence[str] | None = None) -> None:
@@ -40,6 +40,8 @@ class DeepSupervision(Callback):
         """Add the convolutions before the optimizer is made."""
         if stage != "fit":
             return
+        if getattr(pl_module.network, "enlarge", False):
+            raise InputError("callbacks", "no deep_supervision with liver_enlarge=true, whose layers see a box", "both")
         named = dict(pl_module.network.named_modules())
         layers = self.layers or _decoder_levels(named)[: len(self.weights)]
         missing = [name for name in layers if name not in named]

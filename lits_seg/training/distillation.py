@@ -14,6 +14,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.probability_maps import with_maps
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
+from lits_seg.training.resume import require_unseen_patients
 
 SETTING = "callbacks.distillation"
 LEAST = 1 / 510  # half a step of a stored probability: a map's 0 is no certainty
@@ -27,8 +28,8 @@ class Distillation(Callback):
     also teach where labels are unknown. Maps are unknown where synthetic lesions are drawn.
 
     Args:
-        teachers: paths of checkpoints with the same pre-processing, context and classes as the student, and of folders
-            with maps of the training patients, see ``with_maps``.
+        teachers: paths of checkpoints with the same pre-processing, context and classes as the student, which have not
+            seen the test patients, and of folders with maps of the training patients, see ``with_maps``.
         weight: weight of the divergence.
         temperature: divides the logits of teacher and student; above 1, small probabilities count more.
 
@@ -52,14 +53,17 @@ class Distillation(Callback):
             return
         networks = [load_module(path) for path in self.checkpoints]
         for path, teacher in zip(self.checkpoints, networks, strict=True):
-            for name in ("preprocess", "context", "classes"):
-                wanted, found = getattr(pl_module, name), getattr(teacher, name)
-                wanted = pl_module.learned.classes if name == "classes" else wanted
+            for name in ("preprocess", "context", "classes", "structures"):
+                learner = pl_module.learned if name in ("classes", "structures") else pl_module
+                wanted, found = getattr(learner, name), getattr(teacher, name)
                 if wanted != found:
                     raise InputError(path, f"a teacher with {name} {wanted}, as the student", found)
             teacher.requires_grad_(False)
+            require_unseen_patients(Path(path), trainer.datamodule)
         if self.folders:
             data = trainer.datamodule
+            if "lesion" not in pl_module.structures:
+                raise InputError(f"{SETTING}.teachers", "checkpoints with foreground=liver", "maps of lesions")
             if isinstance(data.augment, Compose):
                 found = "probability maps, and augmentation one by one"
                 raise InputError(f"{SETTING}.teachers", "checkpoints, or augmentation by batches", found)

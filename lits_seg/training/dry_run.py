@@ -135,7 +135,8 @@ def _require_augmentation(data: SliceDataModule) -> None:
     image = torch.zeros(1, data.context, data.preprocess.size, data.preprocess.size)
     labels = torch.zeros(1, *image.shape[2:])
     if isinstance(data.augment, RotateZoomBend):
-        data.augment(image, labels, Generator().manual_seed(0))
+        for share in [share for share, _ in data.augment.stages] or [0.0]:  # a later stage's crop may be too large
+            data.augment.at(share)(image, labels, Generator().manual_seed(0))
     elif data.augment is not None:
         data.augment.set_random_state(seed=0)
         try:
@@ -167,6 +168,9 @@ def _require_trainer(plain: Mapping[str, Any]) -> None:
         if saver.monitor not in (None, "val/loss") and structure not in structures:
             expected = f"a score of the {structures[0]}, since model.out_channels=2 and foreground={structures[0]}"
             raise InputError("callbacks.best.monitor", expected, f"one of the {structure}")
+        mode = "min" if saver.monitor == "val/loss" else "max"
+        if saver.monitor is not None and saver.mode != mode:
+            raise InputError("callbacks.best.mode", f"{mode}, since {saver.monitor} chooses the checkpoint", saver.mode)
     if trainer.fast_dev_run:
         return
     timed = any(node.get("minutes") is not None for node in plain["callbacks"].values())

@@ -65,11 +65,17 @@ class PatientScores(Callback):
         """Require, before the training, that validation and test will see at least one patient whole.
 
         Raises:
-            InputError: if a setting of the trainer cuts all patients, or if nobody can choose the best checkpoint.
+            InputError: if a setting of the trainer cuts all patients, if nobody can choose the best checkpoint, or if
+                lesions are scored that are not labelled.
         """
         if trainer.overfit_batches:
             expected = "0 (data.slices_per_epoch and trainer.limit_train_batches make epochs shorter)"
             raise InputError("trainer.overfit_batches", expected, trainer.overfit_batches)
+        scored = [*trainer.datamodule.split["val"], *trainer.datamodule.split["test"]]
+        unlabelled = [case.name for case in scored if not case.lesions_known]
+        if unlabelled and "lesion" in pl_module.structures:
+            expected = "false for data sets with lesions=unknown, whose lesions cannot be scored"
+            raise InputError("data.sources: split", expected, f"true for {', '.join(unlabelled)}")
         monitors = [saver.monitor for saver in trainer.checkpoint_callbacks if saver.monitor is not None]
         if monitors and not trainer.datamodule.split["val"]:
             expected = (

@@ -27,5 +27,5 @@ def chosen_precision(precision: str | int, accelerator: str) -> str | int:
         fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         reason = f"a CPU {'with' if fast else 'without'} AVX512-BF16 or AMX"
     chosen = "bf16-mixed" if fast else "32-true"
-    log.info("trainer.precision=auto: %s, since this is %s", chosen, reason)
+    log.info("precision=auto: %s, since this is %s", chosen, reason)
     return chosen

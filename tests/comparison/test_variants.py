@@ -22,3 +22,9 @@ def test_variants_are_named_by_what_differs() -> None:
         f"{HEAVY}, scheduler none",
         "unet, bilinear-deconv, scheduler Poly",
     ]
+
+
+def test_an_average_of_the_weights_makes_a_variant_and_the_folder_of_a_run_does_not() -> None:
+    place = {"callbacks.best.dirpath": "/x", "callbacks.split.folder": "/x"}
+    runs = [run("a", []), run("b", [], fold=1, **place), run("c", [], **{"callbacks.ema.decay": 0.998})]
+    assert names(runs) == [f"{HEAVY}, decay none", f"{HEAVY}, decay none", f"{HEAVY}, decay 0.998"]

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from lits_seg.common.errors import InputError
 from lits_seg.data.augment_monai import rotate_zoom_bend, scanner_variety
+from lits_seg.data.drawn_lesions import DrawnLesions
 
 
 @pytest.mark.parametrize("make_transform", [rotate_zoom_bend, scanner_variety])
@@ -20,3 +22,9 @@ def test_labels_are_not_blended_and_follow_the_image(make_transform: object) -> 
         if make_transform is rotate_zoom_bend:
             assert (torch.as_tensor(out["image"]) * 2 - torch.as_tensor(out["label"])).abs().mean() < 0.1
     assert changed == 20
+
+
+@pytest.mark.parametrize("setting", [{"crop": 24}, {"stages": [(0, 24)]}, {"lesions": DrawnLesions()}])
+def test_settings_of_the_batched_augmentation_alone_are_refused(setting: dict) -> None:
+    with pytest.raises(InputError, match=rf"augment\.{next(iter(setting))}: expected no such setting"):
+        scanner_variety(48, **setting)

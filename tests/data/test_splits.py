@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ VOXELS = Fingerprint("", "", frozenset())
 
 def patients(with_lesion: int, without: int) -> list[StoredCase]:
     return [
-        StoredCase(Path(), str(n), (1, 1, 1), (1, 1, 1), 0.001, (9,), (5 if n < with_lesion else 0,), CHECK, VOXELS)
+        StoredCase(
+            *(Path(), str(n), (1, 1, 1), (1, 1, 1), 0.001, (9,), (5 if n < with_lesion else 0,)),
+            replace(CHECK, voxels=[1, 0, int(n < with_lesion)]),
+            VOXELS,
+        )
         for n in range(with_lesion + without)
     ]
 
@@ -73,3 +78,11 @@ def test_bad_settings_are_named(change: dict, told: str) -> None:
     with pytest.raises(InputError) as error:
         split_patients(patients(9, 0), **settings)
     assert told in str(error.value)
+
+
+def test_split_does_not_depend_on_the_size_of_images_in_which_lesions_vanish() -> None:
+    large = patients(10, 3)
+    small = [replace(case, lesion_pixels=(0,)) if case.name in "258" else case for case in large]
+    for fold in range(4):
+        one, other = (split_patients(cases, folds=4, fold=fold, val_share=0.2, seed=0) for cases in (large, small))
+        assert all([a.name for a in one[part]] == [b.name for b in other[part]] for part in one)

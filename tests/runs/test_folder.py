@@ -34,6 +34,18 @@ def test_folder_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "versions.json").read_text())["torch"] == versions()["torch"]
 
 
+def test_run_with_other_callbacks_is_another_run_wherever_they_write(tmp_path: Path) -> None:
+    config = OmegaConf.create(
+        {"callbacks": {"best": {"monitor": "val/dice", "dirpath": "a"}, "split": {"folder": "a"}}}
+    )
+    describe_run(tmp_path, config)
+    moved = {"best": {"dirpath": "b"}, "split": {"folder": "b"}, "curves": {"folder": "b"}, "timer": {"minutes": 1}}
+    describe_run(tmp_path, OmegaConf.merge(config, {"callbacks": moved}))
+    for other in ({"ema": {"decay": 0.9}}, {"best": {"monitor": "val/loss"}}):
+        with pytest.raises(InputError, match=rf"callbacks\.{next(iter(other))}.* was"):
+            describe_run(tmp_path, OmegaConf.merge(config, {"callbacks": other}))
+
+
 RUN = OmegaConf.create({"seed": 0, "module": {"_target_": MODULE}, "data": {"fold": 1}})
 OTHER = OmegaConf.merge(RUN, {"data": {"fold": 2}})
 

@@ -62,6 +62,11 @@ def test_job_is_named_by_what_it_is() -> None:
     assert job("+optimizer.fused=true", "~scheduler") == "unet_deconv_fold2_seed7_fusedtrue_scheduler-none"
 
 
+def test_callbacks_that_change_the_training_are_in_a_jobs_name() -> None:
+    names = [job(), job("callbacks=[default,ema]"), job("callbacks=[default,ema]", "callbacks.ema.decay=0.9")]
+    assert len(set(names)) == 3
+
+
 def test_where_a_job_is_and_how_it_is_watched_is_not_in_its_name() -> None:
     watched = ("logger=wandb", "logger.wandb.offline=false", "runs=/elsewhere", "name=x", "sweep=y", "ckpt_path=last")
     assert job(*watched, "store=/fast/disk", "data.root=/data", "data.workers=8") == job()

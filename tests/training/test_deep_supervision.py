@@ -71,6 +71,16 @@ def test_inner_layers_learn_nothing_from_livers_whose_lesions_are_unknown() -> N
     assert (target == 2).flatten(1).sum(1).tolist() == [1, 1]  # a drawn lesion
 
 
+def test_layers_that_see_an_enlarged_box_are_refused() -> None:
+    part = SETTINGS["model"]
+    channels = {"liver_channels": 1, "lesion_channels": 1, "in_channels": 1, "out_channels": 3}
+    cascade = {"_target_": "lits_seg.models.Cascade", "liver": part, "lesion": part, **channels, "margin": 0}
+    layers = {"weights": [0.5], "layers": ["lesion.decoder.2"]}
+    supervised({**SETTINGS, "model": cascade}, **layers)
+    with pytest.raises(InputError, match="callbacks: expected no deep_supervision with liver_enlarge=true"):
+        supervised({**SETTINGS, "model": {**cascade, "enlarge": True}}, **layers)
+
+
 @pytest.mark.parametrize("layers", [["decoder.9"], []])
 def test_layers_that_do_not_exist_are_named(layers: list[str]) -> None:
     with pytest.raises(InputError, match=r"callbacks.deep_supervision.layers: expected 1 layers of the network; found"):

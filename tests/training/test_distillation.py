@@ -1,5 +1,6 @@
 """Learning from other networks' probabilities: from checkpoints, and from maps that were stored."""
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,14 @@ from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.data.augment import RotateZoomBend, ScannerVariety
 from lits_seg.data.augment_monai import rotate_zoom_bend
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.drawn_lesions import DrawnLesions
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sources import Source
+from lits_seg.data.split_record import SplitRecord
 from lits_seg.training.distillation import Distillation
 from lits_seg.training.module import LesionModule
 
@@ -27,7 +30,7 @@ IMAGES = torch.rand(2, 1, 32, 32)
 def student(teacher: Path, **settings: float) -> LesionModule:
     torch.manual_seed(1)
     module = LesionModule(**SETTINGS)
-    Distillation([str(teacher)], **settings).setup(SimpleNamespace(), module, "fit")
+    Distillation([str(teacher)], **settings).setup(SimpleNamespace(datamodule=None), module, "fit")
     return module
 
 
@@ -56,6 +59,7 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
     ("settings", "named"),
     [
         (with_model(out_channels=3), "classes 2"),
+        ({**SETTINGS, "foreground": "liver"}, r"structures \('lesion',\)"),
         (with_model(in_channels=3), "context 1"),
         ({**SETTINGS, "preprocess": {**SETTINGS["preprocess"], "size": 64}}, "size=32"),
     ],
@@ -64,6 +68,31 @@ def test_a_teacher_that_does_not_fit_is_refused(settings: dict, named: str, tmp_
     save_checkpoint(tmp_path / "a.ckpt", settings=settings)
     with pytest.raises(InputError, match=rf"a.ckpt: expected a teacher with .*{named}"):
         student(tmp_path / "a.ckpt")
+
+
+@pytest.mark.hostile
+def test_a_teacher_that_has_seen_test_patients_is_refused(lits: Path, tmp_path: Path) -> None:
+    data = SliceDataModule(lits, tmp_path / "store", Preprocess(size=32), workers=0, folds=2)
+    data.prepare_data()
+    data.setup()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    teacher = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    save_checkpoint(teacher)
+    for train, test in (("train", "test"), ("test", "train")):
+        record = SplitRecord.of({**data.split, "train": data.split[train], "test": data.split[test]})
+        (tmp_path / "run" / "split.json").write_text(json.dumps(as_plain(record)))
+        taught_by = Distillation([str(teacher)])
+        if train == "train":
+            taught_by.setup(SimpleNamespace(datamodule=data), LesionModule(**SETTINGS), "fit")
+            continue
+        with pytest.raises(InputError, match="neither trained nor selected"):
+            taught_by.setup(SimpleNamespace(datamodule=data), LesionModule(**SETTINGS), "fit")
+
+
+def test_maps_of_lesions_teach_no_network_of_livers(tmp_path: Path) -> None:
+    module = LesionModule(**{**SETTINGS, "foreground": "liver"})
+    with pytest.raises(InputError, match=r"distillation\.teachers: expected .*foreground=liver; found maps of lesions"):
+        Distillation([str(tmp_path)]).setup(SimpleNamespace(datamodule=SimpleNamespace(augment=None)), module, "fit")
 
 
 @pytest.fixture(scope="module")

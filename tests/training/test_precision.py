@@ -18,7 +18,7 @@ def test_bfloat16_is_chosen_only_if_the_processor_has_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     with caplog.at_level(logging.INFO):
         assert chosen_precision("auto", "cpu") == expected
-    assert f"trainer.precision=auto: {expected}, since" in caplog.text
+    assert f"precision=auto: {expected}, since" in caplog.text
 
 
 def test_any_other_precision_is_kept() -> None:

@@ -74,6 +74,14 @@ def scan(labels: Path) -> np.ndarray:
             ["expected each CT in one part of the split", "more-"],
         ),
         (
+            [
+                "data.allow_overlap=true",
+                "data.sources={more: {_target_: lits_seg.data.sources.Source, root: copies, "
+                "share: 0.5, lesions: unknown, split: true}}",
+            ],
+            ["data.sources: split: expected false for data sets with lesions=unknown", "found true for more-"],
+        ),
+        (
             ["data=lits", "data.root=lesions", "data.preprocess.size=64", "data.workers=0", "augment=scanner_lesions"],
             ["lesions: expected labels of livers (augment.lesions draws lesions into livers); found no pixel of liver"],
         ),
