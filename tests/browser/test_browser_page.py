@@ -119,6 +119,14 @@ def test_a_folder_of_a_dicom_series_is_read(page: Page, folder: Path, ct: nib.Ni
     same_voxels(page, folder, dicom, dicom)
 
 
+@pytest.mark.hostile
+def test_files_of_one_name_are_not_confused(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
+    assert page.choose(series(folder, ct)) == ""
+    page.driver.execute_script("segment(files.map(file => new File([file], 'IM.dcm')))")
+    page.wait(lambda: not page.busy)
+    assert page.error == "series: expected files with different names, or their folder; found several files of one name"
+
+
 @pytest.mark.slow
 def test_sagittal_dicom_files_are_read(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
     def sagittal(i: int, dataset: Any) -> None:
@@ -438,7 +446,9 @@ def test_too_little_memory_is_named_and_another_try_is_possible(page: Page, fold
 
 @pytest.mark.hostile
 def test_without_web_assembly_the_page_says_so(driver: Any, folder: Path) -> None:
-    threads = "define(self, 'crossOriginIsolated', { value: true }); define(navigator, 'hardwareConcurrency', { value: 4 });"
+    threads = (
+        "define(self, 'crossOriginIsolated', { value: true }); define(navigator, 'hardwareConcurrency', { value: 4 });"
+    )
     script = {"source": f"delete globalThis.WebAssembly; const define = Object.defineProperty; {threads}"}
     added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
     try:

@@ -120,9 +120,7 @@ def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path
         find_cts(tmp_path / "cts")
 
 
-def test_a_series_in_the_current_folder_is_named_by_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_series_in_the_current_folder_is_named_by_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path / "series", anatomy(0, shape=(8, 8, 2))[0])
     (tmp_path / "series" / "inside").mkdir()
     for folder, path in (("series", "."), ("series/inside", "..")):
