@@ -161,7 +161,7 @@ def _test(
         if checkpoint.monitor is not None:
             trainer.validate(module, datamodule, verbose=False)
             score = trainer.callback_metrics[dice]
-        trainer.save_checkpoint(best)
+        trainer.save_checkpoint(best, weights_only=False)
     elif checkpoint.monitor not in (None, dice):  # the best checkpoint has another score than Dice
         trainer.validate(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
         score = trainer.callback_metrics[dice]

@@ -4,7 +4,7 @@
 const about = JSON.parse(byId("about").textContent), packed = {};
 const HU = [-1024, -200, 300, 1500], LEVELS = [0, 40, 215, 255];  // of the pictures, as in worker.js
 const calls = new Map();  // unfinished tasks of the worker, by number
-let worker, called = 0, threads = 1, files = [], saveAs, report, shown, drawn = 0, lock = null;
+let worker, called = 0, threads = 1, files = [], saveAs, report, shown, drawn = 0, lock = null, cancelled = false;
 
 /** Return the bytes of an embedded file and drop its text, which takes more memory. */
 function embedded(id) {
@@ -99,16 +99,19 @@ function progress({ slice, count, of, seconds, picture }) {
   go(slice);
 }
 
-/** Segment chosen files. */
+/** Segment chosen files, a list or the promise of one. */
 async function segment(chosen) {
-  const all = [...chosen];  // busy() empties a list of the file dialog
-  files = all.filter(file => !file.name.startsWith(".")).sort((a, b) => path(a) < path(b) ? -1 : 1);
+  const given = chosen instanceof Promise ? chosen : [...chosen];  // busy() empties a list of the file dialog
   report = null;
+  cancelled = false;
   byId("error").textContent = "";
   busy(true);
   say("reading …");
-  lock = await navigator.wakeLock?.request("screen").catch(() => null);  // a convenience, which may be refused
   try {
+    const all = await given;
+    lock = await navigator.wakeLock?.request("screen").catch(() => null);  // a convenience, which may be refused
+    if (cancelled) throw Object.assign(new Error(), { cancelled, known: true });  // before the worker had its task
+    files = all.filter(file => !file.name.startsWith(".")).sort((a, b) => path(a) < path(b) ? -1 : 1);
     if (!files.length) throw nothingChosen(all.length);
     const single = files.length === 1 ? files[0].name.replace(/\.(nii|nii\.gz|gz|dcm)$/i, "") : folderName(files[0]);
     saveAs = `${single}_mask_research_use_only`;
@@ -129,6 +132,11 @@ async function segment(chosen) {
     lock?.release();
     busy(false);
   }
+}
+
+function unreadable({ message }) {
+  const text = `the dropped files: expected files and folders that can be read; found: ${message}`;
+  throw Object.assign(new Error(text), { known: true });
 }
 
 function nothingChosen(hidden) {
@@ -158,7 +166,7 @@ function busy(working) {
 }
 
 async function restart() {
-  worker.terminate();
+  worker?.terminate();  // none was started without WebAssembly
   calls.clear();
   await startWorker();
 }
@@ -213,14 +221,20 @@ async function begun() {
 }
 
 for (const id of ["files", "folder"]) byId(id).onchange = event => segment(event.target.files);
-byId("cancel").onclick = () => worker.postMessage({ cancel: true });
-byId("save-mask").onclick = async () => save((await call("save")).parts, `${saveAs}.nii.gz`, "application/gzip");
+byId("cancel").onclick = () => {
+  cancelled = true;
+  worker.postMessage({ cancel: true });
+};
+byId("save-mask").onclick = async () => {
+  const name = `${saveAs}.nii.gz`;  // of this CT, although another one may be chosen meanwhile
+  save((await call("save")).parts, name, "application/gzip");
+};
 byId("save-report").onclick = () => save([JSON.stringify(report, null, 2)], `${saveAs}.json`, "application/json");
 document.body.ondragover = event => { event.preventDefault(); document.body.classList.add("dragged"); };
 document.body.ondragleave = () => document.body.classList.remove("dragged");
-document.body.ondrop = async event => {
+document.body.ondrop = event => {
   event.preventDefault();
   document.body.classList.remove("dragged");
-  if (!byId("files").disabled) segment(await dropped(event.dataTransfer.items));
+  if (!byId("files").disabled) segment(dropped(event.dataTransfer.items).catch(unreadable));
 };
 begun();

@@ -14,12 +14,13 @@ function refusedRules(rules) {
 
 /**
  * Return which levels of the lesion's probability the rules read: those within `radius` slices of a level above `limit`
- * at the same pixel; of lesions alone if `limit` is null. Return null if the rules read none.
+ * at the same pixel; of lesions alone if `limit` is null. Return null if the rules read none. An average reaches from a
+ * lesion to a level above the limit on one side, and as far on the other side.
  */
 function levelsNeeded(rules, sliceMm) {
   if ((rules.threshold ?? null) === null) return rules.min_probability > 0 ? { limit: null, radius: 0 } : null;
   const deviation = (rules.smooth_mm ?? 0) / sliceMm;
-  return { limit: rules.threshold * FULL, radius: deviation > LEAST ? radiusOf(deviation) : 0 };
+  return { limit: rules.threshold * FULL, radius: deviation > LEAST ? 2 * radiusOf(deviation) : 0 };
 }
 
 /**

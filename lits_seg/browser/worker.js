@@ -93,7 +93,9 @@ async function openCt(files, title) {
 
 /** Open a DICOM series: read the files' headers, and later one file for each slice. */
 async function openDicom(files, title) {
-  const headers = [];
+  const headers = [], byPath = new Map(files.map(file => [file.path, file]));
+  if (byPath.size < files.length)  // as the files of several folders may have, if they are chosen without their folders
+    throw new InputError(title, "files with different names, or their folder", "several files of one name");
   for (const file of files) {
     let header = "more";
     for (let length = 2 ** 16; header === "more"; length *= 16) {
@@ -104,7 +106,6 @@ async function openDicom(files, title) {
     postMessage({ header: headers.length, of: files.length });
   }
   const { names, grid } = findSeries(title, headers);
-  const byPath = new Map(files.map(file => [file.path, file]));
   const plane = async k => {
     const file = byPath.get(names[k]);
     return readPixels(file.name, await file.read(0, file.size), codecs);

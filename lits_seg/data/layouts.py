@@ -172,7 +172,8 @@ def mask_name(root: Path, ct: Path) -> str:
         root: folder with CTs.
         ct: the CT, below ``root``.
     """
-    name = ct.name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
+    # The name of "." is empty, and files with an empty name would be hidden.
+    name = Path(os.path.abspath(ct)).name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
     lits = _LITS.fullmatch(name)
     if lits and lits["kind"] == "volume":
         name = f"{lits['test'] or ''}segmentation-{lits['number']}"

@@ -1,5 +1,6 @@
 """Predict a CT and write its files: mask and report, and what may fail without them: viewer page and DICOM-SEG."""
 
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -99,7 +100,8 @@ class Prediction:
         """
         require_free(outputs(name, path, output, self.probability, self.page, self.seg))
         with scratch_folder(output, ".predict-") as work, open_ct(path, work) as ct:
-            mask, probability = (_OnDisk(work / part, ct) for part in ("mask", PROBABILITY))
+            mask = _OnDisk(work / "mask", ct)
+            probability = _OnDisk(work / PROBABILITY, ct, used=self._need_probability)
             given = None if liver is None else _liver(liver, ct)
             crop = _crop(self.made_by.model.preprocess, ct)
             pictures, hu = self._segment(name, ct, mask, probability, given, crop)
@@ -126,6 +128,10 @@ class Prediction:
                 write_text(done / f"{name}.json", json_text(report.plain()))
         return report
 
+    @property
+    def _need_probability(self) -> bool:
+        return self.probability or self.rules.need_probability
+
     def _segment(
         self, name: str, ct: Ct, mask: "_OnDisk", probability: "_OnDisk", liver: Volume | None, crop: Crop | None
     ) -> tuple[Pictures, tuple[float, float]]:
@@ -138,7 +144,7 @@ class Prediction:
                 if inside is not None:
                     found = np.where(inside[block] >= 1, np.maximum(found, 1), 0)
                 mask.slices()[block] = found
-                if self.probability or self.rules.need_probability:
+                if self._need_probability:
                     probability.slices()[block] = lesion
                 if crop is not None:
                     crop.add(hu)
@@ -166,12 +172,22 @@ def _crop(preprocess: Mapping[str, Any], ct: Ct) -> Crop | None:
 
 
 class _OnDisk:
-    """A file with one byte per voxel of a CT. Each access makes a new memory map, which frees its memory after use."""
+    """A file with one byte per voxel of a CT. Each access makes a new memory map, which frees its memory after use.
 
-    def __init__(self, path: Path, ct: Ct) -> None:
+    Args:
+        path: the file to create.
+        ct: the CT.
+        used: whether voxels will be written.
+    """
+
+    def __init__(self, path: Path, ct: Ct, used: bool = True) -> None:
         self.path, self.shape, self.affine = path, ct.shape, ct.affine
+        size = int(np.prod(ct.shape))
         with path.open("wb") as file:
-            file.truncate(int(np.prod(ct.shape)))
+            file.truncate(size)
+            # On a full disk an error here; a write to a map would end the process (SIGBUS). macOS has no such call.
+            if used and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
 
     def array(self) -> np.ndarray:
         """Map the voxels ``(X, Y, Z)`` in the order of the CT's file."""

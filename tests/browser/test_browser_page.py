@@ -119,6 +119,14 @@ def test_a_folder_of_a_dicom_series_is_read(page: Page, folder: Path, ct: nib.Ni
     same_voxels(page, folder, dicom, dicom)
 
 
+@pytest.mark.hostile
+def test_files_of_one_name_are_not_confused(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
+    assert page.choose(series(folder, ct)) == ""
+    page.driver.execute_script("segment(files.map(file => new File([file], 'IM.dcm')))")
+    page.wait(lambda: not page.busy)
+    assert page.error == "series: expected files with different names, or their folder; found several files of one name"
+
+
 @pytest.mark.slow
 def test_sagittal_dicom_files_are_read(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
     def sagittal(i: int, dataset: Any) -> None:
@@ -267,6 +275,37 @@ def test_a_cancelled_ct_stops_and_another_one_follows(page: Page, folder: Path, 
     assert page.status.startswith("done")
 
 
+DROPS = """
+    const [name, ...kinds] = arguments, done = kinds.pop();
+    const entry = kind => ({ isFile: true, fullPath: `/${kind}.nii.gz`, file: (resolve, reject) => {
+      if (kind === "gone") reject(new DOMException("a file is gone"));
+      setTimeout(() => resolve(new File([files[0]], `${kind}.nii.gz`)), kind === "slow" ? 100 : 0);
+    } });
+    const drop = kind => document.body.ondrop({
+      preventDefault() {}, dataTransfer: { items: [{ webkitGetAsEntry: () => entry(kind) }] },
+    });
+    for (const kind of kinds) kind === "cancel" ? byId("cancel").click() : drop(kind);
+    const ended = () => byId("files").disabled ? setTimeout(ended, 20) : done([byId(name).textContent, byId("error").textContent]);
+    ended();"""
+
+
+def test_drops_are_read_one_at_a_time(page: Page, folder: Path) -> None:
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+    drop = page.driver.execute_async_script
+    assert drop(DROPS, "name", "slow", "other") == ["slow", ""]
+    assert drop(DROPS, "status", "slow", "cancel") == ["cancelled ", ""]
+    told = "the dropped files: expected files and folders that can be read; found: a file is gone"
+    assert drop(DROPS, "status", "gone") == ["ready ", told]
+
+
+def test_a_mask_is_saved_under_the_name_of_its_ct(page: Page, folder: Path) -> None:
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+    shutil.rmtree(page.downloads)
+    page.driver.execute_script("byId('save-mask').click(); segment([new File([files[0]], 'other.nii.gz')]);")
+    page.wait(lambda: list(page.downloads.glob("*.nii.gz")) and not page.busy)
+    assert [path.name for path in page.downloads.iterdir()] == ["volume-1_mask_research_use_only.nii.gz"]
+
+
 def changed(kind: str, ct: nib.Nifti1Image, path: Path) -> None:
     """Write a broken variant of a CT."""
     content = bytearray(gzip.decompress(ct.to_bytes()) if ct.to_bytes()[:2] == b"\x1f\x8b" else ct.to_bytes())
@@ -407,7 +446,10 @@ def test_too_little_memory_is_named_and_another_try_is_possible(page: Page, fold
 
 @pytest.mark.hostile
 def test_without_web_assembly_the_page_says_so(driver: Any, folder: Path) -> None:
-    script = {"source": "delete globalThis.WebAssembly"}
+    threads = (
+        "define(self, 'crossOriginIsolated', { value: true }); define(navigator, 'hardwareConcurrency', { value: 4 });"
+    )
+    script = {"source": f"delete globalThis.WebAssembly; const define = Object.defineProperty; {threads}"}
     added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
     try:
         assert "expected WebAssembly" in Page(driver, folder / NAME, folder / "saved").error

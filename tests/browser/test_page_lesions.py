@@ -108,6 +108,18 @@ def test_rules_and_measurements_are_pythons(examples: int, batch: int, chromium:
     check()
 
 
+def test_a_lesion_that_averages_reach_over_a_plateau_is_pythons(chromium: Any) -> None:
+    """Levels just below the threshold count on both sides of a lesion, also far from the levels above it."""
+    grid, rules = Grid(np.diag([-1.0, -1, 1, 1]), (2, 2, 60)), Rules(threshold=0.6, smooth_mm=3)
+    labels, levels = np.ones((60, 2, 2), np.uint8), np.full((60, 2, 2), 150, np.uint8)
+    levels[30:33] = 255
+    case = [grid.affine.tolist(), grid.shape, labels.ravel(), levels.ravel(), rules.plain(), True]
+    (found,) = call(chromium, APPLY, [case])
+    rules(labels, levels, grid.spacing, grid.voxel_ml)
+    assert np.flatnonzero(labels[:, 0, 0] == 2).tolist() == list(range(24, 39))
+    np.testing.assert_array_equal(typed_array(found["labels"], "u1").reshape(labels.shape), labels)
+
+
 def compare(grid: Grid, labels: np.ndarray, found: dict[str, Any]) -> None:
     """Compare measurements with Python's: counts are equal, mL to 1e-9, mm to 1e-6."""
     count, lesions = measure(labels, grid.slices_affine, grid.voxel_ml)

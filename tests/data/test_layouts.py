@@ -120,6 +120,14 @@ def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path
         find_cts(tmp_path / "cts")
 
 
+def test_a_series_in_the_current_folder_is_named_by_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "series", anatomy(0, shape=(8, 8, 2))[0])
+    (tmp_path / "series" / "inside").mkdir()
+    for folder, path in (("series", "."), ("series/inside", "..")):
+        monkeypatch.chdir(tmp_path / folder)
+        assert find_cts(path) == {"series": Path(path)}
+
+
 def test_find_masks_lits_msd_and_plain_folders(tmp_path: Path) -> None:
     for name in ("lits/part 1/segmentation-10.nii", "lits/part 2/segmentation-9.nii.gz", "lits/volume-9.nii"):
         write_mask(tmp_path / name)

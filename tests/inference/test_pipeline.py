@@ -188,6 +188,23 @@ def test_any_error_of_one_ct_is_named_and_the_others_are_done(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_full_disk_is_an_error_before_the_network_runs(
+    tmp_path: Path, predict: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing to a memory map of a file without space would end the process by SIGBUS, without a message."""
+    write_ct(tmp_path / "ct.nii")
+    segment, reserved = pipeline.Prediction._segment, []
+
+    def watched(self: Any, name: str, ct: Any, *maps: Any) -> Any:
+        reserved.append([512 * part.path.stat().st_blocks >= HU.size for part in maps[:2]])
+        return segment(self, name, ct, *maps)
+
+    monkeypatch.setattr(pipeline.Prediction, "_segment", watched)
+    predict("input=ct.nii", "output=out", "rules.threshold=0.5")
+    predict("input=ct.nii", "output=out")
+    assert reserved == [[True, True], [True, False]]
+
+
 def broken(name: str) -> Callable[[int, Any], None]:
     """Return a change of one header value, as anonymisers and converters leave them."""
 
