@@ -285,7 +285,8 @@ DROPS = """
       preventDefault() {}, dataTransfer: { items: [{ webkitGetAsEntry: () => entry(kind) }] },
     });
     for (const kind of kinds) kind === "cancel" ? byId("cancel").click() : drop(kind);
-    const ended = () => byId("files").disabled ? setTimeout(ended, 20) : done([byId(name).textContent, byId("error").textContent]);
+    const texts = () => [name, "error"].map(id => byId(id).textContent);
+    const ended = () => byId("files").disabled ? setTimeout(ended, 20) : done(texts());
     ended();"""
 
 
