@@ -299,8 +299,13 @@ def test_steps_that_end_before_the_first_validation_are_scored_all_the_same(smok
 @pytest.mark.hostile
 def test_weights_that_have_seen_test_patients_are_no_start(finished: Path, smoke_folder: Path) -> None:
     start = f"init_from={finished}/checkpoints/best.ckpt"
-    error = failed_command("train", *SMOKE, start, "data.fold=1", "name=leaking", cwd=smoke_folder)
-    assert "expected CTs on which this network was neither trained nor selected" in error
+    alone = smoke_folder / "alone"  # with its split next to it, as the packaged network
+    alone.mkdir()
+    for file in ("checkpoints/best.ckpt", "split.json"):
+        (alone / Path(file).name).write_bytes((finished / file).read_bytes())
+    for one in (start, f"init_from={alone}/best.ckpt"):
+        error = failed_command("train", *SMOKE, one, "data.fold=1", "name=leaking", cwd=smoke_folder)
+        assert "expected CTs on which this network was neither trained nor selected" in error
     run_command("train", *SMOKE, start, "debug=fast", "name=tuned", cwd=smoke_folder)  # the same split
 
 

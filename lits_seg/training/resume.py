@@ -98,13 +98,14 @@ def require_unseen_patients(checkpoint: Path, datamodule: SliceDataModule) -> No
     """Require test patients that the checkpoint's run has neither trained on nor been chosen by.
 
     Args:
-        checkpoint: the checkpoint; nothing is required if it is not in the folder of a run.
+        checkpoint: the checkpoint; nothing is required if it is neither in the folder of a run nor packaged.
         datamodule: the volumes, already split anew.
 
     Raises:
         InputError: if a test patient is among the training or validation patients of that run; names them.
     """
-    record = _split_of(checkpoint.resolve().parent.parent)
+    folder = checkpoint.resolve().parent
+    record = recorded_split(folder) or _split_of(folder.parent)  # the packaged network's split is next to it
     if record is not None:
         record.require_each_once(one_set=False)
         root = datamodule.test_root or datamodule.root
