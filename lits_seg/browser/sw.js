@@ -1,6 +1,6 @@
 // The service worker of lits_seg's page: keeps the page for use without a network, and isolates it, so that threads work.
 "use strict";
-const CACHE = "lits_seg-VERSION", FILES = ["./", "manifest.webmanifest", "icon.png"];
+const OWN = `lits_seg-${self.registration.scope}-`, CACHE = `${OWN}VERSION`, FILES = ["./", "manifest.webmanifest", "icon.png"];
 
 self.oninstall = event => event.waitUntil(install());
 self.onactivate = event => event.waitUntil(activate());
@@ -14,9 +14,9 @@ async function install() {
   await self.skipWaiting();
 }
 
-/** Delete the pages of earlier versions. */
+/** Delete earlier versions of this page; the server may have others. */
 async function activate() {
-  const earlier = (await caches.keys()).filter(name => name.startsWith("lits_seg-") && name !== CACHE);
+  const earlier = (await caches.keys()).filter(name => name.startsWith(OWN) && name !== CACHE);
   await Promise.all(earlier.map(name => caches.delete(name)));
   await self.clients.claim();
 }

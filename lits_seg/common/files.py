@@ -43,6 +43,23 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def reserve(path: Path) -> None:
+    """Allocate the whole of a file, before it is mapped into memory.
+
+    On a full disk, a write to a memory map would end the process (SIGBUS).
+
+    Raises:
+        OSError: if the disk is full; names the file.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 @contextlib.contextmanager
 def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Create a hidden folder for unfinished files, and delete those that killed processes left.

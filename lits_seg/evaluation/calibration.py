@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.files import reserve
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.data.volumes import read_volume
@@ -131,6 +132,8 @@ def predict(group: Labelled, folder: Path) -> list[Predicted]:
         np.lib.format.open_memmap(folder / f"{i}.npy", "w+", np.float16, (len(case), group.module.classes, size, size))
         for i, case in enumerate(group.cases)
     ]
+    for file in folder.iterdir():
+        reserve(file)
     loader = volumes.val_dataloader() if group.part == "val" else volumes.test_dataloader()
     for loaded in tqdm(loader, desc="predicting", unit="batch", disable=None, leave=False):
         batch = volumes.on_after_batch_transfer(loaded, 0)

@@ -1,10 +1,9 @@
 """Predict a CT and write its files: mask and report, and what may fail without them: viewer page and DICOM-SEG."""
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import scratch_folder, write_text
+from lits_seg.common.files import reserve, scratch_folder, write_text
 from lits_seg.common.ownership import DICOM_SEG, MASK, OTHER, Kind, json_file, require_free, text_file
 from lits_seg.common.tables import json_text
 from lits_seg.data.checks import doubt_warnings
@@ -107,7 +106,9 @@ class Prediction:
             pictures, hu = self._segment(name, ct, mask, probability, given, crop)
             labels = mask.slices()
             known = liver is not None or self.segmenter.finds_liver
-            self.rules(labels, probability.slices(), ct.spacing, ct.voxel_ml, known, ct.slices)
+            # A given liver stays as it is.
+            rules = self.rules if given is None else replace(self.rules, largest_liver=False, fill_liver=False)
+            rules(labels, probability.slices(), ct.spacing, ct.voxel_ml, known, ct.slices)
             report = ct_report(ct, labels, hu, known, f"{name}.nii.gz", self.made_by)
             if liver is not None and given is not None:
                 report.warnings.extend(doubt_warnings(liver, given))
@@ -182,12 +183,10 @@ class _OnDisk:
 
     def __init__(self, path: Path, ct: Ct, used: bool = True) -> None:
         self.path, self.shape, self.affine = path, ct.shape, ct.affine
-        size = int(np.prod(ct.shape))
         with path.open("wb") as file:
-            file.truncate(size)
-            # On a full disk an error here; a write to a map would end the process (SIGBUS). macOS has no such call.
-            if used and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(int(np.prod(ct.shape)))
+        if used:
+            reserve(path)
 
     def array(self) -> np.ndarray:
         """Map the voxels ``(X, Y, Z)`` in the order of the CT's file."""

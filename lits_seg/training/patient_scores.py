@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.files import write_text
+from lits_seg.common.files import reserve, write_text
 from lits_seg.common.ownership import MARK, png_mark
 from lits_seg.common.tables import csv_text
 from lits_seg.data.ct import open_ct
@@ -106,6 +106,7 @@ class PatientScores(Callback):
             for number, case in enumerate(trainer.datamodule.split["test"]):
                 for name in (number, f"{PROBABILITY}{number}"):
                     np.lib.format.open_memmap(self._masks / f"{name}.npy", "w+", np.uint8, case.shape)
+                    reserve(self._masks / f"{name}.npy")
         trainer.strategy.barrier()
         self._map = lru_cache(maxsize=4)(lambda name: np.load(self._masks / f"{name}.npy", mmap_mode="r+"))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lits_seg.common.files import scratch_folder, sha256, write_text
+from lits_seg.common.files import reserve, scratch_folder, sha256, write_text
 
 
 def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +24,22 @@ def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         write_text(tmp_path / "a", "after")
     assert (tmp_path / "a").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_reserved_file_has_its_blocks_or_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "map"
+    with path.open("wb") as file:
+        file.truncate(2**20)
+    assert path.stat().st_blocks == 0
+    reserve(path)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size == 2**20
+
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*map"):
+        reserve(path)
 
 
 def test_sha256_is_the_files() -> None:
