@@ -44,6 +44,13 @@ def test_the_checkpoint_has_rules_and_temperature_and_the_same_weights(folder: P
     assert "Research use only." in out
 
 
+def test_scores_of_the_patients_that_fitted_the_rules_have_a_warning(folder: Path) -> None:
+    told = run_command("evaluate", "ckpt=net_calibrated.ckpt", "references=lits", "output=fitted", cwd=folder)
+    patients = json.loads((folder / "net_calibrated.json").read_text())["patients"]
+    assert "were fitted on patients of the same name: " in told
+    assert set(told.rpartition("same name: ")[2].splitlines()[0].split(", ")) == set(patients)
+
+
 def test_evaluate_predict_and_export_apply_the_rules(folder: Path) -> None:
     settings = read_checkpoint(folder / "net_calibrated.ckpt")
     settings["hyper_parameters"]["rules"] = {"threshold": 0.996, "largest_liver": True}  # removes every lesion
@@ -136,6 +143,7 @@ def test_a_network_that_was_trained_on_everybody_is_calibrated_by_folds(
     for fold in ("a", "b"):  # whose scores show what the calibrated network does with unseen patients
         copy = load_module(runs / fold / "checkpoints/net_calibrated.ckpt")
         assert (copy.rules, copy.temperature) == (after.rules, after.temperature)
+        assert read_checkpoint(runs / fold / "checkpoints/net_calibrated.ckpt")["fitted_on"] == found["patients"]
     # Each patient was predicted by the network of its fold: predict writes the same probabilities.
     for fold, patient in (("a", "1"), ("b", "2")):
         content = read_checkpoint(runs / fold / "checkpoints/net.ckpt")

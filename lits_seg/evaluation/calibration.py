@@ -25,6 +25,7 @@ from lits_seg.postprocess.fitting import (
     fit_temperature,
     reliability,
 )
+from lits_seg.training.checkpoints import FITTED
 from lits_seg.training.module import LesionModule
 
 SAMPLE = 200_000  # voxels of all patients, for the temperature
@@ -165,7 +166,7 @@ def liver_sample(predicted: Sequence[Predicted]) -> tuple[np.ndarray, np.ndarray
 
 
 def with_calibration(checkpoint: dict, calibration: Calibration) -> dict:
-    """Return a checkpoint's content with the fitted rules and temperature among its settings.
+    """Return a checkpoint's content with the fitted rules and temperature among its settings, and the patients.
 
     Args:
         checkpoint: content of the file, see ``read_checkpoint``.
@@ -176,7 +177,7 @@ def with_calibration(checkpoint: dict, calibration: Calibration) -> dict:
         "rules": calibration.rules.plain(),
         "temperature": calibration.temperature,
     }
-    return {**checkpoint, "hyper_parameters": settings}
+    return {**checkpoint, "hyper_parameters": settings, FITTED: calibration.patients}
 
 
 def summary(calibration: Calibration) -> str:

@@ -24,7 +24,7 @@ from lits_seg.runs.provenance import CheckpointFile, provenance
 from lits_seg.runs.result import NetworkFacts, NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
 from lits_seg.training.cascades import UnseenBy, load_cascade
-from lits_seg.training.checkpoints import network_facts
+from lits_seg.training.checkpoints import FITTED, network_facts, read_checkpoint
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.module import LesionModule
 from lits_seg.training.patient_scores import CASES, OVERLAYS, PatientScores
@@ -72,7 +72,9 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     if cfg.liver_ckpt is not None:
         recorded["liver_checkpoint"] = as_plain(CheckpointFile(cfg.liver_ckpt, sha256(cfg.liver_ckpt)))
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), recorded)
-    return "\n\n".join([text, table([result]), *_known_patients(cfg, scored.cases)])
+    return "\n\n".join(
+        [text, table([result]), *_known_patients(cfg, scored.cases), *_fitted_patients(cfg, scored.cases)]
+    )
 
 
 def pictures(output: Path, datamodule: SliceDataModule) -> dict[Path, Kind]:
@@ -146,3 +148,13 @@ def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
     if not same:
         return []
     return [f"warning: this checkpoint was trained or selected on patients of the same name: {', '.join(same)}"]
+
+
+def _fitted_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
+    """Return a warning if the rules of a calibrated checkpoint were fitted on patients with the names of these."""
+    fitted = read_checkpoint(cfg.ckpt).get(FITTED, ())
+    same = [case.case for case in cases if case.case in fitted]
+    if not same:
+        return []
+    names = ", ".join(same)
+    return [f"warning: rules and temperature of this checkpoint were fitted on patients of the same name: {names}"]

@@ -40,6 +40,7 @@ GLOBALS = re.compile(
 )
 LARGEST_IMAGE = 4096  # pixels; images of a larger side would take gigabytes of memory
 EXPECTED = "a checkpoint of lits_seg"
+FITTED = "fitted_on"  # key of a checkpoint: names of the patients that ``lits-seg calibrate`` has fitted its rules on
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         or {**SINCE_0_2, **settings}.keys() != SETTINGS
         or not isinstance(state := checkpoint.get("state_dict"), dict)
         or not all(isinstance(name, str) for name in state)
+        or not isinstance(checkpoint.get(FITTED, []), list)
     ):
         raise InputError(path, EXPECTED, "a checkpoint of another program or version")
     checkpoint["hyper_parameters"] = require_allowed({**SINCE_0_2, **settings}, path)
