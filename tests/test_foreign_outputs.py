@@ -52,7 +52,7 @@ def package(command: str) -> str:
             for name in ("lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip", "exports.md", "exports.json")
         ),
         (AUDIT, "parameters.md"),
-        *((INFERENCE, name) for name in ("inference.md", "inference.csv", "inference.png", "dice.png")),
+        *((INFERENCE, name) for name in ("inference.md", "inference.csv", "inference.png")),
         *((TABLES, name) for name in ("exports.md", "exports.json", "real.md")),
     ],
 )
