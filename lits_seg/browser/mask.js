@@ -52,16 +52,39 @@ function packFirst(mask) {
   return levels;
 }
 
+/** Return a list of runs that grows; its numbers take 4 bytes each, and those of an array several times as much. */
+const newRuns = () => ({ numbers: new Int32Array(96), length: 0 });
+
+function addRun(list, start, end, third) {
+  if (list.length === list.numbers.length) {
+    const { numbers } = list;
+    list.numbers = new Int32Array(2 * numbers.length);
+    list.numbers.set(numbers);
+  }
+  list.numbers[list.length++] = start;
+  list.numbers[list.length++] = end;
+  list.numbers[list.length++] = third;
+}
+
+const allRuns = list => list.numbers.slice(0, list.length);
+
+const ONE_SLICE = newRuns();  // used for one slice after another, since garbage grows faster than it is collected
+
+function runsOfSlice() {
+  ONE_SLICE.length = 0;
+  return ONE_SLICE;
+}
+
 /** Return the runs of a slice's pixels that are not 0: of equal ones, or of any if `mixed`. */
 function runsOf(width, pixels, mixed, third) {
-  const runs = [];
+  const runs = runsOfSlice();
   for (let row = 0; row < pixels.length; row += width)
     for (let start = row, end; start < row + width; start = end) {
       const value = pixels[start];
       for (end = start + 1; end < row + width && (mixed && value ? pixels[end] > 0 : pixels[end] === value);) end++;
-      if (value) runs.push(start, end, third(start, end));
+      if (value) addRun(runs, start, end, third(start, end));
     }
-  return Int32Array.from(runs);
+  return allRuns(runs);
 }
 
 /** Fill `out` with the labels of a slice, and return it. */
@@ -82,8 +105,7 @@ function highestLabel(mask, s) {
 function drawProbability(mask, s) {
   const { runs, bytes } = mask.likely[s], out = mask.scratch.fill(0);
   for (let i = 0; i < runs.length; i += 3) {
-    const [start, end, place] = runs.subarray(i, i + 3);
-    out.set(bytes.subarray(place, place + end - start), start);
+    for (let pixel = runs[i], place = runs[i + 2]; pixel < runs[i + 1];) out[pixel++] = bytes[place++];
   }
   return out;
 }
@@ -143,11 +165,11 @@ function eachRun(mask, visit) {
 function relabel(mask, change) {
   let run = 0;
   mask.runs = mask.runs.map(runs => {
-    const kept = [];
+    const kept = runsOfSlice();
     for (let i = 0; i < runs.length; i += 3) {
       const label = change(run++, runs[i + 2]);
-      if (label) kept.push(runs[i], runs[i + 1], label);
+      if (label) addRun(kept, runs[i], runs[i + 1], label);
     }
-    return Int32Array.from(kept);
+    return allRuns(kept);
   });
 }

@@ -33,18 +33,18 @@ async function maskFile(grid, mask, ct) {
   for (const plane of maskPlanes(grid, mask))
     for (let i = 0; i < plane.length; i++) crc = (crc >>> 8) ^ table[(crc ^ plane[i]) & 255];
   const checksum = (~crc >>> 0).toString(16).padStart(8, "0");
-  const parts = maskPlanes(grid, mask), header = maskHeader(grid, ct, `${MASK_USE}; crc32 ${checksum}`);
-  const plain = new ReadableStream({
-    start: controller => controller.enqueue(header),
-    pull(controller) {
-      const { value, done } = parts.next();
-      if (done) controller.close();
-      else controller.enqueue(value.slice());
-    },
-  });
-  const found = [], reader = plain.pipeThrough(new CompressionStream("gzip")).getReader();
-  for (let next; !(next = await reader.read()).done;) found.push(next.value);
+  const gzip = new CompressionStream("gzip"), writer = gzip.writable.getWriter(), found = collected(gzip.readable);
+  await writer.write(maskHeader(grid, ct, `${MASK_USE}; crc32 ${checksum}`));
+  for (const plane of maskPlanes(grid, mask)) await writer.write(plane);  // packed by then: the array may change
+  await writer.close();
   return found;
+}
+
+/** Return the chunks of a stream. */
+async function collected(stream) {
+  const chunks = [], reader = stream.getReader();
+  for (let next; !(next = await reader.read()).done;) chunks.push(next.value);
+  return chunks;
 }
 
 /** Return the header of the mask: the CT's, with what differs, so that the affine stays the same bit by bit. */

@@ -2,7 +2,7 @@
 // Read a NIfTI file plane by plane, never the whole volume. A plane is what the file's first two axes span. Geometry and
 // checks are those of geometry.js.
 
-const PIECE = 2 ** 20;  // bytes in one request to the page
+const PIECE = 2 ** 18;  // bytes in one request; browsers unpack a piece at once, and smaller ones take longer
 const BLOCK = 2 ** 26;  // bytes of slices in memory, if the file's slowest axis is not the patient's
 const ARRAYS = {
   uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array, int16: Int16Array, uint32: Uint32Array, int32: Int32Array,

@@ -81,16 +81,16 @@ function fillLiver(mask) {
 
 /** Return the runs of background between left and right of the box in a slice. */
 function gapsOf(runs, width, { left, right, top, bottom }) {
-  const gaps = [];
+  const gaps = runsOfSlice();
   for (let row = top, i = 0; row < bottom; row++) {
     let from = row * width + left;
     for (; i < runs.length && runs[i] < row * width + right; i += 3) {
-      if (runs[i] > from) gaps.push(from, runs[i], 1);
+      if (runs[i] > from) addRun(gaps, from, runs[i], 1);
       from = runs[i + 1];
     }
-    if (from < row * width + right) gaps.push(from, row * width + right, 1);
+    if (from < row * width + right) addRun(gaps, from, row * width + right, 1);
   }
-  return Int32Array.from(gaps);
+  return allRuns(gaps);
 }
 
 function joined(one, other) {
@@ -113,7 +113,7 @@ function applyThreshold(mask, threshold, deviation, hasLiver) {
   if (high === 0) return;
   const weights = deviation > LEAST ? gaussian(deviation) : [1];
   const count = high - low, limit = threshold * FULL, limit32 = Math.fround(limit);
-  const columns = new Uint8Array(count * width), found = Array.from({ length: depth }, () => []);
+  const columns = new Uint8Array(count * width), found = Array.from({ length: depth }, newRuns);
   const nextRun = new Int32Array(depth), nextLikely = new Int32Array(depth);
   // Row by row through all slices, so that only one such plane of probabilities is unpacked at a time.
   for (let row = 0; row < height; row++) {
@@ -122,13 +122,13 @@ function applyThreshold(mask, threshold, deviation, hasLiver) {
       const runs = mask.runs[s];
       const add = (start, end) => addLesions(found[s], start, end, hasLiver ? 1 : 0, pixel => {
         const w = pixel - row * width;
-        return likely[w] && smoothed(columns, width, count, s - low, w, weights) > limit32;
+        return likely[w] > 0 && isAbove(limit32, columns, width, count, s - low, w, weights);
       });
       if (!hasLiver) add(row * width, (row + 1) * width);
       else for (; runs[nextRun[s]] < (row + 1) * width; nextRun[s] += 3) add(runs[nextRun[s]], runs[nextRun[s] + 1]);
     }
   }
-  mask.runs = found.map(runs => Int32Array.from(runs));
+  mask.runs = found.map(allRuns);
 }
 
 /** Unpack the probabilities of a row in all slices; return for each pixel whether any of them is above the limit. */
@@ -156,15 +156,15 @@ function gaussian(deviation) {
   return weights.map(weight => weight / sum);
 }
 
-/** Average a column of slices around slice s; the first and last value continue. */
-function smoothed(columns, width, count, s, w, weights) {
+/** Return whether the average of a column of slices around slice s is above the limit; the first and last value continue. */
+function isAbove(limit, columns, width, count, s, w, weights) {
   const radius = weights.length - 1;
   let sum = columns[s * width + w] * weights[radius];
   for (let i = 0; i < radius; i++) {
     const near = Math.max(s - radius + i, 0), far = Math.min(s + radius - i, count - 1);
     sum += (columns[near * width + w] + columns[far * width + w]) * weights[i];
   }
-  return Math.fround(sum);
+  return Math.fround(sum) > limit;
 }
 
 /** Append runs from `start` to `end`: 2 where `isLesion`, else `rest`, which may be 0. */
@@ -172,7 +172,7 @@ function addLesions(runs, start, end, rest, isLesion) {
   for (let to, from = start; from < end; from = to) {
     const lesion = isLesion(from);
     for (to = from + 1; to < end && isLesion(to) === lesion;) to++;
-    if (lesion || rest) runs.push(from, to, lesion ? 2 : rest);
+    if (lesion || rest) addRun(runs, from, to, lesion ? 2 : rest);
   }
 }
 
