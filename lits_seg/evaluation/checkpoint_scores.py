@@ -13,13 +13,13 @@ from lits_seg.common.files import sha256
 from lits_seg.common.ownership import PICTURE, Kind, require_free, table_file
 from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
-from lits_seg.evaluation.recorded_data import recorded_volumes, run_of
+from lits_seg.evaluation.recorded_data import recorded_volumes
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.models import for_inference
 from lits_seg.models.cost import count_macs
 from lits_seg.postprocess import Changes
-from lits_seg.runs.folder import CONFIG, PICTURES, recorded_split
+from lits_seg.runs.folder import CONFIG, PICTURES, recorded_split, run_of
 from lits_seg.runs.provenance import CheckpointFile, provenance
 from lits_seg.runs.result import NetworkFacts, NetworkResult, mean_scores, table
 from lits_seg.training.callbacks import progress
@@ -72,9 +72,7 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     if cfg.liver_ckpt is not None:
         recorded["liver_checkpoint"] = as_plain(CheckpointFile(cfg.liver_ckpt, sha256(cfg.liver_ckpt)))
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), recorded)
-    return "\n\n".join(
-        [text, table([result]), *_known_patients(cfg, scored.cases), *_fitted_patients(cfg, scored.cases)]
-    )
+    return "\n\n".join([text, table([result]), *_warnings(cfg, {case.case for case in scored.cases})])
 
 
 def pictures(output: Path, datamodule: SliceDataModule) -> dict[Path, Kind]:
@@ -141,20 +139,15 @@ def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
     return split.seen() if split else {}
 
 
-def _known_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
-    """Return a warning if other volumes share names with training or validation patients of this checkpoint."""
+def _warnings(cfg: DictConfig, scored: set[str]) -> list[str]:
+    """Return warnings if this checkpoint has seen patients with the names of scored ones."""
     split = None if cfg.references is None else recorded_split(run_of(cfg.ckpt))
-    same = [case.case for case in cases if split and case.case in split.names("train", "val")]
-    if not same:
-        return []
-    return [f"warning: this checkpoint was trained or selected on patients of the same name: {', '.join(same)}"]
-
-
-def _fitted_patients(cfg: DictConfig, cases: Sequence[CaseScores]) -> list[str]:
-    """Return a warning if the rules of a calibrated checkpoint were fitted on patients with the names of these."""
-    fitted = read_checkpoint(cfg.ckpt).get(FITTED, ())
-    same = [case.case for case in cases if case.case in fitted]
-    if not same:
-        return []
-    names = ", ".join(same)
-    return [f"warning: rules and temperature of this checkpoint were fitted on patients of the same name: {names}"]
+    seen = {
+        "this checkpoint was trained or selected": split.names("train", "val") if split else (),
+        "rules and temperature of this checkpoint were fitted": read_checkpoint(cfg.ckpt).get(FITTED, ()),
+    }
+    return [
+        f"warning: {what} on patients of the same name: {', '.join(same)}"
+        for what, names in seen.items()
+        if (same := sorted(scored.intersection(names)))
+    ]

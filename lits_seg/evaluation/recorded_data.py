@@ -74,12 +74,6 @@ class RecordedData:
     sources: dict[str, RecordedSource] | None = None
 
 
-def run_of(ckpt: str | Path) -> Path:
-    """Return the run's folder of a checkpoint: that of the split next to the checkpoint, else the parent folder."""
-    folder = Path(ckpt).absolute().parent
-    return folder if (folder / SPLIT).exists() else folder.parent
-
-
 def recorded_volumes(
     run: Path, segmenter: LesionModule, batch_size: int, workers: int, part: Literal["val", "test"] = "test"
 ) -> SliceDataModule:

@@ -66,6 +66,18 @@ def trained(folder: Path) -> bool:
     return any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
+def run_of(ckpt: str | Path) -> Path:
+    """Return the run's folder of a checkpoint: that of the split next to the checkpoint, else the parent folder.
+
+    The split of the packaged network is next to it.
+
+    Args:
+        ckpt: the checkpoint.
+    """
+    folder = Path(ckpt).absolute().parent
+    return folder if (folder / SPLIT).exists() else folder.parent
+
+
 def recorded_split(folder: Path) -> SplitRecord | None:
     """Read ``split.json`` of a run; return None if the folder has none.
 

@@ -14,7 +14,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.copies import require_unseen
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.split_record import SplitRecord
-from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split, trained
+from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split, run_of, trained
 from lits_seg.training.checkpoints import read_checkpoint, require_same_model
 from lits_seg.training.module import AUXILIARY, LesionModule
 
@@ -104,8 +104,7 @@ def require_unseen_patients(checkpoint: Path, datamodule: SliceDataModule) -> No
     Raises:
         InputError: if a test patient is among the training or validation patients of that run; names them.
     """
-    folder = checkpoint.resolve().parent
-    record = recorded_split(folder) or _split_of(folder.parent)  # the packaged network's split is next to it
+    record = recorded_split(run_of(checkpoint.resolve()))
     if record is not None:
         record.require_each_once(one_set=False)
         root = datamodule.test_root or datamodule.root
