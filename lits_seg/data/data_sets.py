@@ -152,4 +152,14 @@ class DataSets:
         if self.recorded is not None:
             by_name = {case.name: case for case in cases}
             return {part: [by_name[n] for n in self.recorded.names(part) if n in by_name] for part in folder.parts}
-        return {"train": cases} if folder.parts == PARTS[:1] else self.new_split(cases)
+        if folder.parts == PARTS[:1]:
+            return {"train": cases}
+        split = self.new_split(cases)
+        if held_out := [case.name for case in split.get("test", ()) if "test" not in folder.parts]:
+            names = ", ".join(held_out)
+            log.warning(
+                "%s: neither trained on nor tested, since data.test_root is tested instead of the fold: %s",
+                folder.root,
+                names,
+            )
+        return split

@@ -155,10 +155,14 @@ def test_label_counts(lits: Path, store: Path) -> None:
     assert module.label_counts() == labels.bincount(minlength=3).tolist()
 
 
-def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path) -> None:
+def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    held_out = ", ".join(case.name for case in make(lits, store).split["test"])
     module = make(lits, store, test_root=lits, allow_overlap=True)
     assert len(module.split["test"]) == 8
     assert len(module.split["train"]) < 8
+    assert (
+        f"neither trained on nor tested, since data.test_root is tested instead of the fold: {held_out}" in caplog.text
+    )
     assert not module.synthetic
 
 
