@@ -178,8 +178,9 @@ class SliceDataModule(pl.LightningDataModule):
 
     @property
     def synthetic(self) -> bool:
-        """Return whether the test patients are synthetic."""
-        return is_phantom(self.test_root or self.root)
+        """Return whether test patients are synthetic, all or some."""
+        shared = [self.root, *(source.root for source in self.sources.values() if source.split)]
+        return any(map(is_phantom, shared if self.test_root is None else [self.test_root]))
 
     @property
     def selected_on_test(self) -> bool:

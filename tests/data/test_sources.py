@@ -1,5 +1,6 @@
 """Several data sets in one training."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hydra.utils import instantiate
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
 from lits_seg.data.datamodule import SliceDataModule
+from lits_seg.data.layouts import PHANTOM
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.data.sources import Source
@@ -140,3 +142,12 @@ def test_the_configuration_makes_the_data_sets(lits: Path, store: Path, healthy:
     module.prepare_data()
     module.setup()
     assert sum(case.name.startswith("phantom-") for case in module.split["train"]) == 3
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_synthetic_patients_of_another_data_set_make_the_test_synthetic(
+    split: bool, lits: Path, store: Path, healthy: Path, tmp_path: Path
+) -> None:
+    phantom = Path(shutil.copytree(healthy, tmp_path / "phantom"))
+    (phantom / PHANTOM).write_text("{}")
+    assert mixed(lits, store, Source(str(phantom), 0.5, split=split)).synthetic == split
