@@ -180,7 +180,7 @@ class SliceDataModule(pl.LightningDataModule):
     def synthetic(self) -> bool:
         """Return whether test patients are synthetic, all or some."""
         shared = [self.root, *(source.root for source in self.sources.values() if source.split)]
-        return any(map(is_phantom, shared if self.test_root is None else [self.test_root]))
+        return any(is_phantom(root) for root in (shared if self.test_root is None else [self.test_root]))
 
     @property
     def selected_on_test(self) -> bool:

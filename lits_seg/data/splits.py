@@ -39,7 +39,8 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
     # Three patients in two folds would leave one patient to train and none to validate.
     needed = max(folds + 1, 4) if val_share else folds
     if len(cases) < needed:
-        raise InputError("data.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
+        source = f"data.sources.{cases[0].source}" if cases and cases[0].source else "data"
+        raise InputError(f"{source}.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
     dealt = in_random_order(cases, seed)
     test = dealt[fold::folds]
     return with_validation([case for case in dealt if case not in test], test, val_share)

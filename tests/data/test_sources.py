@@ -150,4 +150,11 @@ def test_synthetic_patients_of_another_data_set_make_the_test_synthetic(
 ) -> None:
     phantom = Path(shutil.copytree(healthy, tmp_path / "phantom"))
     (phantom / PHANTOM).write_text("{}")
-    assert mixed(lits, store, Source(str(phantom), 0.5, split=split)).synthetic == split
+    assert mixed(lits, store, Source(str(phantom), 0.5, split=split), folds=2, val_share=0.0).synthetic == split
+
+
+def test_too_few_patients_of_another_data_set_name_it(lits: Path, store: Path, healthy: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"^data\.sources\.healthy\.root: expected at least 5 patients for 4 folds; found 3"
+    ):
+        mixed(lits, store, Source(str(healthy), 0.5, split=True))
