@@ -179,8 +179,9 @@ class SliceDataModule(pl.LightningDataModule):
     @property
     def synthetic(self) -> bool:
         """Return whether test patients are synthetic, all or some."""
-        shared = [self.root, *(source.root for source in self.sources.values() if source.split)]
-        return any(is_phantom(root) for root in (shared if self.test_root is None else [self.test_root]))
+        if self.test_root is not None:
+            return is_phantom(self.test_root)
+        return is_phantom(self.root) or any(is_phantom(one.root) for one in self.sources.values() if one.split)
 
     @property
     def selected_on_test(self) -> bool:
