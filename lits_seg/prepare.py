@@ -69,7 +69,8 @@ class DataReport:
     """The report on a data set, the content of ``check.json``.
 
     Args:
-        root: folder of the data set.
+        root: folder of the data set, ``data.root``.
+        sources: folders of ``data.sources`` by name, which begins the names of their cases.
         summary: totals.
         errors: messages about the unusable cases.
         cases: the usable cases.
@@ -78,6 +79,7 @@ class DataReport:
     """
 
     root: str
+    sources: dict[str, str]
     summary: DataSummary
     errors: list[str]
     cases: list[CaseRow]
@@ -119,15 +121,21 @@ def main(cfg: Settings) -> None:
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
     stored, errors = datamodule.data_sets.stored(datamodule.root)
+    warnings = swapped([case.check.burden for case in stored])
+    for name, source in datamodule.sources.items():
+        further, unusable = datamodule.data_sets.stored(Path(source.root))
+        stored, errors = [*stored, *source.cases(name, further)], [*errors, *unusable]
+        warnings += [f"{name}: {warning}" for warning in swapped([case.check.burden for case in further])]
     tested, test_errors = datamodule.data_sets.stored(datamodule.test_root) if datamodule.test_root else ([], [])
     ours, others = patients(stored, ""), patients(tested, str(datamodule.test_root))
     report = DataReport(
         str(datamodule.root),
+        {name: source.root for name, source in datamodule.sources.items()},
         summary([case_row(case) for case in stored]),
         [str(error) for error in errors + test_errors],
         [case_row(case) for case in stored],
         [f"{one} and {other}" for one, other in same_patients([*ours, *others])],
-        swapped([case.check.burden for case in stored]),
+        warnings,
     )
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "check.json", json.dumps(as_plain(report), indent=2))
@@ -249,8 +257,9 @@ def _set_warnings(report: DataReport) -> list[str]:
 def _summary_lines(report: DataReport) -> list[str]:
     total = report.summary
     background, liver, lesion = total.voxels
+    roots = ", ".join([report.root, *report.sources.values()])
     return [
-        f"{total.cases} cases in {report.root}, {total.cases_without_lesion} of them without lesion; "
+        f"{total.cases} cases in {roots}, {total.cases_without_lesion} of them without lesion; "
         f"{len(report.errors)} unusable",
         f"{total.slices:,} slices, {total.share_with_liver:.1%} with liver, {total.share_with_lesion:.1%} "
         f"with lesion; voxels: {background:,} background, {liver:,} liver, {lesion:,} lesion",

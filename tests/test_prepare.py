@@ -270,6 +270,20 @@ def test_a_report_without_any_usable_case_names_every_error(volumes: Path) -> No
     assert told == f"error: {volumes}: expected a usable case; found 8 unusable"
 
 
+def test_further_data_sets_are_reported_too(volumes: Path) -> None:
+    healthy = volumes.parent / "healthy"
+    write_case(healthy, "1", *anatomy(100, lesion=False))
+    mixed = ("data=mix", *settings(volumes), f"data.sources.phantom.root={healthy}")
+    printed = run_command("prepare", *mixed, cwd=volumes.parent)
+    assert f"9 cases in {volumes}, {healthy}, " in printed
+    assert [row["case"] for row in report(volumes)["cases"]][-1] == "phantom-1"
+    write_case(healthy, "2", *anatomy(101))
+    told = failed_command("prepare", *mixed, "data.sources.phantom.lesions=absent", cwd=volumes.parent)
+    assert (
+        f"{healthy}: expected labels without lesions (data.sources.phantom.lesions=absent); found lesions of 2" in told
+    )
+
+
 @pytest.mark.hostile
 def test_a_ct_twice_is_refused_unless_allowed(volumes: Path) -> None:
     for kind in ("volume", "segmentation"):
