@@ -227,7 +227,11 @@ byId("cancel").onclick = () => {
 };
 byId("save-mask").onclick = async () => {
   const name = `${saveAs}.nii.gz`;  // of this CT, although another one may be chosen meanwhile
-  save((await call("save")).parts, name, "application/gzip");
+  try {
+    await save((await call("save")).parts, name, "application/gzip");
+  } catch (error) {
+    byId("error").textContent = error.text ?? error.message;
+  }
 };
 byId("save-report").onclick = () => save([JSON.stringify(report, null, 2)], `${saveAs}.json`, "application/json");
 document.body.ondragover = event => { event.preventDefault(); document.body.classList.add("dragged"); };

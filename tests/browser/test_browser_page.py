@@ -120,6 +120,15 @@ def test_a_folder_of_a_dicom_series_is_read(page: Page, folder: Path, ct: nib.Ni
 
 
 @pytest.mark.hostile
+def test_a_mask_that_cannot_be_made_is_an_error(page: Page, folder: Path) -> None:
+    page.choose(folder / "cts" / "volume-1.nii.gz")
+    page.driver.execute_async_script("restart().then(arguments[0])")  # the worker forgets the mask
+    page.press("save-mask")
+    page.wait(lambda: page.error)
+    assert page.error.startswith("this page: expected a browser that runs the network, found: ")
+
+
+@pytest.mark.hostile
 def test_files_of_one_name_are_not_confused(page: Page, folder: Path, ct: nib.Nifti1Image) -> None:
     assert page.choose(series(folder, ct)) == ""
     page.driver.execute_script("segment(files.map(file => new File([file], 'IM.dcm')))")
