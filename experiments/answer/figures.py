@@ -67,8 +67,10 @@ def curves_figure(groups: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure |
         ):
             for name, curves in networks.items():
                 steps, mean, *_ = mean_and_range(curves)
-                seed = SYSTEMS[name].seed
-                axes.plot(steps, mean, **_style(SYSTEMS[name].network), lw=1.4, alpha=0.5 if seed else 1, label=name)
+                row = SYSTEMS[name]
+                axes.plot(
+                    steps, mean, **_style(row.network), lw=1.4, alpha=0.5 if row.seed or row.own else 1, label=name
+                )
             axes.set(title=title, xlabel="step", ylabel="training loss")
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
@@ -104,7 +106,7 @@ def _draw_points(
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    return points, [one.row.network for _, one in known]
+    return points, [one.row.title.replace("`", "") for _, one in known]
 
 
 def _style(network: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 
 from experiments.answer.rows import GROUPS, NETWORKS, OF_DECODERS, Group, Row
 from experiments.shared.command import command
-from experiments.shared.trainings import FOLDS, SPLITS, Rate, of_phantom, read_rates, training
+from experiments.shared.trainings import FOLDS, OWN, SPLITS, Rate, of_phantom, read_rates, training
 from experiments.train_speed.measure import NETWORKS as OVERRIDES
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
@@ -116,7 +116,8 @@ def commands(cfg: Settings, group: Group, planned: list[Planned]) -> Iterator[st
     for one in planned:
         for fold in range(cfg.folds):
             seed = [f"seed={one.row.seed}"] if one.row.seed else []
-            settings = [*OVERRIDES[one.row.network], *_patients(cfg, group, fold), *seed, *cfg.overrides]
+            own = OWN[one.row.network] if one.row.own else ()
+            settings = [*OVERRIDES[one.row.network], *own, *_patients(cfg, group, fold), *seed, *cfg.overrides]
             run = f"{group.regime}_{group.data}_{one.row.system}_f{fold}"
             yield training(cfg.runs, run, settings, one.steps)
 
@@ -130,7 +131,7 @@ def plan_rows(group: Group, planned: list[Planned]) -> Iterator[dict[str, Any]]:
     """
     for one in planned:
         minutes = "" if one.minutes is None else round(one.minutes, 1)
-        cells = (group.regime, group.data, one.row.network, one.row.seed, one.steps, minutes)
+        cells = (group.regime, group.data, one.row.network + "-own" * one.row.own, one.row.seed, one.steps, minutes)
         yield dict(zip(COLUMNS, cells, strict=True))
 
 

@@ -35,20 +35,22 @@ class Row:
     Args:
         network: a key of ``train_speed.measure.NETWORKS``.
         seed: seed of the training.
+        own: whether loss and optimizer are those of its authors, see ``shared.trainings.OWN``.
     """
 
     network: str
     seed: int = 0
+    own: bool = False
 
     @property
     def system(self) -> str:
-        """The row's part of a run's name: network and seed."""
-        return self.network.replace("/", "-") + (f"-s{self.seed}" if self.seed else "")
+        """The row's part of a run's name: network, loss and seed."""
+        return self.network.replace("/", "-") + "-own" * self.own + (f"-s{self.seed}" if self.seed else "")
 
     @property
     def title(self) -> str:
         """The row's name in tables."""
-        return f"`{self.network}`" + (f", seed {self.seed}" if self.seed else "")
+        return f"`{self.network}`" + ", own loss" * self.own + (f", seed {self.seed}" if self.seed else "")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Group:
         return f"{TITLES[self.regime]}, {TITLES[self.data]}".capitalize()
 
 
-ONCE = tuple(map(Row, NETWORKS))
+OWN_TANDEM = Row(TANDEM, own=True)
+ONCE = (*map(Row, NETWORKS), OWN_TANDEM)
 GROUPS = (
     Group("steps", "lits", (*ONCE, *(Row(name, SEED) for name in AGAIN))),
     Group("minutes", "lits", ONCE),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from experiments.shared.trainings import OWN
+
 ISBI = "ISBI 2017 test set, 70 CT (Bilic et al., 2023)"
 DRIU = ("model.out_channels=2", "data.context=3", "data.label_context=3")
 LESION = ("model.out_channels=2", "data.slices=liver", "loss_region=predicted_liver", "liver_margin=0")
@@ -75,6 +77,7 @@ SYSTEMS: dict[str, System] = {
     "bellver_detector": System(DETECTED, "0.57"),
     "bellver_crf": System(paper="0.59", original="0.59, MICCAI 2017 challenge", after="bellver_detector", rules=CRF),
     "vorontsov": _one("vorontsov", "0.66", f"0.645, {ISBI}; mean of three networks at 512 px"),
+    "vorontsov_own": System((Stage("vorontsov", OWN["vorontsov"]),)),
     "christ": System(CHRIST),
     "christ_crf": System(original=f"0.529, {ISBI}", after="christ", rules=CRF),
     "han": _one("han", "", f"0.674, {ISBI}; with a liver network at 480 px"),

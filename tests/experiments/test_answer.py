@@ -64,7 +64,7 @@ def test_the_plan_has_every_network_seed_and_fold_the_cheapest_first(tmp_path: P
     lines = plan(tmp_path, "lits=LITS", "phantom=P", "runs=r")
     found = names(lines)
     assert len(found) == len(set(found)) == 4 * sum(len(group.rows) for group in GROUPS)
-    assert len(GROUPS[0].rows) == len(NETWORKS) + len(AGAIN)
+    assert len(GROUPS[0].rows) == len(NETWORKS) + 1 + len(AGAIN)
     steps = [name for name in found if name.startswith("steps_lits_")]
     assert steps[:4] == [f"steps_lits_strided_unet-context5_f{fold}" for fold in range(4)]
     assert steps[-4:] == [f"steps_lits_unet_f{fold}" for fold in range(4)]
@@ -75,9 +75,11 @@ def test_the_plan_has_every_network_seed_and_fold_the_cheapest_first(tmp_path: P
     (timed,) = (line for line in lines if "name=minutes_phantom_dsc_unet_f1 " in line)
     assert "data.root=P data.folds=4 data.fold=1 data.val_share=null data.preprocess.size=128" in timed
     assert "trainer.max_steps=1200 " in timed  # 20 minutes of one step a second
+    (own,) = (line for line in lines if "name=steps_lits_vorontsov-own_f0 " in line)
+    assert "loss=tandem_dice '~loss.balance' optimizer=rmsprop " in own
     headings = [line for line in lines if line.startswith("#")]
     assert [line.partition(":")[0] for line in headings] == [f"# {group.title}" for group in GROUPS]
-    assert headings[1] == f"# Equal minutes, real patients: 48 trainings, {12 * 4 / 3:.1f} hours of one core"
+    assert headings[1] == f"# Equal minutes, real patients: 52 trainings, {13 * 4 / 3:.1f} hours of one core"
     rows = list(csv.DictReader((tmp_path / "out/plan.csv").open()))
     assert len(rows) == len(found) / 4
     assert rows[-1]["steps"] == "1000"
@@ -137,9 +139,9 @@ def table(text: str, title: str) -> dict[str, list[str]]:
 
 def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> None:
     write_rates(tmp_path / "train.csv")
-    write_runs(tmp_path / "runs", steps_lits_unet=10, steps_lits_dsc_unet=5, steps_lits_vorontsov=8)
+    write_runs(tmp_path / "runs", steps_lits_unet=10, steps_lits_dsc_unet=5)
     write_runs(tmp_path / "runs", minutes_phantom_unet=10, minutes_phantom_strided_unet=5)
-    write_runs(tmp_path / "runs", **{"steps_lits_dsc_unet-s1": 6, "another": 3})
+    write_runs(tmp_path / "runs", **{"steps_lits_dsc_unet-s1": 6, "steps_lits_vorontsov-own": 8, "another": 3})
     header = "network,engine,threads,milliseconds_per_slice\n"
     pytorch = 'dsc_unet/subpixel,"PyTorch, contiguous",1,9\ndsc_unet/subpixel,"PyTorch, contiguous",2,1\n'
     onnx = "unet/deconv,ONNX Runtime,1,40\ndsc_unet/subpixel,ONNX Runtime,1,10\n"
@@ -164,6 +166,7 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
     assert steps["`dsc_unet`, seed 1"][6].startswith(f"{dice[6]:.3f} [")
     assert steps["`unet`"][5] == "–"
     assert steps["`segresnet`"][1] == "not run"
+    assert steps["`vorontsov`, own loss"][1] == "1,500"
     assert len(steps) == 2 + len(GROUPS[0].rows)
     assert table(shown, GROUPS[3].title)["`dsc_unet/espcn`"][1] == "not run"
     costs = table(shown, "Costs")
