@@ -99,9 +99,10 @@ def heading(cfg: Settings, group: Group, planned: list[Planned]) -> str:
         group: the group.
         planned: its trainings.
     """
-    hours = sum(one.minutes or 0 for one in planned) * cfg.folds / 60
+    folds = _folds(cfg, group)
+    hours = sum(one.minutes or 0 for one in planned) * folds / 60
     unknown = ", ".join(one.row.network for one in planned if one.minutes is None)
-    count = f"{len(planned) * cfg.folds} trainings, {hours:.1f} hours of one core"
+    count = f"{len(planned) * folds} trainings, {hours:.1f} hours of one core"
     return f"# {group.title}: {count}" + (f", and those of {unknown}, whose rate was not measured" if unknown else "")
 
 
@@ -114,7 +115,7 @@ def commands(cfg: Settings, group: Group, planned: list[Planned]) -> Iterator[st
         planned: its trainings.
     """
     for one in planned:
-        for fold in range(cfg.folds):
+        for fold in range(_folds(cfg, group)):
             seed = [f"seed={one.row.seed}"] if one.row.seed else []
             own = OWN[one.row.network] if one.row.own else ()
             settings = [*OVERRIDES[one.row.network], *own, *_patients(cfg, group, fold), *seed, *cfg.overrides]
@@ -141,6 +142,10 @@ def _patients(cfg: Settings, group: Group, fold: int) -> list[str]:
     if group.data == "phantom":
         return [*of_phantom(str(root), fold), f"data.preprocess.size={cfg.phantom_size}"]
     return ["data=lits", f"data.root={root}", f"data.split={SPLITS}/{fold}.json"]
+
+
+def _folds(cfg: Settings, group: Group) -> int:
+    return min(cfg.folds, group.folds)
 
 
 def _root(cfg: Settings, group: Group) -> str | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from experiments.shared.named_runs import TITLES
 from experiments.shared.networks import DECODERS, SHORT
+from experiments.shared.trainings import FOLDS
 
 PAPER = "dsc_unet"  # the paper's network, with its own decoder
 UNET = "unet"  # the network that all others are compared with
@@ -62,12 +63,14 @@ class Group:
         data: patients, as in the names of runs.
         rows: the networks.
         base: the network that the others are compared with.
+        folds: number of folds that are trained, from the first.
     """
 
     regime: str
     data: str
     rows: tuple[Row, ...]
     base: str = UNET
+    folds: int = FOLDS
 
     @property
     def title(self) -> str:
@@ -80,7 +83,7 @@ ONCE = (*map(Row, NETWORKS), OWN_TANDEM)
 GROUPS = (
     Group("steps", "lits", (*ONCE, *(Row(name, SEED) for name in AGAIN))),
     Group("minutes", "lits", ONCE),
-    Group("minutes", "phantom", ONCE),
+    Group("minutes", "phantom", ONCE, folds=1),
     Group("decoders", "lits", tuple(map(Row, OF_DECODERS)), base=PAPER),
 )
 SYSTEMS = {row.system: row for group in GROUPS for row in group.rows}

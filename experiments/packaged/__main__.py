@@ -18,7 +18,6 @@ from lits_seg.common.settings import Place
 from lits_seg.common.tables import json_text
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.split_record import SplitRecord
-from lits_seg.evaluation.recorded_data import run_of
 from lits_seg.evaluation.score_tables import EVALUATION
 from lits_seg.exporters.formats import write_file
 from lits_seg.exporters.metadata import describe_export
@@ -30,6 +29,7 @@ from lits_seg.models.cost import count_parameters
 from lits_seg.packaged.card import CARD, CHECKPOINT, ONNX, SPLIT, Card
 from lits_seg.phantom.write import write_phantom
 from lits_seg.postprocess import Changes, Rules
+from lits_seg.runs.folder import run_of
 from lits_seg.runs.provenance import PERMITTED_USE, CheckpointFile
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
