@@ -21,9 +21,10 @@ def lits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    # Tests run side by side: more threads than cores would only wait for each other.
+@pytest.hookimpl(tryfirst=True)  # before fixtures train
+def pytest_runtest_setup() -> None:
+    # Tests run side by side: more threads than cores would only wait for each other. The command of a test before may
+    # have asked for more.
     torch.set_num_threads(1)
 
 
