@@ -17,12 +17,11 @@ ONNX_RUNTIME = next(engine for engine in ENGINES if engine.name == "ONNX Runtime
 PLAIN = ENGINES[0]  # PyTorch with contiguous maps, as users commonly run a UNet
 
 
-def inference_text(measured: Measured, whole_ct: str) -> str:
+def inference_text(measured: Measured) -> str:
     """Return the tables in Markdown.
 
     Args:
         measured: cost of a slice by network and engine.
-        whole_ct: the section on a whole CT in Markdown; may be empty.
     """
     threads = " / ".join(str(count) for count in thread_counts())
     sections = [
@@ -41,7 +40,6 @@ def inference_text(measured: Measured, whole_ct: str) -> str:
     lines = ["# Inference", ""]
     for title, table, legend in sections:
         lines += [*([title, ""] if title else []), table, "", *legend, ""]
-    lines += [whole_ct, ""] if whole_ct else []
     if measured.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in measured.notes), ""]
     return "\n".join([*lines, _written_by(measured), RESEARCH_USE, ""])

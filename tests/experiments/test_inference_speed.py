@@ -21,7 +21,7 @@ from experiments.shared.networks import NETWORKS, Network, choose, make, synthet
 from lits_seg.common.errors import InputError
 
 CHOSEN = ["dsc_unet/subpixel", "unet/deconv"]
-SMALL = ("size=64", "batch=1", "rounds=1", "ct=0", "output=out")
+SMALL = ("size=64", "batch=1", "rounds=1", "output=out")
 DIFFERENCE = "relative_rms_difference_from_pytorch"
 
 
