@@ -164,7 +164,9 @@ class LesionModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws the same numbers as an uninterrupted run."""
-        torch.manual_seed(1_000_003 * self.hparams.seed + 8_191 * self.global_step + 131 * self.global_rank)
+        of_step = batch_idx % self.trainer.accumulate_grad_batches  # several batches may make a step
+        place = 8_191 * self.global_step + 131 * self.global_rank + 65_537 * of_step
+        torch.manual_seed(1_000_003 * self.hparams.seed + place)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch and count its voxels."""

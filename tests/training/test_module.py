@@ -53,14 +53,14 @@ def test_classes_become_lits_labels(classes: int, expected: list[int]) -> None:
 
 
 def test_dropout_is_drawn_by_step_and_seed() -> None:
-    def drawn(step: int, seed: int = 0) -> float:
+    def drawn(step: int, seed: int = 0, batch: int = 0) -> float:
         found = module(seed=seed)
-        found.trainer = SimpleNamespace(global_step=step, global_rank=0)
-        found.on_train_batch_start(BATCH, 0)
+        found.trainer = SimpleNamespace(global_step=step, global_rank=0, accumulate_grad_batches=3)
+        found.on_train_batch_start(BATCH, batch)
         return float(torch.rand(()))
 
-    assert drawn(5) == drawn(5)
-    assert len({drawn(5), drawn(6), drawn(5, seed=1)}) == 3
+    assert drawn(5) == drawn(5) == drawn(5, batch=3)
+    assert len({drawn(5), drawn(6), drawn(5, seed=1), drawn(5, batch=1), drawn(5, batch=2)}) == 5
 
 
 def test_a_scheduler_may_ask_for_the_steps_of_the_run() -> None:
