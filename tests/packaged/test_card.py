@@ -29,7 +29,7 @@ def test_the_files_belong_to_the_card_and_are_small() -> None:
     assert found.sha256.keys() == {ONNX, CHECKPOINT, "split.json"}
     assert all((card.FOLDER / name).stat().st_size <= 6_000_000 for name in found.sha256)
     assert found.facts().keys() == {"network", "trained on", "measured on", "use"}
-    assert f"{found.patients} patients" in found.facts()["measured on"]
+    assert f"{found.patients} CTs" in found.facts()["measured on"]
     assert "lesion Dice per case 0." in found.facts()["measured on"]
 
 
