@@ -75,7 +75,7 @@ class DataReport:
         errors: messages about the unusable cases.
         cases: the usable cases.
         overlap: pairs of patients with the same CT in this data set or the data set for the test.
-        warnings: messages about the whole data set.
+        warnings: messages about whole data sets, which begin with the folder.
     """
 
     root: str
@@ -121,11 +121,11 @@ def main(cfg: Settings) -> None:
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
     stored, errors = datamodule.data_sets.stored(datamodule.root)
-    warnings = swapped([case.check.burden for case in stored])
+    warnings = [f"{datamodule.root}: {warning}" for warning in swapped([case.check.burden for case in stored])]
     for name, source in datamodule.sources.items():
         further, unusable = datamodule.data_sets.stored(Path(source.root))
         stored, errors = [*stored, *source.cases(name, further)], [*errors, *unusable]
-        warnings += [f"{name}: {warning}" for warning in swapped([case.check.burden for case in further])]
+        warnings += [f"{source.root}: {warning}" for warning in swapped([case.check.burden for case in further])]
     tested, test_errors = datamodule.data_sets.stored(datamodule.test_root) if datamodule.test_root else ([], [])
     ours, others = patients(stored, ""), patients(tested, str(datamodule.test_root))
     report = DataReport(
@@ -162,8 +162,11 @@ def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
     Raises:
         InputError: if not; the report has the details.
     """
-    if not report.cases:
-        raise InputError(report.root, "a usable case", f"{len(report.errors)} unusable")
+    roots = {"": report.root, **report.sources}
+    for name, folder in roots.items():
+        if not any(row.case.startswith(f"{name}-" if name else "") for row in report.cases):
+            unusable = sum(error.startswith(folder) for error in report.errors)
+            raise InputError(folder, "a usable case", f"{unusable} unusable")
     found = []
     if report.errors and not skip:
         hint = "see above; to skip them: prepare.on_error=skip, and data.on_error=skip in training"
@@ -171,7 +174,7 @@ def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
     if report.overlap and not allow_overlap:
         found.append(f"{plural(len(report.overlap), 'pair')} with the same CT (see above; {HINT})")
     if found:
-        raise InputError(report.root, "usable cases", "; ".join(found))
+        raise InputError(", ".join(roots.values()), "usable cases", "; ".join(found))
 
 
 def case_row(case: StoredCase) -> CaseRow:
@@ -250,8 +253,8 @@ def _cells(row: CaseRow) -> tuple[str, ...]:
 
 
 def _set_warnings(report: DataReport) -> list[str]:
-    overlap = [f"the same CT twice: {pair}" for pair in report.overlap]
-    return [f"warning: {report.root}: {warning}" for warning in report.warnings + overlap]
+    overlap = [f"{report.root}: the same CT twice: {pair}" for pair in report.overlap]
+    return [f"warning: {warning}" for warning in report.warnings + overlap]
 
 
 def _summary_lines(report: DataReport) -> list[str]:

@@ -25,7 +25,8 @@ EXPLANATION = (
     "resample persons. Training minutes are of one core, computed from the measured rate and the steps. Slices of real "
     "patients have 256 px, crops 128 px; those of synthetic patients have 128 px and are not cropped. ms: a slice of "
     "256 px, one thread; PyTorch in its faster order of memory. All networks were trained from random weights by one "
-    "recipe (`experiment=common`). The layers of `strided_unet`, its five slices, and parts of this recipe were chosen "
+    "recipe (`experiment=common`); `own loss` has its authors' loss, optimizer, decay and clipping, so that its "
+    "training loss is another one. The layers of `strided_unet`, its five slices, and parts of this recipe were chosen "
     "on the same patients of LiTS, which favours `strided_unet` and `strided_unet/context5`."
 )
 WRITTEN = f"Written by `python -m experiments.answer`. {RESEARCH_USE}"

@@ -14,7 +14,7 @@ BATCH = 16
 FOLDS = 4
 LARGEST = 10**6  # bytes of train.csv
 SPLITS = "experiments/packaged/splits"
-# Of its authors, in place of those of experiment=common, by which it learns no lesions.
+# Of its authors, in place of those of experiment=common, by which it learns lesions much later.
 OWN = {
     "vorontsov": (
         *("loss=tandem_dice", "~loss.balance", "optimizer=rmsprop", "optimizer.alpha=0.9"),

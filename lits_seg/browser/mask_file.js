@@ -33,11 +33,16 @@ async function maskFile(grid, mask, ct) {
   for (const plane of maskPlanes(grid, mask))
     for (let i = 0; i < plane.length; i++) crc = (crc >>> 8) ^ table[(crc ^ plane[i]) & 255];
   const checksum = (~crc >>> 0).toString(16).padStart(8, "0");
-  const gzip = new CompressionStream("gzip"), writer = gzip.writable.getWriter(), found = collected(gzip.readable);
-  await writer.write(maskHeader(grid, ct, `${MASK_USE}; crc32 ${checksum}`));
-  for (const plane of maskPlanes(grid, mask)) await writer.write(plane);  // packed by then: the array may change
+  const gzip = new CompressionStream("gzip"), header = maskHeader(grid, ct, `${MASK_USE}; crc32 ${checksum}`);
+  const [chunks] = await Promise.all([collected(gzip.readable), written(gzip.writable, header, maskPlanes(grid, mask))]);
+  return chunks;
+}
+
+async function written(stream, header, planes) {
+  const writer = stream.getWriter();
+  await writer.write(header);
+  for (const plane of planes) await writer.write(plane);  // packed by then: the array may change
   await writer.close();
-  return found;
 }
 
 /** Return the chunks of a stream. */

@@ -167,7 +167,7 @@ function busy(working) {
 
 async function restart() {
   worker?.terminate();  // none was started without WebAssembly
-  calls.clear();
+  for (const number of [...calls.keys()]) fail(number, { text: "this page: expected a worker that runs, found: it was stopped" });
   await startWorker();
 }
 
@@ -227,6 +227,7 @@ byId("cancel").onclick = () => {
 };
 byId("save-mask").onclick = async () => {
   const name = `${saveAs}.nii.gz`;  // of this CT, although another one may be chosen meanwhile
+  byId("error").textContent = "";
   try {
     await save((await call("save")).parts, name, "application/gzip");
   } catch (error) {

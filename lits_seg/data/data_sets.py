@@ -158,7 +158,7 @@ class DataSets:
         if held_out := [case.name for case in split.get("test", ()) if "test" not in folder.parts]:
             names = ", ".join(held_out)
             log.warning(
-                "%s: neither trained on nor tested, since data.test_root is tested instead of the fold: %s",
+                "%s: held out by the split and not tested, since data.test_root is tested instead: %s",
                 folder.root,
                 names,
             )

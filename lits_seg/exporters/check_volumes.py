@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lits_seg.data.layouts import Case, find_cases
+from lits_seg.data.layouts import Case, find_cases, is_phantom
 from lits_seg.data.sources import own_names
 from lits_seg.data.split_record import recorded_cases
 from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
@@ -57,9 +57,9 @@ def find_volumes(cfg: DictConfig, module: LesionModule) -> Volumes:
     recorded = datamodule.recorded
     if recorded is None:
         cases = find_cases(root)
-        return Volumes(cases, cases, root, datamodule.synthetic)
+        return Volumes(cases, cases, root, is_phantom(root))
     train, test = (
         recorded_cases(folder, own_names(recorded.names(part), "", datamodule.sources))[0]  # not those of data.sources
         for folder, part in ((datamodule.root, "train"), (root, "test"))
     )
-    return Volumes(train, test, root, datamodule.synthetic)
+    return Volumes(train, test, root, is_phantom(root))

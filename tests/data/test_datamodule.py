@@ -160,9 +160,7 @@ def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path, caplog: 
     module = make(lits, store, test_root=lits, allow_overlap=True)
     assert len(module.split["test"]) == 8
     assert len(module.split["train"]) < 8
-    assert (
-        f"neither trained on nor tested, since data.test_root is tested instead of the fold: {held_out}" in caplog.text
-    )
+    assert f"held out by the split and not tested, since data.test_root is tested instead: {held_out}" in caplog.text
     assert not module.synthetic
 
 
