@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from experiments.answer.rows import GROUPS, NETWORKS, OF_DECODERS, Group, Row
+from experiments.answer.rows import GROUPS, NETWORKS, OF_DECODERS, OWN_TANDEM, Group, Row
 from experiments.shared.command import command
 from experiments.shared.trainings import FOLDS, OWN, SPLITS, Rate, of_phantom, read_rates, training
 from experiments.train_speed.measure import NETWORKS as OVERRIDES
@@ -79,7 +79,7 @@ def plan(cfg: Settings, group: Group, rates: Mapping[str, Rate]) -> tuple[list[P
     planned, missing = [], []
     for row in group.rows:
         rate = rates.get(row.network)
-        if cfg.networks is not None and row.network not in cfg.networks:
+        if cfg.networks is not None and (row.system if row.own else row.network) not in cfg.networks:
             continue
         if group.regime != "minutes":
             steps = cfg.steps if group.regime == "steps" else cfg.decoder_steps
@@ -153,7 +153,7 @@ def _root(cfg: Settings, group: Group) -> str | None:
 
 
 def _require_known(cfg: Settings) -> None:
-    known = dict.fromkeys((*NETWORKS, *OF_DECODERS))
+    known = dict.fromkeys((*NETWORKS, OWN_TANDEM.system, *OF_DECODERS))
     for name in cfg.networks or ():
         if name not in known:
             raise InputError("networks", f"some of {', '.join(known)}", name)

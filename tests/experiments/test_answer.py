@@ -100,6 +100,8 @@ def test_budgets_networks_and_groups_are_settings(tmp_path: Path) -> None:
     lines = plan(tmp_path, "phantom=P", *small)
     assert names(lines) == ["minutes_phantom_dsc_unet_f0", "minutes_phantom_unet_f0"]
     assert all("trainer.precision=32 trainer.max_steps=" in line for line in lines[1:])
+    lines = plan(tmp_path, "phantom=P", "networks=[vorontsov-own]", "regimes=[minutes]")
+    assert names(lines) == ["minutes_phantom_vorontsov-own_f0"]
     write_rates(tmp_path / "train.csv", ("unet",))
     lines = plan(tmp_path, "lits=L", "networks=[unet,segresnet]", "regimes=[steps,minutes]", "folds=1")
     assert "and those of segresnet, whose rate was not measured" in lines[0]
