@@ -6,6 +6,7 @@ if __name__ == "__main__":
     start("prepare")
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -121,10 +122,12 @@ def main(cfg: Settings) -> None:
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
     stored, errors = datamodule.data_sets.stored(datamodule.root)
+    found = {str(datamodule.root): (len(stored), len(errors))}
     warnings = [f"{datamodule.root}: {warning}" for warning in swapped([case.check.burden for case in stored])]
     for name, source in datamodule.sources.items():
         further, unusable = datamodule.data_sets.stored(Path(source.root))
         stored, errors = [*stored, *source.cases(name, further)], [*errors, *unusable]
+        found[source.root] = len(further), len(unusable)
         warnings += [f"{source.root}: {warning}" for warning in swapped([case.check.burden for case in further])]
     tested, test_errors = datamodule.data_sets.stored(datamodule.test_root) if datamodule.test_root else ([], [])
     ours, others = patients(stored, ""), patients(tested, str(datamodule.test_root))
@@ -141,6 +144,7 @@ def main(cfg: Settings) -> None:
     write_text(output / "check.json", json.dumps(as_plain(report), indent=2))
     write_text(output / "check.html", page(report, stored))
     print(text(report), f"written to: {output}", sep="\n")
+    require_each_usable(found)
     require_usable(report, cfg.prepare.on_error == "skip", datamodule.allow_overlap)
     if cfg.nnunet is not None:
         parts = [Part(datamodule.root, stored)]
@@ -149,6 +153,20 @@ def main(cfg: Settings) -> None:
         splits = datamodule.data_sets.new_split.every_fold(stored)
         write_data_set(Path(cfg.nnunet), parts, splits)
         print(f"nnU-Net data set: {cfg.nnunet} ({plural(len(stored), 'patient')}, {plural(len(splits), 'fold')})")
+
+
+def require_each_usable(found: Mapping[str, tuple[int, int]]) -> None:
+    """Require a usable case in each data set.
+
+    Args:
+        found: numbers of usable and unusable cases by folder.
+
+    Raises:
+        InputError: if a folder has none; the report has the details.
+    """
+    for folder, (usable, unusable) in found.items():
+        if not usable:
+            raise InputError(folder, "a usable case", f"{unusable} unusable")
 
 
 def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
@@ -162,11 +180,6 @@ def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
     Raises:
         InputError: if not; the report has the details.
     """
-    roots = {"": report.root, **report.sources}
-    for name, folder in roots.items():
-        if not any(row.case.startswith(f"{name}-" if name else "") for row in report.cases):
-            unusable = sum(error.startswith(folder) for error in report.errors)
-            raise InputError(folder, "a usable case", f"{unusable} unusable")
     found = []
     if report.errors and not skip:
         hint = "see above; to skip them: prepare.on_error=skip, and data.on_error=skip in training"
@@ -174,7 +187,7 @@ def require_usable(report: DataReport, skip: bool, allow_overlap: bool) -> None:
     if report.overlap and not allow_overlap:
         found.append(f"{plural(len(report.overlap), 'pair')} with the same CT (see above; {HINT})")
     if found:
-        raise InputError(", ".join(roots.values()), "usable cases", "; ".join(found))
+        raise InputError(", ".join([report.root, *report.sources.values()]), "usable cases", "; ".join(found))
 
 
 def case_row(case: StoredCase) -> CaseRow:

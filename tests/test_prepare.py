@@ -282,6 +282,13 @@ def test_further_data_sets_are_reported_too(volumes: Path) -> None:
     assert (
         f"{healthy}: expected labels without lesions (data.sources.phantom.lesions=absent); found lesions of 2" in told
     )
+    for path in healthy.glob("volume-*"):
+        path.write_bytes(b"no volume")
+    told = failed_command("prepare", *mixed, "prepare.on_error=skip", cwd=volumes.parent)
+    assert told.endswith(f"{healthy}: expected a usable case; found 2 unusable")
+    swapped = ("data=mix", *settings(healthy), f"data.sources.phantom.root={volumes}", "prepare.on_error=skip")
+    told = failed_command("prepare", *swapped, cwd=volumes.parent)
+    assert told.endswith(f"{healthy}: expected a usable case; found 2 unusable")
 
 
 @pytest.mark.hostile
