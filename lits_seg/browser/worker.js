@@ -161,8 +161,7 @@ function breath() {
 
 async function unpacked(packed) {
   const stream = new ReadableStream({ start(controller) { controller.enqueue(packed); controller.close(); } });
-  const parts = [], reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
-  for (let next; !(next = await reader.read()).done;) parts.push(next.value);
+  const parts = await collected(stream.pipeThrough(new DecompressionStream("gzip")));
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) { whole.set(part, at); at += part.length; }
