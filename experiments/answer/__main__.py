@@ -19,7 +19,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, PICTURE, table_file
 from lits_seg.common.settings import Place
 from lits_seg.common.tables import csv_text
-from lits_seg.comparison.finished_runs import Run, read_run
+from lits_seg.comparison.finished_runs import Run, opened, read_run
 
 # Engines of the times; for PyTorch, the faster order of memory counts.
 ENGINES = {
@@ -51,22 +51,9 @@ class Settings:
 @command("answer/settings", Settings, OUTPUTS)
 def main(cfg: Settings) -> None:
     """Read the runs, print verdicts and tables, and write tables and figures into ``output``."""
-    groups, others = find_runs(Path(cfg.runs), "experiments.answer.plan", REGIMES, SYSTEMS)
-    rates = {} if cfg.rates is None else read_rates(Path(cfg.rates))
-    times = engine_times(list(map(Path, cfg.speed)))
-    found = {group: scored(group, groups.get((group.regime, group.data), {})) for group in GROUPS}
-    runs = {group: {one.row.system: runs_of(one) for one in of_group} for group, of_group in found.items()}
-    every = [run for of_group in runs.values() for of_row in of_group.values() for run in of_row]
-    output = Path(cfg.output)
-    output.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for name, figure in zip(FIGURES, figures(found, runs, rates, times, groups), strict=True):
-        if figure is not None:
-            figure.savefig(output / name, dpi=110, metadata=MARK)
-            drawn.append(name)
-    publish(page(found, every, rates, times, judge(rates, times, groups), drawn, others), output / "answer.md")
-    write_text(output / "patients.csv", csv_text(list(patient_rows(groups))))
-    write_text(output / "runs.csv", csv_text(list(run_rows(every))))
+    with opened(cfg.runs) as folder:
+        groups, others = find_runs(folder, "experiments.answer.plan", REGIMES, SYSTEMS, shown=cfg.runs)
+        _write(cfg, groups, others)
 
 
 def engine_times(tables: Sequence[Path]) -> Times:
@@ -104,6 +91,24 @@ def figures(
     yield pareto_figure({group.title: of_group for group, of_group in found.items()}, costs)
     yield curves_figure({group.title: of_group for group, of_group in runs.items()})
     yield systems_picture(synthetic_cases(groups.get(("minutes", "phantom"), {}), 0))
+
+
+def _write(cfg: Settings, groups: Groups, others: list[str]) -> None:
+    rates = {} if cfg.rates is None else read_rates(Path(cfg.rates))
+    times = engine_times(list(map(Path, cfg.speed)))
+    found = {group: scored(group, groups.get((group.regime, group.data), {})) for group in GROUPS}
+    runs = {group: {one.row.system: runs_of(one) for one in of_group} for group, of_group in found.items()}
+    every = [run for of_group in runs.values() for of_row in of_group.values() for run in of_row]
+    output = Path(cfg.output)
+    output.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, figure in zip(FIGURES, figures(found, runs, rates, times, groups), strict=True):
+        if figure is not None:
+            figure.savefig(output / name, dpi=110, metadata=MARK)
+            drawn.append(name)
+    publish(page(found, every, rates, times, judge(rates, times, groups), drawn, others), output / "answer.md")
+    write_text(output / "patients.csv", csv_text(list(patient_rows(groups))))
+    write_text(output / "runs.csv", csv_text(list(run_rows(every))))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def systems_picture(tested: Mapping[str, tuple[Path, Sequence[CaseScores]]]) -> 
         tested: run folder, and scores of its patients, by system.
     """
     drawn = {
-        name: {case.case: case.lesion.dice for case in cases if case.voxels.lesion.reference}
+        name: {case.case: case.lesion.dice for case in cases if _drawn(folder, case)}
         for name, (folder, cases) in tested.items()
         if (folder / PICTURES).is_dir()
     }
@@ -47,3 +47,8 @@ def systems_picture(tested: Mapping[str, tuple[Path, Sequence[CaseScores]]]) -> 
     chosen = f"synthetic patient {patient}, of all the one with the highest median Dice"
     figure.supxlabel(f"{chosen}; red: lesion, cyan: liver. {RESEARCH_USE}", fontsize=8)
     return figure
+
+
+def _drawn(folder: Path, case: CaseScores) -> bool:
+    """Return whether a patient has lesions and a picture; an archive of runs may keep the pictures of some."""
+    return bool(case.voxels.lesion.reference) and (folder / PICTURES / f"{case.case}.png").exists()

@@ -9,6 +9,7 @@ from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.named_runs import (
     TITLES,
     Folds,
+    Groups,
     find_runs,
     lesions_of,
     patient_rows,
@@ -23,6 +24,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, PICTURE, table_file
 from lits_seg.common.settings import Place
 from lits_seg.common.tables import DASH, csv_text, markdown, number
+from lits_seg.comparison.finished_runs import opened
 
 STAGE = re.compile(r".+-(liver|lesion)_f\d+")
 PAPER = "reported by the paper, LiTS test, other patients"
@@ -47,21 +49,9 @@ class Settings:
 @command("table1/settings", Settings, OUTPUTS)
 def main(cfg: Settings) -> None:
     """Read the runs, print the tables, and write tables and picture into ``output``."""
-    groups, others = find_runs(Path(cfg.runs), "experiments.table1.plan", ("steps", "minutes"), SYSTEMS)
-    unknown = [name for name in others if not STAGE.fullmatch(name)]
-    notes = [f"Runs of no system: {', '.join(unknown)}."] if unknown else []
-    times = {} if cfg.speed is None else read_times(Path(cfg.speed), ENGINES)
-    parts = ["# Table I, run"]
-    for (regime, data), systems in sorted(groups.items()):
-        rows = [row(name, system, systems, times) for name, system in SYSTEMS.items()]
-        parts += [f"## {TITLES[regime].capitalize()}, {TITLES[data]}", markdown(HEADER, rows)]
-    parts += [EXPLANATION, "## What the originals reported", originals(), *notes, WRITTEN]
-    publish("\n\n".join(parts) + "\n", Path(cfg.output) / "table1.md")
-    write_text(Path(cfg.output) / "patients.csv", csv_text(list(patient_rows(groups))))
-    for key in (("minutes", "phantom"), ("steps", "phantom")):
-        if figure := systems_picture(synthetic_cases(groups.get(key, {}), 0)):
-            figure.savefig(Path(cfg.output) / "systems.png", dpi=110, metadata=MARK)
-            return
+    with opened(cfg.runs) as folder:
+        groups, others = find_runs(folder, "experiments.table1.plan", ("steps", "minutes"), SYSTEMS, shown=cfg.runs)
+        _write(cfg, groups, others)
 
 
 def row(name: str, system: System, systems: Mapping[str, Folds], times: Mapping[str, float]) -> list[str]:
@@ -97,6 +87,23 @@ def originals() -> str:
     rows = [[f"`{name}`", one.paper or DASH, one.original or DASH] for name, one in SYSTEMS.items()]
     known = [cells for cells in rows if cells[1:] != [DASH, DASH]]
     return markdown(["system", PAPER, "reported by its authors or a benchmark, Dice per case"], known)
+
+
+def _write(cfg: Settings, groups: Groups, others: list[str]) -> None:
+    unknown = [name for name in others if not STAGE.fullmatch(name)]
+    notes = [f"Runs of no system: {', '.join(unknown)}."] if unknown else []
+    times = {} if cfg.speed is None else read_times(Path(cfg.speed), ENGINES)
+    parts = ["# Table I, run"]
+    for (regime, data), systems in sorted(groups.items()):
+        rows = [row(name, system, systems, times) for name, system in SYSTEMS.items()]
+        parts += [f"## {TITLES[regime].capitalize()}, {TITLES[data]}", markdown(HEADER, rows)]
+    parts += [EXPLANATION, "## What the originals reported", originals(), *notes, WRITTEN]
+    publish("\n\n".join(parts) + "\n", Path(cfg.output) / "table1.md")
+    write_text(Path(cfg.output) / "patients.csv", csv_text(list(patient_rows(groups))))
+    for key in (("minutes", "phantom"), ("steps", "phantom")):
+        if figure := systems_picture(synthetic_cases(groups.get(key, {}), 0)):
+            figure.savefig(Path(cfg.output) / "systems.png", dpi=110, metadata=MARK)
+            return
 
 
 def _timed_as(stage: Stage) -> str:

@@ -3,6 +3,7 @@
 import csv
 import functools
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,7 +150,8 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
     onnx = "unet/deconv,ONNX Runtime,1,40\ndsc_unet/subpixel,ONNX Runtime,1,10\n"
     (tmp_path / "speed.csv").write_text(header + onnx + pytorch)
     (tmp_path / "browser.csv").write_text(f"{header}unet/deconv,WebAssembly,1,50\ndsc_unet/subpixel,WebAssembly,1,20\n")
-    arguments = ("runs=runs", "rates=train.csv", "speed=[speed.csv,browser.csv]", "output=out")
+    shutil.make_archive(str(tmp_path / "runs"), "xztar", tmp_path / "runs")
+    arguments = ("runs=runs.tar.xz", "rates=train.csv", "speed=[speed.csv,browser.csv]", "output=out")
     shown = run_experiment("answer.__main__", *arguments, cwd=tmp_path)
     assert (tmp_path / "out/answer.md").read_text() in shown
     verdicts = {name: cells[1:] for name, cells in table(shown, "Verdicts").items()}

@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,8 @@ def test_systems_are_compared_with_the_papers_network(tmp_path: Path) -> None:
     (tmp_path / "speed.csv").write_text(
         "network,engine,threads,milliseconds_per_slice\nhan,ONNX Runtime,1,12.34\nhan,ONNX Runtime,2,1\n"
     )
-    shown = run_experiment("table1.__main__", "runs=runs", "speed=speed.csv", "output=out", cwd=tmp_path)
+    shutil.make_archive(str(tmp_path / "runs"), "xztar", tmp_path / "runs")
+    shown = run_experiment("table1.__main__", "runs=runs.tar.xz", "speed=speed.csv", "output=out", cwd=tmp_path)
     assert (tmp_path / "out/table1.md").read_text() in shown
     table = shown.partition("## Equal steps, synthetic patients")[2].partition("##")[0]
     cells = [[one.strip() for one in line.split("|")] for line in table.splitlines() if line.startswith("| `")]
