@@ -181,6 +181,7 @@ def _test(
         scores=mean_scores([getattr(case.voxels, module.structures[0]) for case in scored.cases]),
         structure=module.structures[0],
         device=_device(trainer),
+        precision=str(trainer.precision),
         latency=_latency(module, datamodule),
         cases=tuple(scored.cases),
         baseline=_baseline(datamodule, {case.case for case in scored.cases}) if cfg.baseline else None,

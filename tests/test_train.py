@@ -180,6 +180,7 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     assert alone["cases"] == result["cases"]
     assert alone["scores"] == result["scores"]
     assert result["device"] == "2 x cpu"
+    assert result["precision"] == "32-true"
     assert not list((smoke_folder / "runs" / "ranks").glob(".test_masks"))
 
 

@@ -121,6 +121,8 @@ def run_rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
             "seed": run.result.seed,
             "steps": run.result.steps,
             "train_seconds": round(run.result.train_seconds, 1),
+            "device": run.result.device,
+            "precision": run.result.precision,
             "lits_seg": run.versions.get("lits-seg"),
             "commit": run.versions.get("git_commit"),
             "changed": run.versions.get("git_dirty"),

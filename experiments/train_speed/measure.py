@@ -1,4 +1,4 @@
-"""Time training steps of networks as shipped, and of two of them with one setting changed, in turns in one run."""
+"""Time training steps of all networks, and of two of them with one setting changed, in turns in one run."""
 
 import statistics
 import tempfile
@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.shared.checkpoints import module_of
 from experiments.shared.command import train_config
@@ -71,6 +71,7 @@ class Trained:
 
     cfg: DictConfig
     module: LesionModule
+    precision: str | int  # Lightning's
     seconds: list[float] = field(default_factory=list)  # seconds of a step, for each visit
     augmenting: list[float] = field(default_factory=list)  # of these, conversion to float and augmentation
     peak: int = 0  # peak memory on the GPU, bytes
@@ -79,6 +80,11 @@ class Trained:
     def rate(self) -> float:
         """Slices per second in the fastest visit."""
         return self.cfg.data.batch_size / min(self.seconds)
+
+    @property
+    def side(self) -> int:
+        """Side of the images that the network sees, in pixels: of a crop, if the augmentation crops."""
+        return OmegaConf.select(self.cfg, "data.augment.crop") or self.cfg.data.preprocess.size
 
     @property
     def augmentation(self) -> float:
@@ -94,6 +100,8 @@ class TrainSpeed:
         size: side of the images, pixels.
         batch: images in a step.
         rounds: number of visits.
+        steps: timed steps of the UNet in a visit.
+        overrides: further overrides of the training configuration.
         networks: names of the measured networks.
         settings: keys of the measured settings.
         trained: measurements by setting and network.
@@ -104,6 +112,8 @@ class TrainSpeed:
     size: int
     batch: int
     rounds: int
+    steps: int
+    overrides: list[str]
     networks: list[str]
     settings: list[str]
     trained: dict[tuple[str, str], Trained]
@@ -190,7 +200,7 @@ def train_speed(
                     del trained[key, name]
                     notes.append(f"`{name}` is left out: too little memory for a step of {batch} slices")
     names = [name for name in names if (SHIPPED, name) in trained]
-    return TrainSpeed(size, batch, rounds, names, chosen, trained, limits, notes)
+    return TrainSpeed(size, batch, rounds, steps, list(overrides), names, chosen, trained, limits, notes)
 
 
 def _known(setting: str, names: Sequence[str] | None, known: Mapping[str, object]) -> Sequence[str]:
@@ -217,7 +227,7 @@ def _make(folder: Path, size: int, batch: int, setting: Setting, overrides: Sequ
     module = module_of(cfg)
     if setting.change is not None:
         setting.change(module)
-    return Trained(cfg, module)
+    return Trained(cfg, module, chosen_precision(cfg.trainer.precision, cfg.trainer.accelerator))
 
 
 def _visit(one: Trained, steps: int) -> None:
@@ -225,7 +235,7 @@ def _visit(one: Trained, steps: int) -> None:
     clock = StepClock(datamodule)
     trainer = instantiate(
         one.cfg.trainer,
-        precision=chosen_precision(one.cfg.trainer.precision, one.cfg.trainer.accelerator),
+        precision=one.precision,
         max_epochs=-1,
         max_steps=1 + steps,
         limit_val_batches=0,

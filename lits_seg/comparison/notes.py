@@ -8,6 +8,7 @@ MACHINES = {
     "latency.cpu_threads": "CPU latency was measured with different numbers of threads",
     "latency.gpu": "GPU latency was measured on different GPUs",
     "device": "Training ran on different devices",
+    "precision": "Training ran with different precision",
 }
 VERSIONS = {"git_commit": "commits", "lits-seg": "versions of lits_seg", "torch": "versions of torch"}
 

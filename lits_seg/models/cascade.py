@@ -78,6 +78,8 @@ class Cascade(nn.Module):
         logits = self._enlarged(seen, rows, columns) if self.enlarge else self.lesion(seen)
         if self.training:
             return logits
+        # In 16 bits, the sum of both stages would lose the lesion's logit.
+        logits = logits.float()
         lesion = logits[:, -1] - logits[:, :-1].amax(1)
         # The lesion has the largest logit if and only if both logits are positive.
         return torch.stack([torch.zeros_like(liver), liver, liver.relu() + torch.minimum(lesion, liver)], dim=1)
@@ -99,7 +101,7 @@ class Cascade(nn.Module):
 
     def liver_logit(self, images: Tensor) -> Tensor:
         """Return a logit ``(B, H, W)`` that is positive where the liver or its lesions are predicted."""
-        logits = self.liver(middle_slices(images, self.channels[0]))
+        logits = self.liver(middle_slices(images, self.channels[0])).float()
         return logits[:, 1:].amax(1) - logits[:, 0]
 
     @contextmanager

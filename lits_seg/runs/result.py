@@ -159,6 +159,8 @@ class RunResult(RunFacts, NetworkResult):
         val_dice: Dice per case of the best checkpoint on the validation patients; None: the last weights were kept.
         best_checkpoint: path of the best checkpoint, relative to the run's folder.
         device: device of the training.
+        precision: numbers of training and test, as Lightning names them, such as ``bf16-mixed``; None in results of
+            earlier versions.
         latency: time for one slice.
         cases: scores of each test patient.
         baseline: scores of a baseline on the same patients; None unless the run was configured with ``baseline``.
@@ -172,6 +174,7 @@ class RunResult(RunFacts, NetworkResult):
     latency: Latency
     cases: tuple[CaseScores, ...]
     baseline: Baseline | None = None
+    precision: str | None = None
 
 
 def read_result(path: Path) -> RunResult:

@@ -38,6 +38,14 @@ def test_a_pixel_is_lesion_if_both_networks_say_so() -> None:
     assert torch.equal(logits.argmax(1), torch.where(liver & lesion, 2, liver.long()))
 
 
+def test_stages_in_16_bits_lose_no_lesion() -> None:
+    network = cascade().eval()
+    for stage in (network.liver, network.lesion):
+        stage.register_forward_hook(lambda _, __, logits: logits.bfloat16())
+    images = torch.tensor([20.0, 0.0, 0.05]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    assert (network(images).argmax(1) == 2).all()
+
+
 def test_the_stages_take_the_middle_slices() -> None:
     network = Cascade(Channel(0), Channel(0), 1, 3, 3).eval()
     network(torch.randn(1, 3, 8, 8))
