@@ -7,12 +7,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiments.answer.figures import curves_figure, pareto_figure
-from experiments.answer.rows import GROUPS, REGIMES, SYSTEMS, Group
-from experiments.answer.tables import Scored, run_rows, scored
+from experiments.answer.protocol import read_protocol
+from experiments.answer.rows import GROUPS, PLANNED, Group, Row
+from experiments.answer.tables import Scored, scored
 from experiments.answer.text import page
 from experiments.answer.verdicts import Times, judge
 from experiments.shared.command import PUBLISHED, command, publish
-from experiments.shared.named_runs import Groups, find_runs, patient_rows, read_times, synthetic_cases
+from experiments.shared.named_runs import TITLES, Groups, find_runs, patient_rows, read_times, run_rows, synthetic_cases
 from experiments.shared.picture import systems_picture
 from experiments.shared.trainings import Rate, read_rates
 from lits_seg.common.files import write_text
@@ -43,6 +44,7 @@ class Settings:
     """The settings in ``settings.yaml``."""
 
     runs: Place
+    plan: Place
     rates: Place | None
     speed: list[str]
     output: Place
@@ -52,7 +54,7 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Read the runs, print verdicts and tables, and write tables and figures into ``output``."""
     with opened(cfg.runs) as folder:
-        groups, others = find_runs(folder, "experiments.answer.plan", REGIMES, SYSTEMS, shown=cfg.runs)
+        groups, others = find_runs(folder, "experiments.answer.plan", PLANNED, shown=cfg.runs)
         _write(cfg, groups, others)
 
 
@@ -72,7 +74,7 @@ def runs_of(one: Scored) -> list[Run]:
 
 def figures(
     found: Mapping[Group, Sequence[Scored]],
-    runs: Mapping[Group, Mapping[str, Sequence[Run]]],
+    runs: Mapping[Group, Mapping[Row, Sequence[Run]]],
     rates: Mapping[str, Rate],
     times: Times,
     groups: Groups,
@@ -81,7 +83,7 @@ def figures(
 
     Args:
         found: the scored networks of each group.
-        runs: the runs of each group by system.
+        runs: the runs of each group by row.
         rates: sizes and training rates by network.
         times: milliseconds of a slice by engine and network.
         groups: the runs by regime and data, and by system.
@@ -89,15 +91,16 @@ def figures(
     parameters = {name: float(rate.parameters) for name, rate in rates.items()}
     costs = {f"ms a slice, {COST_ENGINE}, one thread": times[COST_ENGINE], "parameters": parameters}
     yield pareto_figure({group.title: of_group for group, of_group in found.items()}, costs)
-    yield curves_figure({group.title: of_group for group, of_group in runs.items()})
-    yield systems_picture(synthetic_cases(groups.get(("minutes", "phantom"), {}), 0))
+    yield curves_figure(runs, rates)
+    yield systems_picture(synthetic_cases(groups.get(("minutes", "phantom"), {}), 0), TITLES["minutes"])
 
 
 def _write(cfg: Settings, groups: Groups, others: list[str]) -> None:
+    protocol = read_protocol(Path(cfg.plan))
     rates = {} if cfg.rates is None else read_rates(Path(cfg.rates))
     times = engine_times(list(map(Path, cfg.speed)))
     found = {group: scored(group, groups.get((group.regime, group.data), {})) for group in GROUPS}
-    runs = {group: {one.row.system: runs_of(one) for one in of_group} for group, of_group in found.items()}
+    runs = {group: {one.row: runs_of(one) for one in of_group} for group, of_group in found.items()}
     every = [run for of_group in runs.values() for of_row in of_group.values() for run in of_row]
     output = Path(cfg.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -106,7 +109,8 @@ def _write(cfg: Settings, groups: Groups, others: list[str]) -> None:
         if figure is not None:
             figure.savefig(output / name, dpi=110, metadata=MARK)
             drawn.append(name)
-    publish(page(found, every, rates, times, judge(rates, times, groups), drawn, others), output / "answer.md")
+    claims = judge(rates, times, groups, protocol)
+    publish(page(found, every, rates, times, claims, drawn, others, protocol), output / "answer.md")
     write_text(output / "patients.csv", csv_text(list(patient_rows(groups))))
     write_text(output / "runs.csv", csv_text(list(run_rows(every))))
 

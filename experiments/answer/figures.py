@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from experiments.answer.rows import NETWORKS, OF_DECODERS, SYSTEMS
+from experiments.answer.rows import NETWORKS, OF_DECODERS, Group, Row
 from experiments.answer.tables import Scored
+from experiments.shared.trainings import Rate
 from lits_seg.comparison.figures import mean_and_range
 from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.point_labels import place_labels
@@ -47,31 +48,34 @@ def pareto_figure(groups: Mapping[str, Sequence[Scored]], costs: Costs) -> Figur
     return figure
 
 
-def curves_figure(groups: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure | None:
-    """Draw the training loss over steps, the mean over folds, a panel for each group; None if no run has a loss.
+def curves_figure(groups: Mapping[Group, Mapping[Row, Sequence[Run]]], rates: Mapping[str, Rate]) -> Figure | None:
+    """Draw the training loss, the mean over folds, a panel for each group; None if no run has a loss.
+
+    The loss is drawn over steps, in equal minutes over minutes. A network with its own loss is left out.
 
     Args:
-        groups: the runs by title of the group, and by system.
+        groups: the runs by group and row.
+        rates: training rates by network; one without is left out of the panels over minutes.
     """
     losses = {
-        title: {name: curves for name, runs in networks.items() if (curves := _losses(runs))}
-        for title, networks in groups.items()
+        group: {row: curves for row, runs in networks.items() if not row.own and (curves := _losses(runs))}
+        for group, networks in groups.items()
     }
-    losses = {title: networks for title, networks in losses.items() if networks}
+    losses = {group: networks for group, networks in losses.items() if networks}
     if not losses:
         return None
     with look():
         figure = Figure(figsize=(11, 3.6 * len(losses)), layout="constrained")
-        for axes, (title, networks) in zip(
-            figure.subplots(len(losses), squeeze=False).flat, losses.items(), strict=True
-        ):
-            for name, curves in networks.items():
-                steps, mean, *_ = mean_and_range(curves)
-                row = SYSTEMS[name]
-                axes.plot(
-                    steps, mean, **_style(row.network), lw=1.4, alpha=0.5 if row.seed or row.own else 1, label=name
-                )
-            axes.set(title=title, xlabel="step", ylabel="training loss")
+        panels = figure.subplots(len(losses), squeeze=False).flat
+        for axes, (group, networks) in zip(panels, losses.items(), strict=True):
+            minutes = group.regime == "minutes"
+            for row, curves in networks.items():
+                if not minutes or row.network in rates:
+                    steps, mean, *_ = mean_and_range(curves)
+                    places = [rates[row.network].minutes(step) for step in steps] if minutes else steps
+                    name = row.title.replace("`", "")
+                    axes.plot(places, mean, **_style(row.network), lw=1.4, alpha=0.5 if row.seed else 1, label=name)
+            axes.set(title=group.title, xlabel="minutes of one core" if minutes else "step", ylabel="training loss")
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 

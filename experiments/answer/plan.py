@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from experiments.answer.rows import GROUPS, NETWORKS, OF_DECODERS, OWN_TANDEM, Group, Row
+from experiments.answer.rows import GROUPS, Group, Row
 from experiments.shared.command import command
 from experiments.shared.trainings import FOLDS, OWN, SPLITS, Rate, of_phantom, read_rates, training
 from experiments.train_speed.measure import NETWORKS as OVERRIDES
@@ -17,7 +17,7 @@ from lits_seg.common.ownership import table_file
 from lits_seg.common.settings import Count, Place, Size
 from lits_seg.common.tables import csv_text
 
-COLUMNS = ("regime", "data", "network", "seed", "steps", "minutes")
+COLUMNS = ("regime", "data", "system", "steps", "minutes")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def plan(cfg: Settings, group: Group, rates: Mapping[str, Rate]) -> tuple[list[P
     planned, missing = [], []
     for row in group.rows:
         rate = rates.get(row.network)
-        if cfg.networks is not None and (row.system if row.own else row.network) not in cfg.networks:
+        if cfg.networks is not None and row.name not in cfg.networks:
             continue
         if group.regime != "minutes":
             steps = cfg.steps if group.regime == "steps" else cfg.decoder_steps
@@ -124,7 +124,7 @@ def commands(cfg: Settings, group: Group, planned: list[Planned]) -> Iterator[st
 
 
 def plan_rows(group: Group, planned: list[Planned]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of ``plan.csv``: steps and minutes of each network.
+    """Yield the rows of ``plan.csv``: steps and minutes of each system.
 
     Args:
         group: the group.
@@ -132,8 +132,7 @@ def plan_rows(group: Group, planned: list[Planned]) -> Iterator[dict[str, Any]]:
     """
     for one in planned:
         minutes = "" if one.minutes is None else round(one.minutes, 1)
-        cells = (group.regime, group.data, one.row.network + "-own" * one.row.own, one.row.seed, one.steps, minutes)
-        yield dict(zip(COLUMNS, cells, strict=True))
+        yield dict(zip(COLUMNS, (*group.key(one.row), one.steps, minutes), strict=True))
 
 
 def _patients(cfg: Settings, group: Group, fold: int) -> list[str]:
@@ -153,7 +152,7 @@ def _root(cfg: Settings, group: Group) -> str | None:
 
 
 def _require_known(cfg: Settings) -> None:
-    known = dict.fromkeys((*NETWORKS, OWN_TANDEM.system, *OF_DECODERS))
+    known = dict.fromkeys(row.name for group in GROUPS for row in group.rows)
     for name in cfg.networks or ():
         if name not in known:
             raise InputError("networks", f"some of {', '.join(known)}", name)

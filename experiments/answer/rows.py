@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from experiments.shared.named_runs import TITLES
+from experiments.shared.named_runs import TITLES, Key
 from experiments.shared.networks import DECODERS, SHORT
 from experiments.shared.trainings import FOLDS
 
@@ -44,14 +44,19 @@ class Row:
     own: bool = False
 
     @property
+    def name(self) -> str:
+        """Name of the network with its recipe."""
+        return self.network + "-own" * self.own
+
+    @property
     def system(self) -> str:
-        """The row's part of a run's name: network, loss and seed."""
-        return self.network.replace("/", "-") + "-own" * self.own + (f"-s{self.seed}" if self.seed else "")
+        """The row's part of a run's name: network, recipe and seed."""
+        return self.name.replace("/", "-") + (f"-s{self.seed}" if self.seed else "")
 
     @property
     def title(self) -> str:
         """The row's name in tables."""
-        return f"`{self.network}`" + ", own loss" * self.own + (f", seed {self.seed}" if self.seed else "")
+        return f"`{self.name}`" + (f", seed {self.seed}" if self.seed else "")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class Group:
         """The group's name in tables and figures."""
         return f"{TITLES[self.regime]}, {TITLES[self.data]}".capitalize()
 
+    def key(self, row: Row) -> Key:
+        """Return regime, data and system of a row, as its runs are named."""
+        return self.regime, self.data, row.system
+
 
 OWN_TANDEM = Row(TANDEM, own=True)
 ONCE = (*map(Row, NETWORKS), OWN_TANDEM)
@@ -86,5 +95,4 @@ GROUPS = (
     Group("minutes", "phantom", ONCE, folds=1),
     Group("decoders", "lits", tuple(map(Row, OF_DECODERS)), base=PAPER),
 )
-SYSTEMS = {row.system: row for group in GROUPS for row in group.rows}
-REGIMES = tuple(dict.fromkeys(group.regime for group in GROUPS))
+PLANNED = {group.key(row): row for group in GROUPS for row in group.rows}

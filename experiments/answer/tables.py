@@ -1,9 +1,8 @@
 """Tabulate the runs of a group: scores, detection by size, and the cost of each network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from experiments.answer.rows import NETWORKS, OF_DECODERS, Group, Row
 from experiments.answer.verdicts import Times
@@ -11,7 +10,6 @@ from experiments.shared.named_runs import Folds, lesions_of
 from experiments.shared.patients import difference_cell
 from experiments.shared.trainings import Rate
 from lits_seg.common.tables import DASH, markdown, number, with_interval
-from lits_seg.comparison.finished_runs import Run
 from lits_seg.metrics.scores import IOU_OVER_ZERO, CaseScores
 from lits_seg.metrics.statistics import Estimate, summarise_cases
 from lits_seg.runs.detection_table import HEADER as BY_SIZE
@@ -111,23 +109,6 @@ def cost_table(rates: Mapping[str, Rate], times: Times) -> str:
         milliseconds = [number(of.get(name), 1) for of in times.values()]
         rows.append([f"`{name}`", *size, *milliseconds, number(rate.slices_per_second if rate else None, 1)])
     return markdown(header, rows)
-
-
-def run_rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each run: what was trained, for how long, and by which commit."""
-    for run in runs:
-        yield {
-            "run": run.name,
-            "seed": run.result.seed,
-            "steps": run.result.steps,
-            "train_seconds": round(run.result.train_seconds, 1),
-            "device": run.result.device,
-            "precision": run.result.precision,
-            "lits_seg": run.versions.get("lits-seg"),
-            "commit": run.versions.get("git_commit"),
-            "changed": run.versions.get("git_dirty"),
-            "torch": run.versions.get("torch"),
-        }
 
 
 def _score_row(one: Scored, base: Scored | None, rate: Rate | None) -> list[str]:

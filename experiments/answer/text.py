@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from experiments.answer.protocol import Protocol
 from experiments.answer.rows import Group
 from experiments.answer.tables import Scored, cost_table, score_table, size_table
-from experiments.answer.verdicts import PERSONS, Times
+from experiments.answer.verdicts import Times
+from experiments.shared.patients import SAME_PERSON
 from experiments.shared.trainings import Rate
 from lits_seg import RESEARCH_USE
 from lits_seg.common.tables import markdown
@@ -13,21 +15,24 @@ from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.rows import claim_table, version_table
 
 CAPTIONS = {
-    "pareto.png": "Lesion Dice against the time of a slice and against parameters; dotted: the Pareto front",
-    "curves.png": "Training loss, the mean over folds",
+    "pareto.png": (
+        "Lesion Dice of the networks that were tested on all patients of a group, against the time of a slice and "
+        "against parameters; dotted: the Pareto front"
+    ),
+    "curves.png": "Training loss by the common recipe, the mean over folds",
     "patient.png": "A synthetic patient as every network segments it",
 }
-SAME_PERSON = " and ".join(f"{names[0]} to {names[-1]}" for names in PERSONS)
 EXPLANATION = (
     "Intervals: 95 %, bootstrap over patients; patients without lesions are left out. Differences are paired: patient "
-    "by patient, in brackets the patients of both. A lesion is found if it touches a predicted lesion. Volumes "
-    f"{SAME_PERSON} of LiTS seem to show one person each, so that intervals over patients are too narrow; the verdicts "
-    "resample persons. Training minutes are of one core, computed from the measured rate and the steps. Slices of real "
-    "patients have 256 px, crops 128 px; those of synthetic patients have 128 px and are not cropped. ms: a slice of "
-    "256 px, one thread; PyTorch in its faster order of memory. All networks were trained from random weights by one "
-    "recipe (`experiment=common`); `own loss` has its authors' loss, optimizer, decay and clipping, so that its "
-    "training loss is another one. The layers of `strided_unet`, its five slices, and parts of this recipe were chosen "
-    "on the same patients of LiTS, which favours `strided_unet` and `strided_unet/context5`."
+    "by patient, in brackets the patients of both. Means over other patients are not comparable. A lesion is found if "
+    f"it touches a predicted lesion. {SAME_PERSON} The verdicts resample persons. Percentile intervals of so few "
+    "persons cover about 90 %, and nothing is corrected for the number of comparisons. Training minutes are of one "
+    "core, computed from the measured rate and the steps. Slices of real patients have 256 px, crops 128 px; those of "
+    "synthetic patients have 128 px and are not cropped. ms: a slice of 256 px, one thread; PyTorch in its faster "
+    "order of memory. All networks were trained from random weights by one recipe (`experiment=common`); "
+    "`vorontsov-own` has its authors' loss, optimizer, decay and clipping. The layers of `strided_unet`, its five "
+    "slices, and parts of this recipe were chosen on the same patients of LiTS, which favours `strided_unet` and "
+    "`strided_unet/context5`."
 )
 WRITTEN = f"Written by `python -m experiments.answer`. {RESEARCH_USE}"
 
@@ -40,6 +45,7 @@ def page(
     claims: Sequence[Claim],
     figures: Sequence[str],
     others: Sequence[str],
+    protocol: Protocol,
 ) -> str:
     """Return the page in Markdown.
 
@@ -51,6 +57,7 @@ def page(
         claims: the paper's claims with their verdicts.
         figures: names of the figures that were drawn.
         others: names of runs that belong to no plan.
+        protocol: what was planned.
     """
     parts = ["# The answer", "## Verdicts", markdown(*claim_table(claims)), rules(claims)]
     for group, of_group in found.items():
@@ -60,7 +67,7 @@ def page(
     parts += ["## Figures"] if figures else []
     parts += [f"![{CAPTIONS[name]}]({name})\n\n{CAPTIONS[name]}." for name in figures]
     parts += ["## Versions", markdown(*version_table(runs)), "Of each run: `runs.csv`."]
-    return "\n\n".join([*parts, *notes(found, others), EXPLANATION, WRITTEN]) + "\n"
+    return "\n\n".join([*parts, *notes(found, others, protocol), EXPLANATION, WRITTEN]) + "\n"
 
 
 def rules(claims: Sequence[Claim]) -> str:
@@ -71,16 +78,17 @@ def rules(claims: Sequence[Claim]) -> str:
     return "\n".join(f"- {'; '.join(names)}: {rule}." for rule, names in shared.items())
 
 
-def notes(found: Mapping[Group, Sequence[Scored]], others: Sequence[str]) -> Iterator[str]:
-    """Yield a paragraph on each group that cannot be compared as planned, and on runs of no plan.
+def notes(found: Mapping[Group, Sequence[Scored]], others: Sequence[str], protocol: Protocol) -> Iterator[str]:
+    """Yield a paragraph on each group whose runs have other steps than planned, and on runs of no plan.
 
     Args:
         found: the scored networks of each group.
         others: names of runs that belong to no plan.
+        protocol: what was planned.
     """
     for group, of_group in found.items():
-        steps = {count for one in of_group for count in one.steps}
-        if group.regime != "minutes" and len(steps) > 1:
-            yield f"{group.title}: **steps differ** ({', '.join(f'{count:,}' for count in sorted(steps))})."
+        changed = [one.row.title for one in of_group if one.steps != [protocol.steps.get(group.key(one.row))]]
+        if changed:
+            yield f"{group.title}: **other steps than planned** in {', '.join(changed)}."
     if others:
         yield f"Runs of no group: {', '.join(others)}."

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.answer.gains import Gain, gain, gain_text
-from experiments.answer.rows import GROUPS, OWN_TANDEM, PAPER, TANDEM, UNET
+from experiments.answer.protocol import Protocol
+from experiments.answer.rows import GROUPS, OWN_TANDEM, PAPER, TANDEM, UNET, Group, Row
 from experiments.shared.named_runs import TITLES, Groups
+from experiments.shared.patients import PERSONS
 from experiments.shared.trainings import Rate
 from lits_seg.comparison.claims import CONFIRMED, FASTER, FEWER, NOT_CONFIRMED, UNDECIDED, Claim, verdict
 from lits_seg.metrics.statistics import Interval
@@ -14,8 +16,6 @@ NOT_MEASURED = "not measured"
 BUDGETS = ("steps", "minutes")  # the regimes whose Dice is judged
 MARGIN = 0.02  # largest loss in Dice per case that still counts as no worse
 TOLERANCE = 0.1  # relative error of a measured ratio of times
-# Volumes of LiTS that seem to show one person each, see experiments/recipe.
-PERSONS = (("0", "1"), ("6", "7", "8", "9", "10"))
 
 FEWER_RULE = f"confirmed if the counted ratio is at least {FEWER:g} ×; otherwise not confirmed"
 FASTER_RULE = (
@@ -24,41 +24,44 @@ FASTER_RULE = (
     "undecided"
 )
 INFERENCE_RULE = (
-    "ratio of times of a slice of 256 px with one thread; confirmed if in every measured engine at least 1 after "
-    f"division by {1 + TOLERANCE:g}; not confirmed if in every measured engine below 1 after multiplication by "
+    "ratio of times of a slice of 256 px with one thread; confirmed if in every measured engine in 32 bits at least 1 "
+    f"after division by {1 + TOLERANCE:g}; not confirmed if in every measured engine below 1 after multiplication by "
     f"{1 + TOLERANCE:g}; otherwise undecided"
 )
 DICE_RULE = (
-    "paired difference on real patients, averaged by person; confirmed if the whole 95 % interval over persons is at "
-    f"or above -{MARGIN:g} with every seed; not confirmed if the whole interval is below with every seed; otherwise "
-    "undecided. Also undecided if runs are missing or have other steps, or if the UNet's own Dice is at most "
-    f"{MARGIN:g}, because no network could lose more"
+    f"paired difference on real patients, averaged by person, of each seed of `{PAPER}` from the one seed of `{UNET}`; "
+    f"confirmed if the whole 95 % interval over persons is at or above -{MARGIN:g} with every seed; not confirmed if "
+    "the whole interval is below with every seed; otherwise undecided. Also undecided if runs are missing or have "
+    f"other steps or patients than planned, or if the UNet's own Dice is at most {MARGIN:g}, because no network could "
+    "lose more"
 )
 HIGHER_RULE = (
-    f"with its authors' loss and optimizer: paired difference from `{PAPER}` on real patients, averaged by person; "
-    "confirmed if the whole 95 % interval over persons is above 0; not confirmed if the whole interval is at or below "
-    "0; otherwise undecided. Also undecided if runs are missing or have other steps, or if both Dice are at most "
-    f"{MARGIN:g}, because no network learned lesions"
+    f"with its authors' loss and optimizer: paired difference from `{PAPER}`, which trains by the common recipe, not "
+    "by that of its authors, on real patients, averaged by person; confirmed if the whole 95 % interval over persons "
+    "is above 0; not confirmed if the whole interval is at or below 0; otherwise undecided. Also undecided if runs "
+    f"are missing or have other steps or patients than planned, or if both Dice are at most {MARGIN:g}, because no "
+    "network learned lesions"
 )
 MORE_RULE = f"counted, compared with `{PAPER}`; confirmed if larger; otherwise not confirmed"
 
 
-def judge(rates: Mapping[str, Rate], times: Times, groups: Groups) -> list[Claim]:
+def judge(rates: Mapping[str, Rate], times: Times, groups: Groups, protocol: Protocol) -> list[Claim]:
     """Return all claims with their verdicts.
 
     Args:
         rates: sizes and training rates by network.
         times: milliseconds of a slice by engine and network.
         groups: the runs by regime and data, and by system.
+        protocol: what the runs must keep for a verdict.
     """
     losses, gains = [], []
     for group in GROUPS:
         if group.regime in BUDGETS and group.data == "lits":
-            runs, title = groups.get((group.regime, group.data), {}), TITLES[group.regime]
-            equal = group.regime == "steps"
-            ours = [runs.get(row.system) for row in group.rows if row.network == PAPER]  # a seed each
-            losses.append(no_worse(title, [gain(one, runs.get(UNET), PERSONS, equal) for one in ours], MARGIN))
-            gains.append(higher(title, gain(runs.get(OWN_TANDEM.system), runs.get(PAPER), PERSONS, equal)))
+            title = TITLES[group.regime]
+            ours = [row for row in group.rows if row.network == PAPER]  # a seed each
+            losses.append(no_worse(title, [_gain(group, row, Row(UNET), groups, protocol) for row in ours], MARGIN))
+            own, common = (_gain(group, row, Row(PAPER), groups, protocol) for row in (OWN_TANDEM, Row(TANDEM)))
+            gains.append(higher(title, own, common))
     speed = [faster(rates, TOLERANCE), faster_inference(times, TOLERANCE)]
     return [fewer(rates), *speed, *losses, more(rates), *gains]
 
@@ -121,23 +124,32 @@ def no_worse(title: str, gains: Sequence[Gain | None], margin: float) -> Claim:
     return Claim(f"Dice no worse, {title}", measured, decided, DICE_RULE)
 
 
-def higher(title: str, one: Gain | None) -> Claim:
+def higher(title: str, one: Gain | None, common: Gain | None) -> Claim:
     """Judge the claim that the Dice per case of Vorontsov's network is higher.
 
     Args:
         title: the budget in words.
         one: difference between this network and the paper's; None if a network was not run.
+        common: the same by the recipe of all others, which is shown and decides nothing.
     """
     decided = UNDECIDED
     if one is not None and one.whole and one.interval is not None and one.base + max(one.mean, 0) > MARGIN:
         low, high = one.interval
         decided = CONFIRMED if low > 0 else NOT_CONFIRMED if high <= 0 else UNDECIDED
-    return Claim(f"{TANDEM}: higher Dice, {title}", gain_text(one), decided, HIGHER_RULE)
+    measured = f"{gain_text(one)}; by the common recipe: {gain_text(common)}"
+    return Claim(f"{TANDEM}: higher Dice, {title}", measured, decided, HIGHER_RULE)
 
 
 def agreed(verdicts: Sequence[str]) -> str:
     """Return the verdict that all have in common; undecided if verdicts differ, or if there is none."""
     return verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED
+
+
+def _gain(group: Group, row: Row, base: Row, groups: Groups, protocol: Protocol) -> Gain | None:
+    runs = groups.get((group.regime, group.data), {})
+    first, second = runs.get(row.system), runs.get(base.system)
+    kept = protocol.kept(group.key(row), first) and protocol.kept(group.key(base), second)
+    return gain(first, second, PERSONS, kept)
 
 
 def _loss(one: Gain | None, margin: float) -> str:

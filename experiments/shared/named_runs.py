@@ -12,6 +12,7 @@ from experiments.shared.networks import SHORT
 from experiments.shared.patients import patient_cells, with_lesions
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import read_record
+from lits_seg.comparison.finished_runs import Run
 from lits_seg.evaluation.score_tables import EVALUATION
 from lits_seg.metrics.scores import CaseScores
 from lits_seg.runs.folder import RESULT
@@ -42,20 +43,18 @@ class Tested(NetworkUnderTest):
     steps: int | None = None
 
 
+Key = tuple[str, str, str]  # regime, data and system, as in the name of a run
 Folds = dict[int, tuple[Path, Tested]]  # by fold: the folder and its content
 Groups = dict[tuple[str, str], dict[str, Folds]]  # by regime and data, by system
 
 
-def find_runs(
-    folder: Path, plan: str, regimes: Collection[str], systems: Collection[str], shown: str
-) -> tuple[Groups, list[str]]:
+def find_runs(folder: Path, plan: str, planned: Collection[Key], shown: str) -> tuple[Groups, list[str]]:
     """Return the runs below a folder, and the names of those that do not belong to the plan.
 
     Args:
         folder: folder of the runs.
         plan: name of the program that names the runs.
-        regimes: the plan's regimes.
-        systems: the plan's systems.
+        planned: regime, data and system of the plan's runs.
         shown: name of the folder in an error, such as that of the unpacked archive.
 
     Raises:
@@ -66,7 +65,7 @@ def find_runs(
     others = []
     for path in sorted([*folder.rglob(RESULT), *folder.rglob(EVALUATION)]):
         name = NAME.fullmatch(path.parent.name)
-        if name and name["regime"] in regimes and name["system"] in systems:
+        if name and (name["regime"], name["data"], name["system"]) in planned:
             tested = read_record(Tested, path, "a tested network")
             folds, fold = groups[name["regime"], name["data"]][name["system"]], int(name["fold"])
             if fold in folds:
@@ -98,6 +97,23 @@ def patient_rows(groups: Groups) -> Iterator[dict[str, Any]]:
                     yield {"regime": regime, "data": data, "system": name, "fold": fold, **patient_cells(case)}
 
 
+def run_rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each run: what was trained, for how long, and by which commit."""
+    for run in runs:
+        yield {
+            "run": run.name,
+            "seed": run.result.seed,
+            "steps": run.result.steps,
+            "train_seconds": round(run.result.train_seconds, 1),
+            "device": run.result.device,
+            "precision": run.result.precision,
+            "lits_seg": run.versions.get("lits-seg"),
+            "commit": run.versions.get("git_commit"),
+            "changed": run.versions.get("git_dirty"),
+            "torch": run.versions.get("torch"),
+        }
+
+
 def synthetic_cases(systems: Mapping[str, Folds], fold: int) -> dict[str, tuple[Path, Sequence[CaseScores]]]:
     """Return run folder and patients by system, for the runs of a fold whose patients are certainly synthetic.
 
@@ -126,6 +142,7 @@ def read_times(path: Path, engines: Collection[str]) -> dict[str, float]:
                     name, milliseconds = SHORT.get(row["network"], row["network"]), float(row["milliseconds_per_slice"])
                     times[name] = min(milliseconds, times.get(name, milliseconds))
     except (OSError, KeyError, ValueError) as error:
-        expected = "inference.csv of python -m experiments.inference_speed (or speed=null)"
-        raise InputError(path, expected, type(error).__name__) from error
+        raise InputError(
+            path, "inference.csv of python -m experiments.inference_speed", type(error).__name__
+        ) from error
     return times

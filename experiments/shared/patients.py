@@ -4,15 +4,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lits_seg.common.tables import DASH, number, signed, with_interval
-from lits_seg.metrics.scores import CaseScores
+from lits_seg.metrics.scores import IOU_OVER_ZERO, CaseScores
 from lits_seg.metrics.statistics import compare_cases, summarise_cases
 
 SCORES = ["patients", "Dice per case [95 %]", "difference [95 %]", "Dice global", "liver Dice"]
 SCORES += ["lesions found", "false lesions a patient"]
-# See experiments/recipe; the verdicts of experiments/answer resample persons.
+# Volumes of LiTS that seem to show one person each, see experiments/recipe.
+PERSONS = (("0", "1"), ("6", "7", "8", "9", "10"))
 SAME_PERSON = (
-    "Of LiTS, volumes 0 and 1, and volumes 6 to 10, seem to show one person each, so that intervals over patients are "
-    "too narrow."
+    f"Of LiTS, volumes {' and '.join(f'{names[0]} to {names[-1]}' for names in PERSONS)} seem to show one person each, "
+    "so that intervals over patients are too narrow."
 )
 
 
@@ -29,16 +30,15 @@ def score_cells(cases: Sequence[CaseScores], base: Sequence[CaseScores] | None) 
         base: the patients of the network to compare with, which may be others; None: no comparison.
     """
     summary = summarise_cases(cases)
-    dice, found = summary["lesion/dice_per_case"], summary["detection/iou>0/recall"]
-    false = sum(case.detection.by_overlap()["iou>0"].fp for case in cases) / len(cases)
+    dice, detection = summary["lesion/dice_per_case"], f"detection/{IOU_OVER_ZERO}"
     return [
         str(len(cases)),
         with_interval(dice.value, dice.interval),
         difference_cell(cases, base),
         number(summary["lesion/dice_global"].value),
         number(summary["liver/dice_per_case"].value),
-        number(found.value),
-        f"{false:.1f}",
+        number(summary[f"{detection}/recall"].value),
+        number(summary[f"{detection}/false_per_patient"].value, 1),
     ]
 
 
@@ -59,7 +59,7 @@ def difference_cell(cases: Sequence[CaseScores], base: Sequence[CaseScores] | No
 
 def patient_cells(case: CaseScores) -> dict[str, Any]:
     """Return the scores of a patient as the columns of a CSV table; a lesion is found if it touches a prediction."""
-    counts = case.detection.by_overlap()["iou>0"]
+    counts = case.detection.by_overlap()[IOU_OVER_ZERO]
     return {
         "patient": case.case,
         "lesion_dice": round(case.lesion.dice, 4),

@@ -14,29 +14,35 @@ from lits_seg.runs.folder import PICTURES
 COLUMNS = 6
 
 
-def systems_picture(tested: Mapping[str, tuple[Path, Sequence[CaseScores]]]) -> Figure | None:
-    """Draw the slice, the reference and every system's prediction; return None without a patient whom all tested.
+def systems_picture(tested: Mapping[str, tuple[Path, Sequence[CaseScores]]], budget: str) -> Figure | None:
+    """Draw a slice, the reference and every system's prediction.
 
     The patient is the one whose median Dice over all systems is highest, among those with lesions.
 
     Args:
         tested: run folder, and scores of its patients, by system.
+        budget: the budget of the trainings in words.
+
+    Returns:
+        The figure; None without a patient whom all tested, or if a run lacks the patient's picture.
     """
-    drawn = {
-        name: {case.case: case.lesion.dice for case in cases if _drawn(folder, case)}
-        for name, (folder, cases) in tested.items()
-        if (folder / PICTURES).is_dir()
+    dice = {
+        name: {case.case: case.lesion.dice for case in cases if case.voxels.lesion.reference}
+        for name, (_, cases) in tested.items()
     }
-    common = set.intersection(*(set(dice) for dice in drawn.values())) if drawn else set()
+    common = set.intersection(*map(set, dice.values())) if dice else set()
     if not common:
         return None
-    patient = max(sorted(common), key=lambda case: float(np.median([dice[case] for dice in drawn.values()])))
+    patient = max(sorted(common), key=lambda case: float(np.median([one[case] for one in dice.values()])))
+    pictures = {name: folder / PICTURES / f"{patient}.png" for name, (folder, _) in tested.items()}
+    if not all(path.exists() for path in pictures.values()):
+        return None
     panels: list[tuple[str, np.ndarray]] = []
-    for name, dice in drawn.items():
-        with Image.open(tested[name][0] / PICTURES / f"{patient}.png", formats=["png"]) as file:
+    for name, path in pictures.items():
+        with Image.open(path, formats=["png"]) as file:
             image, reference, predicted = np.split(np.asarray(file.convert("RGB")), 3, axis=1)
         panels = panels or [("image", image), ("reference", reference)]
-        panels.append((f"{name}, Dice {dice[patient]:.2f}", predicted))
+        panels.append((f"{name}, Dice {dice[name][patient]:.2f}", predicted))
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(2.2 * COLUMNS, 2.4 * rows + 0.3), layout="constrained")
     for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
@@ -44,11 +50,7 @@ def systems_picture(tested: Mapping[str, tuple[Path, Sequence[CaseScores]]]) -> 
     for axes, (title, panel) in zip(figure.axes, panels, strict=False):
         axes.imshow(panel)
         axes.set_title(title, fontsize=8)
-    chosen = f"synthetic patient {patient}, of all the one with the highest median Dice"
-    figure.supxlabel(f"{chosen}; red: lesion, cyan: liver. {RESEARCH_USE}", fontsize=8)
+    chosen = f"synthetic patient {patient}, of all the one with the highest median Dice; {budget}"
+    shown = "one slice, and the Dice of the whole CT; red: lesion, cyan: liver"
+    figure.supxlabel(f"{chosen}; {shown}. {RESEARCH_USE}", fontsize=8)
     return figure
-
-
-def _drawn(folder: Path, case: CaseScores) -> bool:
-    """Return whether a patient has lesions and a picture; an archive of runs may keep the pictures of some."""
-    return bool(case.voxels.lesion.reference) and (folder / PICTURES / f"{case.case}.png").exists()

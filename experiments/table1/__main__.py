@@ -1,5 +1,6 @@
 """``python -m experiments.table1``: compare the systems of Table I and of the related work by their runs."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from experiments.shared.named_runs import (
     lesions_of,
     patient_rows,
     read_times,
+    run_rows,
     synthetic_cases,
 )
 from experiments.shared.patients import SAME_PERSON, SCORES, score_cells
@@ -24,15 +26,19 @@ from lits_seg.common.files import write_text
 from lits_seg.common.ownership import MARK, PICTURE, table_file
 from lits_seg.common.settings import Place
 from lits_seg.common.tables import DASH, csv_text, markdown, number
-from lits_seg.comparison.finished_runs import opened
+from lits_seg.comparison.finished_runs import Run, opened, read_run
+from lits_seg.comparison.rows import version_table
+from lits_seg.runs.folder import RESULT
 
 STAGE = re.compile(r".+-(liver|lesion)_f\d+")
 PAPER = "reported by the paper, LiTS test, other patients"
 HEADER = ["system", "parameters", "GMAC", "ms", "steps", *SCORES, PAPER]
+PLANNED = frozenset(itertools.product(("steps", "minutes"), ("lits", "phantom"), SYSTEMS))
 ENGINES = ("ONNX Runtime",)  # of the times
 OUTPUTS = {
     "table1.md": PUBLISHED,
     "patients.csv": table_file("regime,data,system,"),
+    "runs.csv": table_file("run,seed,steps,train_seconds,"),
     "systems.png": PICTURE,
 }
 
@@ -50,7 +56,7 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Read the runs, print the tables, and write tables and picture into ``output``."""
     with opened(cfg.runs) as folder:
-        groups, others = find_runs(folder, "experiments.table1.plan", ("steps", "minutes"), SYSTEMS, shown=cfg.runs)
+        groups, others = find_runs(folder, "experiments.table1.plan", PLANNED, shown=cfg.runs)
         _write(cfg, groups, others)
 
 
@@ -69,7 +75,8 @@ def row(name: str, system: System, systems: Mapping[str, Folds], times: Mapping[
     one = next(iter(folds.values()))[1]
     base = lesions_of(systems[BASE]) if BASE in systems and name != BASE else None
     stages = (SYSTEMS[system.after] if system.after else system).stages
-    milliseconds = sum(times.get(_timed_as(stage), float("nan")) for stage in stages)
+    # A system after another one adds rules, such as the CRF, whose time is not known.
+    milliseconds = None if system.after else sum(times.get(_timed_as(stage), float("nan")) for stage in stages)
     steps = sorted({tested.steps for _, tested in folds.values() if tested.steps is not None})
     return [
         f"`{name}`",
@@ -80,6 +87,12 @@ def row(name: str, system: System, systems: Mapping[str, Folds], times: Mapping[
         *score_cells(lesions_of(folds), base),
         system.paper or DASH,
     ]
+
+
+def trainings_of(groups: Groups) -> list[Run]:
+    """Return the trainings of last stages; evaluations by other rules are left out."""
+    folders = [folder for systems in groups.values() for folds in systems.values() for folder, _ in folds.values()]
+    return [read_run(folder, folder.name) for folder in sorted(folders) if (folder / RESULT).exists()]
 
 
 def originals() -> str:
@@ -97,11 +110,14 @@ def _write(cfg: Settings, groups: Groups, others: list[str]) -> None:
     for (regime, data), systems in sorted(groups.items()):
         rows = [row(name, system, systems, times) for name, system in SYSTEMS.items()]
         parts += [f"## {TITLES[regime].capitalize()}, {TITLES[data]}", markdown(HEADER, rows)]
-    parts += [EXPLANATION, "## What the originals reported", originals(), *notes, WRITTEN]
+    runs = trainings_of(groups)
+    versions = ["## Versions", markdown(*version_table(runs)), "Of each training: `runs.csv`."]
+    parts += [EXPLANATION, "## What the originals reported", originals(), *versions, *notes, WRITTEN]
     publish("\n\n".join(parts) + "\n", Path(cfg.output) / "table1.md")
     write_text(Path(cfg.output) / "patients.csv", csv_text(list(patient_rows(groups))))
+    write_text(Path(cfg.output) / "runs.csv", csv_text(list(run_rows(runs))))
     for key in (("minutes", "phantom"), ("steps", "phantom")):
-        if figure := systems_picture(synthetic_cases(groups.get(key, {}), 0)):
+        if figure := systems_picture(synthetic_cases(groups.get(key, {}), 0), TITLES[key[0]]):
             figure.savefig(Path(cfg.output) / "systems.png", dpi=110, metadata=MARK)
             return
 
@@ -119,7 +135,8 @@ EXPLANATION = (
     "optimizer. The originals were trained for days, some from "
     "ImageNet, so that these figures do not repeat theirs. "
     "Steps: of the last stage. ms: a slice of 256 px in ONNX Runtime, one thread, the sum of all stages; parameters "
-    "and GMAC likewise. The GMAC of a detector are without its windows. The CRF was not tuned."
+    "and GMAC likewise. The GMAC of a detector are without its windows. `driu` was timed with one slice. The CRF was "
+    "not tuned. The trainings ran in the precision of `runs.csv`."
 )
 WRITTEN = f"Written by `python -m experiments.table1`. {RESEARCH_USE}"
 

@@ -64,6 +64,8 @@ class Found:
 def opened(runs: str | Path) -> Iterator[Path]:
     """Yield the folder of runs; an archive is unpacked into a temporary folder, which is deleted afterwards.
 
+    An error about an unpacked file names the archive.
+
     Raises:
         InputError: if ``runs`` is a file, but not an archive that can be unpacked safely.
     """
@@ -76,7 +78,11 @@ def opened(runs: str | Path) -> Iterator[Path]:
         inside = list(root.iterdir())
         if len(inside) == 1 and inside[0].is_dir() and not _is_run(os.listdir(inside[0])):
             (root,) = inside  # the folder that was packed, whose name is not part of a run's name
-        yield root
+        try:
+            yield root
+        except InputError as error:
+            error.args = (str(error).replace(str(root), str(runs)),)
+            raise
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import shlex
 import shutil
 from dataclasses import replace
@@ -15,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.answer.gains import Gain, by_person, gain
-from experiments.answer.rows import AGAIN, GROUPS, NETWORKS, OF_DECODERS
+from experiments.answer.protocol import Protocol, read_protocol
+from experiments.answer.rows import AGAIN, GROUPS, NETWORKS, OF_DECODERS, PLANNED
 from experiments.answer.verdicts import (
     MARGIN,
-    PERSONS,
     TOLERANCE,
     agreed,
     faster,
@@ -30,7 +31,8 @@ from experiments.answer.verdicts import (
     no_worse,
 )
 from experiments.shared import named_runs
-from experiments.shared.trainings import Rate
+from experiments.shared.patients import PERSONS
+from experiments.shared.trainings import SPLITS, Rate
 from experiments.train_speed.measure import NETWORKS as MEASURED
 from lits_seg.comparison.claims import CONFIRMED, NOT_CONFIRMED, UNDECIDED
 from lits_seg.metrics.scores import CaseScores
@@ -120,7 +122,23 @@ def patient(name: str, missed: int) -> CaseScores:
 
 
 def patients(missed: int, fold: int) -> list[CaseScores]:
-    return [patient(f"p{fold}{number}", missed + number) for number in range(3)]
+    """Return the test patients of a fold of ``SPLITS``; from one to the next, a prediction misses one voxel more."""
+    return [patient(name, missed + number % 3) for number, name in enumerate(names_in(fold))]
+
+
+@functools.cache
+def names_in(fold: int) -> list[str]:
+    return json.loads((Path(__file__).parents[2] / SPLITS / f"{fold}.json").read_text())["test"]
+
+
+def mean_dice(missed: int) -> float:
+    dice = [one.lesion.dice for fold in range(4) for one in patients(missed, fold)]
+    return sum(dice) / len(dice)
+
+
+def write_plan(path: Path) -> None:
+    lines = [f"{','.join(key)},1500,1" for key in PLANNED]
+    path.write_text("\n".join(["regime,data,system,steps,minutes", *lines]))
 
 
 def write_runs(folder: Path, **missed: int) -> None:
@@ -142,16 +160,19 @@ def table(text: str, title: str) -> dict[str, list[str]]:
 
 def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> None:
     write_rates(tmp_path / "train.csv")
+    write_plan(tmp_path / "plan.csv")
     write_runs(tmp_path / "runs", steps_lits_unet=10, steps_lits_dsc_unet=5)
     write_runs(tmp_path / "runs", minutes_phantom_unet=10, minutes_phantom_strided_unet=5)
-    write_runs(tmp_path / "runs", **{"steps_lits_dsc_unet-s1": 6, "steps_lits_vorontsov-own": 8, "another": 3})
+    write_runs(
+        tmp_path / "runs", **{"steps_lits_dsc_unet-s1": 6, "steps_lits_vorontsov-own": 8, "steps_phantom_unet": 3}
+    )
     header = "network,engine,threads,milliseconds_per_slice\n"
     pytorch = 'dsc_unet/subpixel,"PyTorch, contiguous",1,9\ndsc_unet/subpixel,"PyTorch, contiguous",2,1\n'
     onnx = "unet/deconv,ONNX Runtime,1,40\ndsc_unet/subpixel,ONNX Runtime,1,10\n"
     (tmp_path / "speed.csv").write_text(header + onnx + pytorch)
     (tmp_path / "browser.csv").write_text(f"{header}unet/deconv,WebAssembly,1,50\ndsc_unet/subpixel,WebAssembly,1,20\n")
     shutil.make_archive(str(tmp_path / "runs"), "xztar", tmp_path / "runs")
-    arguments = ("runs=runs.tar.xz", "rates=train.csv", "speed=[speed.csv,browser.csv]", "output=out")
+    arguments = ("runs=runs.tar.xz", "plan=plan.csv", "rates=train.csv", "speed=[speed.csv,browser.csv]", "output=out")
     shown = run_experiment("answer.__main__", *arguments, cwd=tmp_path)
     assert (tmp_path / "out/answer.md").read_text() in shown
     verdicts = {name: cells[1:] for name, cells in table(shown, "Verdicts").items()}
@@ -159,27 +180,28 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
     assert verdicts["2 × faster to train"] == ["4.00 ×", CONFIRMED]
     assert verdicts["faster inference"] == ["4.00 × in ONNX Runtime, 2.50 × in WebAssembly", CONFIRMED]
     assert verdicts["Dice no worse, equal steps"][1] == CONFIRMED
-    assert verdicts["Dice no worse, equal steps"][0].count(" over 12 persons") == 2  # two seeds
+    assert verdicts["Dice no worse, equal steps"][0].count(" over 16 persons") == 2  # two seeds
     assert verdicts["Dice no worse, equal minutes"] == ["seed 0: not run", UNDECIDED]
     assert verdicts["vorontsov: higher Dice, equal steps"][1] == NOT_CONFIRMED
     assert verdicts["vorontsov: more parameters"] == ["2,104,898 to 2,246,398", NOT_CONFIRMED]
     steps = table(shown, GROUPS[0].title)
-    dice = {missed: sum(2 * (20 - missed - n) / (40 - missed - n) for n in range(3)) / 3 for missed in (5, 6, 10)}
-    assert steps["`dsc_unet`"][1:5] == ["1,500", f"{1500 * 16 / 16 / 60:.1f}", "4", "12"]
+    dice = {missed: mean_dice(missed) for missed in (5, 6, 10)}
+    assert steps["`dsc_unet`"][1:5] == ["1,500", f"{1500 * 16 / 16 / 60:.1f}", "4", "21"]
     assert steps["`dsc_unet`"][5].startswith(f"+{dice[5] - dice[10]:.3f} [")
     assert steps["`dsc_unet`, seed 1"][6].startswith(f"{dice[6]:.3f} [")
     assert steps["`unet`"][5] == "–"
     assert steps["`segresnet`"][1] == "not run"
-    assert steps["`vorontsov`, own loss"][1] == "1,500"
+    assert steps["`vorontsov-own`"][1] == "1,500"
     assert len(steps) == 2 + len(GROUPS[0].rows)
     assert table(shown, GROUPS[3].title)["`dsc_unet/espcn`"][1] == "not run"
     costs = table(shown, "Costs")
     assert costs["`dsc_unet`"] == ["`dsc_unet`", "2,246,398", "1.17", "9.0", "10.0", "–", "20.0", "16.0"]
     assert "By the size of lesions:" in shown
     assert "aaaaaaaaaaaa" in shown
-    assert "Runs of no group: another_f0, " in shown
+    assert "Runs of no group: steps_phantom_unet_f0, " in shown
+    assert "other steps than planned" not in shown
     assert "Slices have 256 px, crops 128 px" not in shown  # not those of synthetic patients
-    assert len(list(csv.DictReader((tmp_path / "out/patients.csv").open()))) == 6 * 12
+    assert len(list(csv.DictReader((tmp_path / "out/patients.csv").open()))) == 6 * 21
     runs = list(csv.DictReader((tmp_path / "out/runs.csv").open()))
     assert len(runs) == 6 * 4
     assert {row["commit"] for row in runs} == {"a" * 40}
@@ -189,13 +211,15 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
 
 
 def test_one_run_of_one_network_is_a_page_without_verdict_on_dice(tmp_path: Path) -> None:
+    write_plan(tmp_path / "plan.csv")
     write_run(tmp_path / "runs/steps_lits_unet_f0", patients(5, 0), steps=300)
     write_run(tmp_path / "runs/steps_lits_dsc_unet_f0", patients(5, 0), steps=1500)
-    shown = run_experiment("answer.__main__", "runs=runs", "rates=null", "speed=[]", "output=out", cwd=tmp_path)
+    arguments = ("runs=runs", "plan=plan.csv", "rates=null", "speed=[]", "output=out")
+    shown = run_experiment("answer.__main__", *arguments, cwd=tmp_path)
     verdicts = table(shown, "Verdicts")
-    assert verdicts["Dice no worse, equal steps"][1].endswith("over 3 persons, incomplete; seed 1: not run")
+    assert verdicts["Dice no worse, equal steps"][1].endswith("over 5 persons, not as planned; seed 1: not run")
     assert all(cells[2] == UNDECIDED for name, cells in list(verdicts.items())[2:])
-    assert "Equal steps, real patients: **steps differ** (300, 1,500)." in shown
+    assert "Equal steps, real patients: **other steps than planned** in `unet`." in shown
     assert "pareto.png" not in shown  # no costs
     assert not (tmp_path / "out/patient.png").exists()  # no picture of a patient that is not certainly synthetic
 
@@ -213,7 +237,7 @@ def test_the_runs_of_a_plan_become_a_page(tmp_path: Path) -> None:
     )
     for words in map(shlex.split, plan(tmp_path, *small, "runs=runs")[1:]):
         run_command(words[1], *words[2:], *TINY, *NARROW, cwd=tmp_path)
-    arguments = ("runs=runs", "rates=train.csv", "speed=[]", "output=out")
+    arguments = ("runs=runs", "plan=out/plan.csv", "rates=train.csv", "speed=[]", "output=out")
     shown = run_experiment("answer.__main__", *arguments, cwd=tmp_path)
     rows = table(shown, GROUPS[2].title)
     assert [rows[name][1] for name in ("`dsc_unet`", "`unet`")] == ["6", "1"]
@@ -241,19 +265,25 @@ def test_wrong_inputs_are_named(tmp_path: Path) -> None:
     assert "no such file" in told("plan", "rates=none.csv", "lits=L").lower()
     assert told("plan", "rates=train.csv", "lits=L", "folds=5").startswith("error: folds: ")
     write_run(tmp_path / "runs/table_f0", [case("q")])
+    write_plan(tmp_path / "plan.csv")
     expected = (
         "error: runs: expected finished runs that are named as by python -m experiments.answer.plan; found table_f0"
     )
-    assert told("__main__", "runs=runs", "rates=train.csv") == expected
+    page = ("__main__", "runs=runs", "rates=train.csv")
+    assert told(*page) == expected
     write_run(tmp_path / "runs/steps_lits_unet_f0", [case("q")])
-    assert "inference.csv" in told("__main__", "runs=runs", "rates=train.csv", "speed=[train.csv]")
+    assert told(*page, "plan=train.csv").startswith("error: train.csv: expected plan.csv of python -m experiments.")
+    assert "inference.csv" in told(*page, "plan=plan.csv", "speed=[train.csv]")
     (tmp_path / "runs/steps_lits_unet_f0/versions.json").write_text("[")
-    assert "versions.json" in told("__main__", "runs=runs", "rates=train.csv", "speed=[]")
+    assert told(*page, "plan=plan.csv", "speed=[]").startswith("error: runs/steps_lits_unet_f0/versions.json: ")
+    shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path / "runs")
+    packed = told("__main__", "runs=packed.tar", "rates=train.csv", "plan=plan.csv", "speed=[]")
+    assert packed.startswith("error: packed.tar/steps_lits_unet_f0/versions.json: ")
     write_run(tmp_path / "runs/steps_lits_unet_f1", [case("q")])
-    assert told("__main__", "runs=runs", "rates=train.csv").endswith("each patient in one fold; found q")
+    assert told(*page).endswith("each patient in one fold; found q")
     write_run(tmp_path / "runs/copies/steps_lits_unet_f0", [case("q")])
     again = "runs/steps_lits_unet_f0: expected one run of this name; found another in runs/copies/steps_lits_unet_f0"
-    assert told("__main__", "runs=runs", "rates=train.csv") == f"error: {again}"
+    assert told(*page) == f"error: {again}"
     assert not (tmp_path / "out").exists()
 
 
@@ -287,7 +317,7 @@ def trained(rate: float, unet: float) -> dict[str, Rate]:
 def test_a_better_difference_never_has_a_worse_verdict(one: Gain, by: float) -> None:
     before, after = (no_worse("", [each], MARGIN).verdict for each in (one, moved(one, by)))
     assert ORDER.index(before) <= ORDER.index(after)
-    before, after = (higher("", each).verdict for each in (one, moved(one, by)))
+    before, after = (higher("", each, None).verdict for each in (one, moved(one, by)))
     assert ORDER.index(before) <= ORDER.index(after)
 
 
@@ -297,7 +327,7 @@ def test_an_interval_around_the_bound_decides_nothing(one: Gain) -> None:
     found = no_worse("", [one], MARGIN).verdict
     assert (found == UNDECIDED) == (low < -MARGIN <= high or one.base <= MARGIN)
     learned = one.base + max(one.mean, 0) > MARGIN
-    assert (higher("", one).verdict == UNDECIDED) == (low <= 0 < high or not learned)
+    assert (higher("", one, None).verdict == UNDECIDED) == (low <= 0 < high or not learned)
 
 
 @given(GAINS, GAINS)
@@ -306,7 +336,7 @@ def test_seeds_must_agree_and_runs_must_be_complete(one: Gain, other: Gain) -> N
     assert no_worse("", [one, other], MARGIN).verdict == no_worse("", [other, one], MARGIN).verdict == agreed(alone)
     assert no_worse("", [one, None], MARGIN).verdict == UNDECIDED
     assert no_worse("", [one, incomplete(other)], MARGIN).verdict == UNDECIDED
-    assert higher("", incomplete(one)).verdict == higher("", None).verdict == UNDECIDED
+    assert higher("", incomplete(one), other).verdict == higher("", None, other).verdict == UNDECIDED
 
 
 @given(RATIOS, RATIOS, st.floats(0.1, 10))
@@ -336,18 +366,17 @@ def test_parameters_are_counted(light: int, heavy: int) -> None:
     assert (more(rates).verdict == CONFIRMED) == (heavy > light)
 
 
-@given(st.lists(st.integers(0, 20), min_size=7, max_size=7), st.integers(0, 20))
+@given(st.lists(st.integers(0, 20), min_size=7, max_size=7))
 @settings(max_examples=20, deadline=None)
-def test_a_person_with_many_scans_weighs_no_more_than_another(missed: list[int], other: int) -> None:
+def test_a_person_with_many_scans_weighs_no_more_than_another(missed: list[int]) -> None:
     scans = ["6", "7", "8", "9", "10", "0", "2"]
-    first = [patient(name, count) for name, count in zip(scans, missed, strict=True)]
-    second = [patient(name, other) for name in scans]
-    single = [a.lesion.dice - b.lesion.dice for a, b in zip(first, second, strict=True)]
-    assert by_person(first, second, ()) == single
-    assert by_person(first, second, PERSONS) == pytest.approx([sum(single[:5]) / 5, *single[5:]])
+    found = [patient(name, count) for name, count in zip(scans, missed, strict=True)]
+    single = [one.lesion.dice for one in found]
+    assert by_person(found, ()) == single
+    assert by_person(found, PERSONS) == pytest.approx([sum(single[:5]) / 5, *single[5:]])
 
 
-def folds_of(missed: int, count: int = 4, steps: int = 9) -> named_runs.Folds:
+def folds_of(missed: int, count: int = 4, steps: int = 1500) -> named_runs.Folds:
     def one(fold: int) -> named_runs.Tested:
         cases = tuple(patients(missed, fold))
         facts = {"steps": steps, "decoder": "", "model": "", "data": "", "selected_on_test": False, "synthetic": False}
@@ -357,31 +386,43 @@ def folds_of(missed: int, count: int = 4, steps: int = 9) -> named_runs.Folds:
 
 
 def test_equal_networks_are_no_worse_and_not_higher() -> None:
-    same = gain(folds_of(5), folds_of(5), PERSONS, equal_steps=True)
+    same = gain(folds_of(5), folds_of(5), PERSONS, whole=True)
     assert same is not None
-    assert (same.mean, same.interval, same.persons, same.whole) == (0, (0, 0), 12, True)
+    assert (same.mean, same.interval, same.persons, same.whole) == (0, (0, 0), 16, True)
     assert no_worse("", [same], MARGIN).verdict == CONFIRMED
-    assert higher("", same).verdict == NOT_CONFIRMED
+    assert higher("", same, None).verdict == NOT_CONFIRMED
 
 
-def test_missing_folds_and_other_steps_are_incomplete() -> None:
-    partial = gain(folds_of(5, 3), folds_of(5), PERSONS, equal_steps=False)
+def test_only_runs_as_planned_decide(tmp_path: Path) -> None:
+    write_plan(tmp_path / "plan.csv")
+    protocol, key = read_protocol(tmp_path / "plan.csv"), ("steps", "lits", "unet")
+    assert len(protocol.patients) == 21
+    assert protocol.kept(key, folds_of(5))
+    assert not protocol.kept(key, None)
+    assert not protocol.kept(key, folds_of(5, 3))
+    assert not protocol.kept(key, folds_of(5, steps=10))
+    assert not protocol.kept(key, {**folds_of(5), 3: folds_of(5, steps=10)[3]})
+    assert not protocol.kept(("minutes", "lits", "another"), folds_of(5))
+    fewer_patients = {fold: (path, replace(one, cases=one.cases[1:])) for fold, (path, one) in folds_of(5).items()}
+    assert not protocol.kept(key, fewer_patients)
+
+
+def test_runs_of_other_steps_than_planned_decide_nothing() -> None:
+    runs = {"unet": folds_of(5), "dsc_unet": folds_of(5), "dsc_unet-s1": folds_of(5), "vorontsov-own": folds_of(5)}
+    everyone = {name for fold in range(4) for name in names_in(fold)}
+    for steps, expected in ((1500, {CONFIRMED, NOT_CONFIRMED}), (1501, {UNDECIDED})):
+        claims = judge({}, {}, {("steps", "lits"): runs}, Protocol(dict.fromkeys(PLANNED, steps), everyone))
+        assert {claim.verdict for claim in claims if claim.claim.endswith("equal steps")} == expected
+
+
+def test_patients_of_one_network_alone_are_not_compared() -> None:
+    partial = gain(folds_of(5, 3), folds_of(5), PERSONS, whole=False)
     assert partial is not None
-    assert (partial.persons, partial.whole) == (9, False)
-    both = gain(folds_of(5, 3), folds_of(5, 3), PERSONS, equal_steps=True)
-    assert both is not None
-    assert not both.whole  # on the same patients, but not on all
-    longer = [gain(folds_of(5, steps=10), folds_of(5), PERSONS, equal) for equal in (True, False)]
-    assert [one and one.whole for one in longer] == [False, True]
-    mixed = {**folds_of(5), 3: folds_of(5, steps=10)[3]}
-    for pair in ((mixed, folds_of(5)), (folds_of(5), mixed)):
-        found = gain(*pair, PERSONS, equal_steps=False)
-        assert found is not None
-        assert not found.whole  # one fold has other steps than those of the same network
-    assert gain(None, folds_of(5), PERSONS, equal_steps=True) is None
+    assert partial.persons == 11  # those of the third fold are one person
+    assert gain(None, folds_of(5), PERSONS, whole=False) is None
 
 
 def test_every_claim_has_a_rule_and_no_verdict_without_measurements() -> None:
-    claims = judge({}, {}, {})
+    claims = judge({}, {}, {}, Protocol({}, ()))
     assert len(claims) == 8
     assert all(claim.rule and claim.verdict == UNDECIDED for claim in claims)

@@ -129,6 +129,7 @@ def test_systems_are_compared_with_the_papers_network(tmp_path: Path) -> None:
     assert SAME_PERSON in shown
     assert "Runs of no system: of another kind." in shown
     assert len(list(csv.DictReader((tmp_path / "out/patients.csv").open()))) == 12
+    assert [row["steps"] for row in csv.DictReader((tmp_path / "out/runs.csv").open())] == ["100", "110", "100", "105"]
     assert (tmp_path / "out/systems.png").read_bytes().startswith(b"\x89PNG")
 
 
