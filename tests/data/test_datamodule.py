@@ -164,6 +164,16 @@ def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path, caplog: 
     assert not module.synthetic
 
 
+def test_warnings_are_not_repeated_before_every_stage(
+    lits: Path, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    test_root = shutil.copytree(lits, store / "test")
+    module = make(lits, store, test_root=test_root, allow_overlap=True, preprocess=Preprocess(size=32, spacing=0.5))
+    module.setup("validate")
+    module.setup("test")
+    assert [caplog.text.count(f"{root}: 8 of 8 CTs are cropped") for root in (lits, test_root)] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
