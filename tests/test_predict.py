@@ -150,7 +150,7 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
             "expected a CT in HU (air is near -1000); found values from 0 to 255, as in an 8-bit image",
         ),
         (np.where(HU > 100, np.nan, HU).astype(np.float32), "expected finite HU values"),
-        (HU[..., None], "expected a 3-D volume"),
+        (np.stack([HU, HU], axis=3), "expected a 3-D volume"),
     ],
     ids=["8-bit picture", "nan", "4-D"],
 )

@@ -186,7 +186,7 @@ def damage(volumes: Path) -> dict[str, str]:
     case("10", labels=labels[:, :, :5])
     case("11", hu=np.where(hu > 50, np.nan, hu).astype(np.float32))
     case("12", hu=hu[:, :, :0], labels=labels[:, :, :0])
-    case("13", hu=hu[..., None])
+    case("13", hu=np.stack([hu, hu], axis=3))
     case("14", hu=hu[..., 0], labels=labels[..., 0])
     case("15", hu=hu.astype(np.complex64))
     for number in range(16, 24):

@@ -170,8 +170,10 @@ def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Pat
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     """The console script starts both ranks as its command."""
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
-    status, _, err = run_lits_seg("train", *SMOKE, *ranks, door="script", cwd=smoke_folder)
+    cut = "data.preprocess.spacing=4"
+    status, out, err = run_lits_seg("train", *SMOKE, *ranks, cut, door="script", cwd=smoke_folder)
     assert status == 0, err
+    assert (out + err).count("CTs are cropped") == 1
     result = json.loads((smoke_folder / "runs" / "ranks" / "result.json").read_text())
     run_command(
         "evaluate", "ckpt=runs/ranks/checkpoints/best.ckpt", "output=one_rank", "accelerator=cpu", cwd=smoke_folder
@@ -215,9 +217,12 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     )  # fmt: skip
 
 
-def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
+def test_tests_on_volumes_from_elsewhere(finished: Path, smoke_folder: Path) -> None:
     arguments = ("trainer.max_epochs=1", "data.test_root=data/smoke", "data.allow_overlap=true", "name=elsewhere")
-    run_command("train", *SMOKE, *arguments, cwd=smoke_folder)
+    run_command("train", *SMOKE, *arguments, f"init_from={finished}/checkpoints/best.ckpt", cwd=smoke_folder)
+    warnings = re.findall("WARNING.*: (.*)", (smoke_folder / "runs" / "elsewhere" / "train.log").read_text())
+    assert sum("(tested now)" in warning for warning in warnings) == 1  # the patients of init_from
+    assert len(set(warnings)) == len(warnings)
     result = json.loads((smoke_folder / "runs" / "elsewhere" / "result.json").read_text())
     assert result["scores"]["patients"] == 8
     assert math.isfinite(result["scores"]["dice"])

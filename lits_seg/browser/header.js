@@ -27,7 +27,8 @@ function niftiHeader(name, bytes) {
   if (isDicom(bytes))
     throw new InputError(name, "a NIfTI file, or the folder of a DICOM series", "a single DICOM file");
   const fields = niftiFields(name, bytes), { dims, offset, version } = fields;
-  const shape = dims.slice(1, dims[0] + 1), [type, itemsize] = NIFTI_TYPES[fields.type] ?? [];
+  const axes = dims.slice(1, dims[0] + 1), [type, itemsize] = NIFTI_TYPES[fields.type] ?? [];
+  const shape = axes.slice(3).every(size => size === 1) ? axes.slice(0, 3) : axes;  // a single volume
   const damaged = reason => new InputError(name, "a readable NIfTI volume", `HeaderDataError: ${reason}`);
   if (!type) throw damaged(`data code ${fields.type} not recognized`);
   if (offset && offset < (version === 1 ? 352 : 544))

@@ -62,6 +62,7 @@ function maskHeader(grid, ct, description) {
     for (let i = 0; i < length; i++) bytes[offset + i] = i < value.length ? value.charCodeAt(i) : 0;
   };
   if (version === 1) {
+    view.setInt16(40, 3, little);  // axes; the CT's header may state further ones of length 1
     view.setInt16(70, 2, little);  // uint8
     view.setInt16(72, 8, little);  // bits
     const numbers = [[108, 352], [112, 1], [116, 0], [124, 0], [128, 0]];  // offset, slope, inter, cal_max, cal_min
@@ -69,6 +70,7 @@ function maskHeader(grid, ct, description) {
     text(148, 80, description);
   } else {
     view.setInt16(12, 2, little);
+    view.setBigInt64(16, 3n, little);
     view.setInt16(14, 8, little);
     view.setBigInt64(168, 544n, little);
     for (const [offset, value] of [[176, 1], [184, 0], [192, 0], [200, 0]]) view.setFloat64(offset, value, little);

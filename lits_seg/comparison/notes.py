@@ -3,6 +3,7 @@
 from lits_seg.common.tables import plural
 from lits_seg.comparison.finished_runs import Found
 from lits_seg.comparison.pool import Group, Variant, find_variant
+from lits_seg.comparison.variants import FILES, split_of
 
 MACHINES = {
     "latency.cpu_threads": "CPU latency was measured with different numbers of threads",
@@ -46,7 +47,10 @@ def run_notes(found: Found) -> list[str]:
 
 
 def folds_text(variant: Variant) -> str:
-    """Return which folds a variant has: ``all 4``, or ``0, 2 of 4``."""
+    """Return which folds a variant has: ``all 4``, or ``0, 2 of 4``; with files, ``of 5 splits``."""
+    if split_of(variant.runs[0].config) == FILES:
+        splits = {(str(run.config["data"]["split"]), run.result.fold) for run in variant.runs}
+        return f"of {plural(len(splits), 'split')}"
     have, count = variant.every("fold"), variant.runs[0].result.folds
     if len(have) == count:
         return f"all {count}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from lits_seg.common.errors import InputError
 from lits_seg.comparison.finished_runs import Run
-from lits_seg.comparison.variants import names
+from lits_seg.comparison.variants import FOLDS, names, split_of
 from lits_seg.metrics.scores import CaseScores, VoxelCounts
 from lits_seg.metrics.statistics import Difference, Estimate, FrocPoint, compare_cases, froc_points, summarise_cases
 
@@ -90,6 +90,7 @@ class TestedOn:
         synthetic: whether the CT is synthetic; None if unknown.
         size: side of the network's images, pixels.
         folds: number of folds.
+        split: see ``split_of``.
         selected_on_test: whether the test patients also chose the checkpoints.
         split_seed: seed of the split into folds.
         elsewhere: whether the test volumes are outside the folds, so that every fold's network is tested on all.
@@ -100,6 +101,7 @@ class TestedOn:
     synthetic: bool | None
     size: int
     folds: int
+    split: str | None
     selected_on_test: bool
     split_seed: int | None
     elsewhere: bool
@@ -137,8 +139,9 @@ class Group:
         kind = ""
         if data.synthetic:
             kind = f" (synthetic CT: {made})" if made else " (synthetic CT)"
+        split = f"{data.folds} folds" if data.split in (FOLDS, None) else f"split {data.split}"
         selection = "; the same patients chose the checkpoint (optimistic)" if data.selected_on_test else ""
-        return f"{data.data}{kind}, {data.size} px, {data.folds} folds (split seed {data.split_seed}){selection}"
+        return f"{data.data}{kind}, {data.size} px, {split} (split seed {data.split_seed}){selection}"
 
 
 def pool(runs: Sequence[Run], baseline: str) -> list[Group]:
@@ -201,6 +204,7 @@ def tested_on(run: Run) -> TestedOn:
         synthetic=result.synthetic,
         size=result.size,
         folds=result.folds,
+        split=split_of(run.config),
         selected_on_test=result.selected_on_test,
         split_seed=data.get("split_seed"),
         elsewhere=data.get("test_root") is not None,

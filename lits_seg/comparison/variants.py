@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lits_seg.comparison.finished_runs import Run
+from lits_seg.data.named_splits import ALL, NAMED
 from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
 
 # Settings that do not make a variant: paths and speed do not change what is learned, test data makes groups.
@@ -35,6 +36,7 @@ SEEDS = ("seed", "split_seed")
 NETWORK = ("model", "decoder")
 CLASSES = "model.out_channels"  # compared among all runs: the classes belong to the task, not to the model
 ABSENT = "none"
+FOLDS, FILES = "folds", "files"
 
 
 def names(group: Sequence[Run]) -> list[str]:
@@ -56,7 +58,23 @@ def names(group: Sequence[Run]) -> list[str]:
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a resolved config that change what is learned, by dotted key."""
-    return {key: value for key, value in _leaves(config) if not _is_free(key)}
+    found = {key: value for key, value in _leaves(config) if not _is_free(key)}
+    if config["data"].get("test_root") is None:  # else the split changes the training alone
+        found.pop("data.split", None)
+    return found
+
+
+def split_of(config: Mapping[str, Any]) -> str | None:
+    """Return how the test patients of a run were chosen among the others, by its resolved config.
+
+    Returns:
+        ``folds``, the name of another split, or ``files``; None if the test volumes are outside the data set.
+    """
+    data = config["data"]
+    split = data.get("split", FOLDS)  # earlier versions had folds only
+    if data.get("test_root") is not None:
+        return None
+    return split if split in (FOLDS, ALL, *NAMED) else FILES
 
 
 def _is_free(key: str) -> bool:

@@ -15,7 +15,7 @@ from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sources import Source, own_names
 from lits_seg.data.split_record import SplitRecord, recorded_cases
 from lits_seg.data.splits import PARTS, Split, split_patients
-from lits_seg.data.store import store_cases
+from lits_seg.data.store import open_cases, store_cases
 from lits_seg.data.stored_case import StoredCase
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,10 @@ class DataSets:
                 log.warning("skipped: %s", error)
 
     def split(self) -> Split:
-        """Return the patients for training and validation, and those of ``root`` and ``sources`` for the test."""
+        """Return the patients for training and validation, and those of ``root`` and ``sources`` for the test.
+
+        If unusable cases are skipped, these are the cases that ``prepare`` has written to the store.
+        """
         parts: Split = {}
         for folder in self._folders():
             if folder.parts != PARTS[2:]:
@@ -138,9 +141,10 @@ class DataSets:
 
     def _usable(self, folder: Folder) -> list[StoredCase]:
         cases, _, errors = self._find(folder)
-        stored = self._store(cases, errors)
+        # Skipped cases are not read again: what is in the store is the same for all ranks.
+        stored = self._store(cases, None) if errors is None else open_cases(cases, self.preprocess, self.store)
         if not stored:
-            raise InputError(folder.root, "a usable case", f"{len(errors or ())} unusable")
+            raise InputError(folder.root, "a usable case", f"{len(errors or ()) + len(cases)} unusable")
         for warning in [*swapped([case.check.burden for case in stored]), *cut_cases(stored)]:
             log.warning("%s: %s", folder.root, warning)
         return stored

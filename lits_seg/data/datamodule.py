@@ -166,8 +166,8 @@ class SliceDataModule(pl.LightningDataModule):
         self.data_sets.prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Split the patients. ``root`` is not read if the stage is a test on ``test_root``."""
-        if self.test_root is not None:
+        """Split the patients, after ``prepare_data``. ``root`` is not read if the stage is a test on ``test_root``."""
+        if self.test_root is not None and "test" not in self.split:
             self.split["test"] = self.data_sets.tested()
         if "train" not in self.split and not (stage == "test" and self.test_root):
             self.split = {**self.data_sets.split(), **self.split}

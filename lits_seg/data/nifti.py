@@ -54,6 +54,8 @@ imageglobals.logger.setLevel("CRITICAL")
 def open_nifti(path: Path, unpacked: Path | None = None) -> Iterator[nib.Nifti1Image]:
     """Open a NIfTI file with a 3-D volume; the caller reads the voxels.
 
+    Further axes are left out if they hold this one volume: some programs write the shape ``(X, Y, Z, 1)``.
+
     Args:
         path: the file, ``.nii`` or ``.nii.gz``.
         unpacked: an uncompressed copy to read instead of ``path``.
@@ -73,7 +75,10 @@ def open_nifti(path: Path, unpacked: Path | None = None) -> Iterator[nib.Nifti1I
         file.seek(0)
         with np.errstate(over="ignore", invalid="ignore"):  # transforms that are not finite are reported
             image = KINDS[int(header["sizeof_hdr"])].from_stream(file)
-            require_volume(path, image.dataobj.shape, image.dataobj.dtype, image.affine)
+            shape = image.shape[:3] if set(image.shape[3:]) == {1} else image.shape
+            require_volume(path, shape, image.dataobj.dtype, image.affine)
+            if shape != image.shape:
+                image = type(image)(image.dataobj.reshape(shape), image.affine, image.header)
             image.extra["doubts"] = _doubts(header, image.affine)
         yield image
         file.seek(voxels_end(header))
@@ -110,6 +115,16 @@ def is_gzip(path: Path) -> bool:
     """Return whether a file is compressed by gzip, by its first bytes."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
+
+
+def count_axes(path: Path) -> int:
+    """Return the number of axes that a file's header states, with those that ``open_nifti`` leaves out.
+
+    Raises:
+        InputError: if the file is missing, damaged or not NIfTI.
+    """
+    with nifti_errors(path), _content(path) as file:
+        return len(_read_header(path, file).get_data_shape())
 
 
 def voxels_end(header: nib.Nifti1Header) -> int:
@@ -170,7 +185,7 @@ def _doubts(header: nib.Nifti1Header, affine: np.ndarray) -> tuple[str, ...]:
         header: the header as stored.
         affine: the affine that is used, ``(4, 4)``.
     """
-    shape, sizes = header.get_data_shape(), header["pixdim"][1:4]
+    shape, sizes = header.get_data_shape()[:3], header["pixdim"][1:4]
     stated = f"{'×'.join(f'{size:.3g}' for size in sizes)} mm"
     found = []
     sform = header.get_sform(coded=True)[0]

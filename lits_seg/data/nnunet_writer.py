@@ -19,7 +19,7 @@ from lits_seg.common.ownership import json_file, require_free
 from lits_seg.data.dicom import read_series
 from lits_seg.data.grid import from_slices
 from lits_seg.data.layouts import PHANTOM, Case, find_cases, is_phantom
-from lits_seg.data.nifti import is_gzip, open_nifti
+from lits_seg.data.nifti import count_axes, is_gzip, open_nifti
 from lits_seg.data.nnunet import CHANNEL, DESCRIPTION, LABELS, OURS, SPLITS, label_values
 from lits_seg.data.splits import Split
 from lits_seg.data.stored_case import StoredCase
@@ -162,6 +162,12 @@ def _same_grid(image: Path, label: Path) -> bool:
 
 
 def _add(source: Path, target: Path) -> None:
+    if count_axes(source) > 3:  # nnU-Net reads three only
+        with open_nifti(source) as image:
+            copy = type(image)(image.dataobj.get_unscaled(), image.affine, image.header)
+            copy.header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)
+            _save(copy, target)
+        return
     if not is_gzip(source):
         with source.open("rb") as plain, igzip.open(target, "wb") as packed:
             shutil.copyfileobj(plain, packed, 2**22)

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -65,8 +65,7 @@ def store_cases(
         InputError: if a case is unusable, if the disk is full, or if the store cannot be written. Cases that are
             already written are kept.
     """
-    settings = json.dumps({"version": STORE_VERSION, **preprocess.plain()}, sort_keys=True)
-    root = Path(store) / short_hash(settings.encode())
+    settings, root = _place(preprocess, store)
     found = {case: _open(case, root) for case in cases}
     missing = {case: folder for case, folder in found.items() if isinstance(folder, Path)}
     if not _is(root / DESCRIPTION, settings) or missing:
@@ -80,6 +79,28 @@ def store_cases(
             if errors is None:
                 raise error
             errors.append(error)
+    return _stored(found)
+
+
+def open_cases(cases: Sequence[Case], preprocess: Preprocess, store: str | Path) -> list[StoredCase]:
+    """Open the cases that ``store_cases`` has written, in the given order; leave out the others, which are not read.
+
+    Args:
+        cases: the files.
+        preprocess: see ``store_cases``.
+        store: folder of the store.
+    """
+    _, root = _place(preprocess, store)
+    return _stored({case: _open(case, root) for case in cases})
+
+
+def _place(preprocess: Preprocess, store: str | Path) -> tuple[str, Path]:
+    """Return the description of a pre-processing, and its folder."""
+    settings = json.dumps({"version": STORE_VERSION, **preprocess.plain()}, sort_keys=True)
+    return settings, Path(store) / short_hash(settings.encode())
+
+
+def _stored(found: Mapping[Case, StoredCase | Path | InputError]) -> list[StoredCase]:
     return [replace(stored, ct=case.image) for case, stored in found.items() if isinstance(stored, StoredCase)]
 
 

@@ -140,13 +140,17 @@ class UnseenBy(Callback):
         ckpt: checkpoint of the liver network of a cascade, or of the network whose weights are the start.
     """
 
+    compared = False
+
     def __init__(self, ckpt: str | Path) -> None:
         self.ckpt = Path(ckpt)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Compare the patients, as soon as they are split.
+        """Compare the patients once, as soon as they are split.
 
         Raises:
             InputError: if a test patient is among the training or validation patients of that network's run.
         """
-        require_unseen_patients(self.ckpt, trainer.datamodule)
+        if not self.compared:
+            require_unseen_patients(self.ckpt, trainer.datamodule)
+        self.compared = True

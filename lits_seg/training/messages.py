@@ -1,7 +1,9 @@
-"""Hide messages of other libraries that do not help a user."""
+"""Hide messages that do not help a user: those of other libraries, and the repetitions of several ranks."""
 
 import logging
 import warnings
+
+from pytorch_lightning.utilities import rank_zero_only
 
 # Lightning's loggers for available devices, loaded files and advertisements.
 CHATTY = ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda")
@@ -20,7 +22,12 @@ LIBRARIES = r"(lightning_fabric|monai|pytorch_lightning|tensorboard|torch|torchm
 
 
 def hide_chatter() -> None:
-    """Hide advertisements, routine messages and deprecation warnings of other libraries; keep all other warnings."""
+    """Hide advertisements, routine messages and deprecation warnings of other libraries; keep all other warnings.
+
+    Own warnings are shown on the first rank alone: all ranks read the same settings and patients.
+    """
+    if rank_zero_only.rank > 0:
+        logging.getLogger("lits_seg").setLevel(logging.ERROR)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in ADVICE:

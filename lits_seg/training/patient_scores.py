@@ -119,70 +119,95 @@ class PatientScores(Callback):
         self._map(f"{PROBABILITY}{number}")[slices] = (255 * outputs["probability"]).round().byte().cpu().numpy()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score and draw on the first rank, after all ranks have written their slices; log the means on all ranks."""
+        """Score and draw after all ranks have written their slices; log the means on all ranks.
+
+        Each rank scores a part of the patients: a rank that waits for longer than PyTorch's timeout would end the run.
+        """
         self._map.cache_clear()
         trainer.strategy.barrier()
-        if trainer.is_global_zero:
-            try:
-                self._write(trainer.datamodule.split["test"], trainer, pl_module)
-            finally:
+        cases = trainer.datamodule.split["test"]
+        try:
+            numbers = range(trainer.global_rank, len(cases), trainer.world_size)
+            own = {number: self._score(number, cases[number], trainer, pl_module) for number in numbers}
+            whole = {number: found for number, found in own.items() if found is not None}
+            scores = _of_all_ranks({number: found[0] for number, found in whole.items()}, trainer)
+            self.cases = list(scores.values())
+            chosen = [list(scores)[i] for i in self._from_best_to_worst(pl_module.structures[0])]
+            shown = _of_all_ranks({number: whole[number][1] for number in chosen if number in whole}, trainer)
+            if trainer.is_global_zero:
+                self._write([shown[number] for number in chosen], trainer)
+        finally:
+            if trainer.is_global_zero:
                 shutil.rmtree(self._masks, ignore_errors=True)
         voxels = [case.voxels for case in self.cases]
-        voxels = trainer.strategy.broadcast(voxels)
         if not voxels:
             return
         means = summarise_structures(**{name: [getattr(one, name) for one in voxels] for name in pl_module.structures})
         # The values are equal on all ranks.
         pl_module.log_dict({f"test/{name}": mean for name, mean in means.items()}, sync_dist=True)
 
-    def _write(self, cases: list[StoredCase], trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.cases = []
-        shown = []
-        for number, case in enumerate(cases):
-            mask = np.load(self._masks / f"{number}.npy", mmap_mode="r")
-            if not mask[:, 0, 0].all():
-                continue
-            predicted = mask - 1
-            probability = np.load(self._masks / f"{PROBABILITY}{number}.npy", mmap_mode="r")
-            with nullcontext() if module.rules.crf is None or case.ct is None else open_ct(case.ct) as ct:
-                hu, known = None if ct is None else ct.slices, "liver" in module.structures
-                module.rules(predicted, probability, case.spacing, case.voxel_ml, known, hu)
-            (self.folder / PICTURES).mkdir(exist_ok=True)
-            truth = np.stack([case.truth(i) for i in range(len(case))])
-            scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
-            self.cases.append(scores)
-            chosen = _largest(truth, predicted, LOWEST_LABEL[module.structures[0]])
-            image = torch.from_numpy(case.images[chosen] / np.float32(255))[None, None]
-            preprocess = trainer.datamodule.preprocess
-            row = {
-                "image": preprocess.restore(image, *truth[chosen].shape, case.pixel_mm)[0, 0].numpy(),
-                "truth": truth[chosen],
-                "predicted": np.array(predicted[chosen]),
-                "title": f"{case.name}, slice {chosen}, Dice {getattr(scores, module.structures[0]).dice:.2f}",
-            }
-            shown.append(row)
-            panels = pictures.panels(row["image"], row["truth"], row["predicted"])
-            Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True, pnginfo=png_mark())
-        if len(self.cases) < len(cases):
-            log.warning(
-                "%d of %d test patients were not seen whole and have no scores", len(cases) - len(shown), len(cases)
-            )
-        if not shown:
+    def _score(
+        self, number: int, case: StoredCase, trainer: pl.Trainer, module: pl.LightningModule
+    ) -> tuple[CaseScores, dict[str, Any]] | None:
+        """Score a patient and draw the slice with the most lesion.
+
+        Returns:
+            The scores, and the slice for the selection of patients; None if not all slices were seen.
+        """
+        mask = np.load(self._masks / f"{number}.npy", mmap_mode="r")
+        if not mask[:, 0, 0].all():
+            return None
+        predicted = mask - 1
+        probability = np.load(self._masks / f"{PROBABILITY}{number}.npy", mmap_mode="r")
+        with nullcontext() if module.rules.crf is None or case.ct is None else open_ct(case.ct) as ct:
+            hu, known = None if ct is None else ct.slices, "liver" in module.structures
+            module.rules(predicted, probability, case.spacing, case.voxel_ml, known, hu)
+        (self.folder / PICTURES).mkdir(exist_ok=True)
+        truth = np.stack([case.truth(i) for i in range(len(case))])
+        scores = score_case(predicted, truth, case.spacing, case.name, case.voxel_ml, probability)
+        chosen = _largest(truth, predicted, LOWEST_LABEL[module.structures[0]])
+        image = torch.from_numpy(case.images[chosen] / np.float32(255))[None, None]
+        preprocess = trainer.datamodule.preprocess
+        row = {
+            "image": preprocess.restore(image, *truth[chosen].shape, case.pixel_mm)[0, 0].numpy(),
+            "truth": truth[chosen],
+            "predicted": np.array(predicted[chosen]),
+            "title": f"{case.name}, slice {chosen}, Dice {getattr(scores, module.structures[0]).dice:.2f}",
+        }
+        panels = pictures.panels(row["image"], row["truth"], row["predicted"])
+        Image.fromarray(panels).save(self.folder / PICTURES / f"{case.name}.png", optimize=True, pnginfo=png_mark())
+        return scores, row
+
+    def _write(self, shown: list[dict[str, Any]], trainer: pl.Trainer) -> None:
+        """Write the table of all patients and the selection; ``shown`` has the slices of the selection."""
+        count = len(trainer.datamodule.split["test"])
+        if len(self.cases) < count:
+            left_out = count - len(self.cases)
+            log.warning("%d of %d test patients were not seen whole and have no scores", left_out, count)
+        if not self.cases:
             return
         rows = [flat_case(case) for case in self.cases]
         write_text(self.folder / CASES, csv_text(rows))
-        chosen_rows = [shown[i] for i in self._from_best_to_worst(module.structures[0])]
-        figure = pictures.overlays(chosen_rows)
+        figure = pictures.overlays(shown)
         figure.savefig(self.folder / OVERLAYS, dpi=110, metadata=MARK)
         plt.close(figure)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_table("test/cases", columns=list(rows[0]), data=[list(row.values()) for row in rows])
-                _log_overlays(logger, chosen_rows)
+                _log_overlays(logger, shown)
 
     def _from_best_to_worst(self, structure: str) -> list[int]:
         ranked = sorted(range(len(self.cases)), key=lambda i: -getattr(self.cases[i], structure).dice)
-        return sorted({ranked[int(i)] for i in np.linspace(0, len(ranked) - 1, self.patients)}, key=ranked.index)
+        places = np.linspace(0, len(ranked) - 1, self.patients) if ranked else ()
+        return sorted({ranked[int(i)] for i in places}, key=ranked.index)
+
+
+def _of_all_ranks(own: dict[int, Any], trainer: pl.Trainer) -> dict[int, Any]:
+    """Return what all ranks have, in the order of the keys, on every rank."""
+    parts = [own] * trainer.world_size
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(parts, own)
+    return dict(sorted((number, value) for part in parts for number, value in part.items()))
 
 
 def _largest(truth: np.ndarray, predicted: np.ndarray, lowest: int) -> int:

@@ -123,9 +123,13 @@ def scheduler_of(config: Mapping[str, Any], optimizer: Optimizer, trainer: pl.Tr
 
 
 def progress(trainer: pl.Trainer) -> float:
-    """Return the share of the training that is done, by steps or by time, in [0, 1]."""
+    """Return the share of the training that is done, by steps or by time, in [0, 1].
+
+    All ranks must call this function equally often: they get the first rank's time.
+    """
     by_steps = trainer.global_step / trainer.estimated_stepping_batches
     timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
     limits = [(timer.time_elapsed(), timer.time_remaining()) for timer in timers]
     by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
-    return min(1.0, max([by_steps, *by_time]))
+    done = min(1.0, max([by_steps, *by_time]))
+    return trainer.strategy.broadcast(done) if by_time else done

@@ -136,7 +136,7 @@ def compare(expected: dict[str, Any], found: dict[str, Any], block: bytes) -> No
 
 
 def compare_masks(ct: Path, header: bytes) -> None:
-    """The masks of the page and of ``predict`` must have the affine of the CT bit by bit."""
+    """The masks of the page and of ``predict`` must have three axes, and the affine of the CT bit by bit."""
     count = int(np.prod(nib.load(ct).shape))
     if count > 10_000:  # a number of voxels that no file of this test has
         return
@@ -144,8 +144,9 @@ def compare_masks(ct: Path, header: bytes) -> None:
     mask.write_bytes(header + bytes(count))
     with open_ct(ct) as opened:
         write_nifti(ct.with_name("predict.nii.gz"), np.zeros(opened.shape, np.uint8), opened)
-    expected = nib.load(ct).affine.tobytes()
-    assert [nib.load(one).affine.tobytes() for one in (mask, ct.with_name("predict.nii.gz"))] == [expected] * 2
+    expected = nib.load(ct).affine.tobytes(), opened.shape
+    masks = [nib.load(one) for one in (mask, ct.with_name("predict.nii.gz"))]
+    assert [(one.affine.tobytes(), one.shape) for one in masks] == [expected] * 2
 
 
 def compare_grid(grid: Grid, there: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lits_seg.common.errors import InputError
-from lits_seg.comparison.notes import group_notes
+from lits_seg.comparison.notes import folds_text, group_notes
 from lits_seg.comparison.pool import DICE, pool
 from lits_seg.metrics.statistics import bootstrap_interval
 
@@ -88,6 +88,30 @@ def test_folds_tested_on_the_same_volumes_from_elsewhere_repeat_as_seeds_do() ->
     runs = [run(f"{fold}", [case("1", 2 * fold), case("2", 8)], fold=fold, **elsewhere) for fold in (0, 1)]
     (variant,) = one_group(runs).variants
     assert variant.scores[DICE].value == pytest.approx(((dice(0) + dice(2)) / 2 + dice(8)) / 2)
+
+
+def test_folds_in_files_of_their_own_are_pooled() -> None:
+    files = [run(f"{i}", [case(f"{i}", i)], **{"data.split": f"/a/fold{i}.json"}) for i in range(3)]
+    whole = run("whole", [case(f"{i}", 5) for i in range(3)], LIGHT, **{"data.split": "all.json"})
+    group = one_group([*files, whole])
+    variant = next(variant for variant in group.variants if variant.name == HEAVY)
+    assert variant.scores[DICE].value == pytest.approx(np.mean([dice(0), dice(1), dice(2)]))
+    assert folds_text(variant) == "of 3 splits"
+    assert group_notes(group) == []
+    assert "split files (split seed 0)" in group.title
+
+
+def test_named_splits_are_no_folds() -> None:
+    runs = [run("a", [case("1")]), run("b", [case("2")], fold=1, **{"data.split": "folds"})]
+    groups = pool([*runs, run("c", [case("28", 4)], **{"data.split": "ircadb"})], HEAVY)
+    assert sorted(("split ircadb (" in group.title, len(group.patients)) for group in groups) == [(False, 2), (True, 1)]
+    assert all(len(group.variants) == 1 for group in groups)
+
+
+def test_a_split_of_the_training_makes_variants_of_the_same_test_volumes() -> None:
+    splits = {name: {"data.test_root": "/data/other", "data.split": name} for name in ("folds", "all")}
+    group = one_group([run(name, [case("1")], **changed) for name, changed in splits.items()])
+    assert [variant.name for variant in group.variants] == [f"{HEAVY}, split all", f"{HEAVY}, split folds"]
 
 
 def test_other_data_of_the_same_name_is_an_error() -> None:

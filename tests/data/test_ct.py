@@ -59,7 +59,7 @@ def test_nifti_2_and_series(tmp_path: Path) -> None:
 def test_bad_files_are_named(what: str, tmp_path: Path) -> None:
     path = tmp_path / ("ct.nii.gz" if what == "cut gz" else "ct.nii")
     hu = np.where(HU.max() == HU, np.nan, HU).astype(np.float32) if what == "nan" else HU
-    image = nib.Nifti1Image(hu[..., None] if what == "4-D" else hu, AFFINES["LPS"])
+    image = nib.Nifti1Image(np.stack([hu, hu], axis=3) if what == "4-D" else hu, AFFINES["LPS"])
     if what == "text":
         path.write_bytes(b"no " * 500)
     elif what != "missing":

@@ -7,11 +7,13 @@ import torch
 
 from lits_seg.common.errors import InputError
 from lits_seg.data import split_record
+from lits_seg.data import store as store_module
 from lits_seg.data.augment import ScannerVariety
 from lits_seg.data.augment_monai import scanner_variety
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.preprocess import Preprocess
+from lits_seg.data.volumes import read_case
 
 
 def make(root: Path, store: Path, **settings: object) -> SliceDataModule:
@@ -162,6 +164,29 @@ def test_volumes_from_elsewhere_are_all_tested(lits: Path, store: Path, caplog: 
     assert len(module.split["train"]) < 8
     assert f"held out by the split and not tested, since data.test_root is tested instead: {held_out}" in caplog.text
     assert not module.synthetic
+
+
+def test_skipped_cases_are_read_once(lits: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, read = shutil.copytree(lits, tmp_path / "root"), []
+    (root / "volume-3.nii.gz").write_bytes(b"damaged")
+    monkeypatch.setattr(store_module, "read_case", lambda case, watch: read.append(case) or read_case(case, watch))
+    rank = make(root, store, on_error="skip")
+    assert sorted(case.name for case in read) == ["0", "1", "2", "3", "4", "5", "6", "7"]
+    other = SliceDataModule(root, store, rank.preprocess, on_error="skip")
+    shutil.copy(root / "volume-4.nii.gz", root / "volume-3.nii.gz")  # another rank decides no other way
+    other.setup()
+    assert names(other) == names(rank)
+    assert len(read) == 8
+
+
+def test_warnings_are_not_repeated_before_every_stage(
+    lits: Path, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    test_root = shutil.copytree(lits, store / "test")
+    module = make(lits, store, test_root=test_root, allow_overlap=True, preprocess=Preprocess(size=32, spacing=0.5))
+    module.setup("validate")
+    module.setup("test")
+    assert [caplog.text.count(f"{root}: 8 of 8 CTs are cropped") for root in (lits, test_root)] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,33 @@ def test_unusual_headers_are_read(what: str, suffix: str, tmp_path: Path) -> Non
     np.testing.assert_array_equal(read_by_slices(tmp_path / f"ct{suffix}"), expected)
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [np.int16, "scaled"])
+def test_further_axes_around_a_single_volume_are_left_out(kind: object, suffix: str, tmp_path: Path) -> None:
+    names = [tmp_path / f"{name}{suffix}" for name in ("volume", "time", "vector")]
+    for path, axes in zip(names, ((), (1,), (1, 1)), strict=True):
+        image = nib.Nifti1Image((HU // 2 * 2).reshape(*HU.shape, *axes), AFFINES["LPS"])
+        image.set_qform(AFFINES["RAS"], 1)
+        if kind == "scaled":
+            image = nib.Nifti1Image(np.asarray(image.dataobj) // 2, None, image.header)
+            image.header.set_slope_inter(2, 0)
+        nib.save(image, path)
+        assert nib.load(path).shape == (*HU.shape, *axes)
+    expected = read_volume(names[0])
+    (told,) = expected.doubts
+    assert "qform says RAS" in told
+    for path in names[1:]:
+        blocks: dict[int, np.ndarray] = {}
+        volume = read_volume(path, lambda first, hu, grid, blocks=blocks: blocks.update({first: hu}))
+        for found in (volume.slices, np.concatenate([blocks[first] for first in sorted(blocks)])):
+            np.testing.assert_array_equal(found, expected.slices)
+            assert found.dtype == expected.slices.dtype
+        with open_ct(path) as ct:
+            assert ct.shape == ct.header.get_data_shape() == HU.shape
+            assert volume.doubts == ct.doubts == expected.doubts
+            np.testing.assert_array_equal(ct.slices(2, 5), expected.slices[2:5])
+
+
 def test_content_decides_what_a_file_is(packed: Path, tmp_path: Path) -> None:
     plain = gzip.decompress(packed.read_bytes())
     for name, content in (
@@ -316,6 +343,8 @@ NUMBERS = st.one_of(
     packed=st.booleans(),
 )
 @example(kind=nib.Nifti1Image, codes=(1, 1), changes=[("dim", 3, 1)], packed=True)
+@example(kind=nib.Nifti1Image, codes=(1, 1), changes=[("dim", 0, 4)], packed=True)
+@example(kind=nib.Nifti1Image, codes=(0, 1), changes=[("dim", 0, 4), ("srow_x", 0, math.nan)], packed=True)
 @example(kind=nib.Nifti2Image, codes=(0, 1), changes=[("dim", 1, 1)], packed=False)
 @example(kind=nib.Nifti1Image, codes=(1, 0), changes=[("scl_slope", 0, 1e38), ("datatype", 0, 64)], packed=True)
 def test_any_header_is_read_or_refused(kind: type, codes: tuple[int, int], changes: list, packed: bool) -> None:

@@ -78,7 +78,7 @@ def test_prepare_writes_links_a_description_and_our_folds(volumes: Path) -> None
 
 def test_files_that_nnunet_cannot_read_as_they_are_are_converted(volumes: Path) -> None:
     hu, labels = anatomy(20)
-    for name in ("8", "9", "10"):
+    for name in ("8", "9", "10", "11"):
         write_case(volumes, name, hu + int(name), labels, AFFINES["permuted"])
     (volumes / "volume-8.nii.gz").unlink()
     write_series(volumes / "volume-8", hu)
@@ -89,6 +89,12 @@ def test_files_that_nnunet_cannot_read_as_they_are_are_converted(volumes: Path) 
     image = nib.load(volumes / "segmentation-10.nii.gz")
     nib.save(image.as_reoriented(nib.io_orientation(image.affine)), volumes / "segmentation-10.nii.gz")
     nib.save(nib.Nifti1Image(labels.astype(np.float32), np.eye(4)), volumes / "segmentation-9.nii.gz")
+    for part in ("volume", "segmentation"):  # four axes, the last of length 1
+        image = nib.load(volumes / f"{part}-11.nii.gz")
+        array = np.asarray(image.dataobj)[..., None] // (2 if part == "volume" else 1)
+        image = nib.Nifti1Image(array, image.affine, image.header)
+        image.header.set_slope_inter(2 if part == "volume" else 1, 0)
+        nib.save(image, volumes / f"{part}-11.nii.gz")
     prepare(volumes)
     root = volumes.parent / "raw" / NAME
     assert same_content(volumes / "volume-9.nii", root / "imagesTr" / "9_0000.nii.gz")
@@ -97,7 +103,7 @@ def test_files_that_nnunet_cannot_read_as_they_are_are_converted(volumes: Path) 
         for one, other in zip(read_case(case), read_case(theirs[case.name]), strict=True):
             np.testing.assert_array_equal(one.slices, other.slices)
         image, label = (nib.load(path) for path in (theirs[case.name].image, theirs[case.name].label))
-        assert image.shape == label.shape
+        assert image.shape == label.shape == hu.shape
         np.testing.assert_allclose(image.affine, label.affine)
         np.testing.assert_allclose(image.header.get_zooms(), label.header.get_zooms())
 

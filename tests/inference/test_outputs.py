@@ -33,9 +33,11 @@ def test_shape_and_affine_are_the_cts_bit_by_bit(order: np.ndarray, tmp_path: Pa
     np.testing.assert_array_equal(np.asanyarray(mask.dataobj), apply_orientation(LABELS, order))
 
 
-@pytest.mark.parametrize("kind", ["qform", "scaled", "NIfTI-2"])
+@pytest.mark.parametrize("kind", ["qform", "scaled", "NIfTI-2", "4-D"])
 def test_other_headers(kind: str, tmp_path: Path) -> None:
-    image = (nib.Nifti2Image if kind == "NIfTI-2" else nib.Nifti1Image)(HU, AFFINES["RAS"])
+    image = (nib.Nifti2Image if kind == "NIfTI-2" else nib.Nifti1Image)(
+        HU[..., None] if kind == "4-D" else HU, AFFINES["RAS"]
+    )
     if kind == "qform":
         turn = np.eye(4)
         turn[:3, :3] = nib.eulerangles.euler2mat(0.1, 0.2, 0.3) @ np.diag([0.7, 0.7, 2.5])

@@ -1,6 +1,7 @@
 """Whole test patients are assembled from batches of slices, scored, and drawn."""
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,25 @@ class Copying(pl.LightningModule):
 
 
 @pytest.fixture(scope="module")
-def volumes(lits: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceDataModule:
-    store = tmp_path_factory.mktemp("store")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def volumes(lits: Path, store: Path) -> SliceDataModule:
     settings = {"preprocess": Preprocess(size=32), "augment": None, "batch_size": 4, "workers": 0}
     return SliceDataModule(lits, store, test_root=lits, allow_overlap=True, eval_batch_size=3, **settings)
 
 
-def scored(callback: PatientScores, volumes: SliceDataModule) -> PatientScores:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], **quiet).test(Copying(), volumes, verbose=False)
+def scored(
+    callback: PatientScores,
+    volumes: SliceDataModule,
+    rules: Any = Rules(),  # noqa: B008  # immutable
+    **ranks: Any,
+) -> PatientScores:
+    settings = {"accelerator": "cpu", "devices": 1, **ranks}
+    settings |= {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    pl.Trainer(callbacks=[callback], **settings).test(Copying(rules), volumes, verbose=False)
     return callback
 
 
@@ -100,3 +111,33 @@ def test_a_patient_that_was_not_seen_whole_has_no_score(
     assert [case.case for case in callback.cases] == expected
     assert (tmp_path / "test_cases.csv").exists() == bool(whole)
     assert not (tmp_path / ".test_masks").exists()
+
+
+class Noting:
+    """Rules that change nothing, and note in a folder which process applies them."""
+
+    crf = None
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *given: Any) -> None:
+        (self.folder / f"{os.getpid()} {len(list(self.folder.glob(f'{os.getpid()} *')))}").touch()
+
+
+@pytest.mark.skipif("torch.cuda.is_initialized()", reason="processes that use CUDA cannot be forked")
+def test_ranks_share_the_patients_and_write_what_a_single_one_writes(
+    volumes: SliceDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # forked processes cannot start more threads
+    ranks = {"devices": 2, "strategy": "ddp_fork", "use_distributed_sampler": False}
+    scored(PatientScores(tmp_path / "two", patients=3), volumes, Noting(tmp_path), **ranks)
+    scored(PatientScores(tmp_path / "one", patients=3), volumes)
+    processes = [path.name.split()[0] for path in tmp_path.iterdir() if path.is_file()]
+    assert sorted(map(processes.count, set(processes))) == [4, 4]
+    written = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("one", "two")
+    ]
+    assert len(written[0]) == 10
+    assert written[0] == written[1]
