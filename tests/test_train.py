@@ -308,6 +308,26 @@ def test_weights_that_have_seen_test_patients_are_no_start(finished: Path, smoke
         error = failed_command("train", *SMOKE, one, "data.fold=1", "name=leaking", cwd=smoke_folder)
         assert "expected CTs on which this network was neither trained nor selected" in error
     run_command("train", *SMOKE, start, "debug=fast", "name=tuned", cwd=smoke_folder)  # the same split
+    assert json.loads((smoke_folder / "runs" / "tuned" / "split.json").read_text())["inherited"] == {}
+
+
+@pytest.mark.hostile
+def test_what_a_network_has_seen_before_its_run_is_no_test_either(finished: Path, smoke_folder: Path) -> None:
+    first, others = finished / "checkpoints" / "best.ckpt", ("data.root=data/others", "data.generate.seed=5")
+    run_command("train", *SMOKE, *others, f"init_from={first}", "debug=fast", "name=second", cwd=smoke_folder)
+    second = smoke_folder / "runs" / "second" / "checkpoints" / "best.ckpt"
+    second.parent.mkdir(exist_ok=True)
+    second.write_bytes(first.read_bytes())  # debug=fast keeps no checkpoint
+    before, after = (json.loads((path.parent.parent / "split.json").read_text()) for path in (first, second))
+    parts = ("train", "val")
+    assert after["inherited"] == {f"{part} of init_from": before["voxels"][part] for part in parts}
+    told = failed_command("evaluate", f"ckpt={second}", "references=data/smoke", "accelerator=cpu", cwd=smoke_folder)
+    assert "CTs on which this network was neither trained nor selected" in told
+    for part in parts:
+        assert f" and {before[part][0]} ({part} of init_from)" in told
+    third = (*SMOKE, "data.root=data/third", "data.generate.seed=6", "data.test_root=data/smoke", "name=third")
+    told = failed_command("train", *third, f"init_from={second}", "debug=fast", cwd=smoke_folder)
+    assert f" and {before['train'][0]} (train of init_from)" in told
 
 
 @pytest.mark.hostile

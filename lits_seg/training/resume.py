@@ -85,7 +85,7 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
     own = _split_of(folder)
     if own is not None or checkpoint is None:
         return own
-    source = checkpoint.resolve().parent.parent
+    source = run_of(checkpoint.resolve())
     record = _split_of(source)
     if record is None:
         return None
@@ -94,21 +94,23 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
     return record if all(before.get(key) == data.get(key) for key in keys) else None
 
 
-def require_unseen_patients(checkpoint: Path, datamodule: SliceDataModule) -> None:
-    """Require test patients that the checkpoint's run has neither trained on nor been chosen by.
+def inherit_patients(setting: str, checkpoint: Path, datamodule: SliceDataModule) -> None:
+    """Require test patients that a checkpoint of another run has not seen, and note which patients it has seen.
 
     Args:
+        setting: the setting that names the checkpoint.
         checkpoint: the checkpoint; nothing is required if it is neither in the folder of a run nor packaged.
-        datamodule: the volumes, already split anew.
+        datamodule: the volumes, already split anew; its attribute ``inherited`` gets the patients.
 
     Raises:
-        InputError: if a test patient is among the training or validation patients of that run; names them.
+        InputError: if that run, or a run before it, has trained on a test patient or been chosen by one; names them.
     """
     record = recorded_split(run_of(checkpoint.resolve()))
     if record is not None:
         record.require_each_once(one_set=False)
         root = datamodule.test_root or datamodule.root
         require_unseen(datamodule.split["test"], record.seen(), root, datamodule.allow_overlap)
+        datamodule.inherited |= {f"{place} of {setting}": texts for place, texts in record.seen().items()}
 
 
 def require_training_state(path: Path, module: LesionModule) -> None:
