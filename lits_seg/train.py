@@ -29,7 +29,7 @@ from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
-from lits_seg.models import Cascade
+from lits_seg.models.cascade import learned_part
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
 from lits_seg.packaged.card import CHECKPOINT, packaged_file
@@ -101,8 +101,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
             module.network.liver.load_state_dict(liver.network.state_dict())
             others["liver_ckpt"] = cfg.liver_ckpt
         if cfg.weights is not None and resume is None:
-            learned = module.network.lesion if isinstance(module.network, Cascade) else module.network
-            log.info(load_pretrained(learned, cfg.weights))
+            log.info(load_pretrained(learned_part(module.network), cfg.weights))
         if cfg.init_from is not None and resume is None:
             start = packaged_file(cfg.init_from, CHECKPOINT)
             log.info(fill_weights(module, start))

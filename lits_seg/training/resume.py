@@ -14,6 +14,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.copies import require_unseen
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.split_record import SplitRecord
+from lits_seg.models import Cascade
 from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split, run_of, trained
 from lits_seg.training.checkpoints import read_checkpoint, require_same_model
 from lits_seg.training.module import AUXILIARY, LesionModule
@@ -121,12 +122,15 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         module: the network of the command, which gets the weights.
 
     Raises:
-        InputError: if a part of the state is missing, damaged, or does not fit the network or the optimizer.
+        InputError: if a part of the state is missing, damaged, or does not fit the network or the optimizer, or if the
+            liver network of a cascade is another.
     """
     checkpoint = read_checkpoint(path)
     missing = [key for key in STATE if not checkpoint.get(key)]
     if missing:
         raise InputError(path, RESUMABLE, f"no {', '.join(missing)}")
+    if isinstance(module.network, Cascade):
+        _require_same_liver(path, checkpoint["state_dict"], module.network.liver)
     stored = checkpoint["hyper_parameters"]
     differing = differences(stored, {key: module.hparams[key] for key in stored})
     # Callbacks add their modules only when the training starts, see LesionModule.on_load_checkpoint.
@@ -172,6 +176,14 @@ def while_restoring(error: Exception) -> bool:
 def _split_of(run: Path) -> SplitRecord | None:
     """Return the split of a run that has trained; before that, the run may still be split anew."""
     return recorded_split(run) if trained(run) else None
+
+
+def _require_same_liver(path: Path, stored: Mapping[str, Any], liver: nn.Module) -> None:
+    for name, weight in liver.state_dict().items():
+        found = stored.get(f"network.liver.{name}")
+        if not isinstance(found, torch.Tensor) or not torch.equal(found, weight):
+            expected = f"the liver network in {path}, which the training would continue with"
+            raise InputError("liver_ckpt", expected, f"another ({name} differs)")
 
 
 def _moments(module: LesionModule, added: Sequence[torch.Tensor]) -> dict[int, dict[str, Any]]:
