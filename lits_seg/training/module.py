@@ -130,7 +130,9 @@ class LesionModule(pl.LightningModule):
         Returns:
             Labels uint8 and probability in [0, 1], both ``(B, height, width)``; 0 if the network finds livers only.
         """
-        restored = self.preprocess.restore(logits, height, width, pixel_mm)
+        # Prediction is here outside of autocast; in 16 bits, products of matrices would give others near a border.
+        with torch.autocast(logits.device.type, enabled=False):
+            restored = self.preprocess.restore(logits, height, width, pixel_mm)
         labels, lesion = self.targets.lits(_classes(restored)).byte(), restored.softmax(dim=1)[:, -1]
         return labels, lesion if "lesion" in self.structures else torch.zeros_like(lesion)
 

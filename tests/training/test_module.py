@@ -47,6 +47,15 @@ def test_the_loss_gets_the_pixels_of_its_own_classes(classes: int, expected: lis
     torch.testing.assert_close(weights.double(), by_hand * pixels.sum() / (by_hand * pixels).sum(), rtol=1e-5, atol=0)
 
 
+def test_labels_of_a_training_in_16_bits_are_those_of_a_prediction() -> None:
+    found = module(3, preprocess={**SETTINGS["preprocess"], "spacing": 1.5})
+    logits, pixel_mm = torch.randn(2, 3, 32, 32), torch.tensor([[0.8, 0.8], [0.7, 0.7]])
+    expected = found.labels(logits, 60, 56, pixel_mm)
+    with torch.autocast("cpu", torch.bfloat16):
+        same = found.labels(logits, 60, 56, pixel_mm)
+    assert all(torch.equal(one, other) for one, other in zip(same, expected, strict=True))
+
+
 @pytest.mark.parametrize(("classes", "expected"), [(2, [0, 2]), (3, [0, 1, 2])])
 def test_classes_become_lits_labels(classes: int, expected: list[int]) -> None:
     assert module(classes).targets.lits(torch.arange(classes)).tolist() == expected
