@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from helpers.volumes import anatomy, write_case
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
+from lits_seg.common.settings import Precision
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -237,6 +239,7 @@ def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
         (["ckpt_path=last", "runs=empty"], ["empty", "ckpt_path=last"]),
         (["loss.weights=heavy"], ["auto", "heavy"]),
         (["runs=data/smoke/phantom.json"], ["data/smoke/phantom.json"]),
+        *((["trainer.precision=" + each], ["trainer.precision: expected", each]) for each in ("bf16-true", "64")),
     ],
 )
 def test_wrong_settings_get_one_clear_error(
@@ -247,6 +250,11 @@ def test_wrong_settings_get_one_clear_error(
     assert shown.startswith("error: ")
     for word in told:
         assert word in shown
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_every_precision_trains(precision: str | int, smoke_folder: Path) -> None:
+    run_command("train", *SMOKE, "debug=fast", f"trainer.precision={precision}", f"name={precision}", cwd=smoke_folder)
 
 
 @pytest.mark.parametrize(("model", "network"), [("segresnet", "SegResNet"), ("strided_unet", "StridedUNet")])

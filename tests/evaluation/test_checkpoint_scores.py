@@ -32,6 +32,9 @@ def test_all_volumes_are_scored_and_known_patients_are_named(folder: Path) -> No
 def test_without_volumes_or_a_run_there_is_nothing_to_score(folder: Path) -> None:
     told = failed_command("evaluate", *ARGUMENTS, cwd=folder)
     assert "net.ckpt: expected references=FOLDER" in told
+    for wrong in ("precision=64-true", "accelerator=abacus"):
+        told = failed_command("evaluate", *ARGUMENTS, "references=lits", wrong, cwd=folder)
+        assert f"{wrong.partition('=')[0]}: expected" in told
     assert not (folder / "evaluation").exists()
 
 
