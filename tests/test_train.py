@@ -172,7 +172,9 @@ def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Pat
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     """The console script starts both ranks as its command."""
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
-    status, _, err = run_lits_seg("train", *SMOKE, *ranks, door="script", cwd=smoke_folder)
+    status, _, err = run_lits_seg(
+        "train", *SMOKE, *ranks, "trainer.log_every_n_steps=1", door="script", cwd=smoke_folder
+    )
     assert status == 0, err
     result = json.loads((smoke_folder / "runs" / "ranks" / "result.json").read_text())
     run_command(
@@ -184,6 +186,11 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     assert result["device"] == "2 x cpu"
     assert result["precision"] == "32-true"
     assert not list((smoke_folder / "runs" / "ranks").glob(".test_masks"))
+    (metrics,) = (smoke_folder / "runs" / "ranks").glob("metrics/*/metrics.csv")
+    with metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    first, (both,) = ([float(row[key]) for row in rows if row[key]] for key in ("train/loss_step", "train/loss_epoch"))
+    assert abs(both - sum(first) / len(first)) > 1e-5  # a step's loss is that of the first rank
 
 
 # Others have the same parts: in an ordinary run, these stand for them.

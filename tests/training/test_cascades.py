@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import SMOKE, failed_command, run_command
 from helpers.networks import NARROW_DETECTOR
+from helpers.steps import training_loss, validation_loss
 
 from experiments.shared.checkpoints import module_of, write_checkpoint
 from experiments.shared.command import train_config
@@ -19,6 +21,7 @@ from lits_seg.data.ct import open_ct
 from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.training.cascades import cascade_settings, load_cascade
 from lits_seg.training.checkpoints import fill_weights
+from lits_seg.training.deep_supervision import DeepSupervision
 from lits_seg.training.module import LesionModule
 from lits_seg.training.resume import require_training_state
 
@@ -133,6 +136,20 @@ def test_fine_tuning_starts_the_lesion_stage_and_leaves_the_liver_network(source
     for found, expected in ((tuned.network.liver, liver.network), (tuned.network.lesion, lesion.network)):
         assert all(torch.equal(value, expected.state_dict()[name]) for name, value in found.state_dict().items())
     assert fill_weights(new, tmp_path / "start.ckpt").endswith(f"{count} of {count} weights are the network's start")
+
+
+def test_no_loss_sees_what_is_outside_of_the_predicted_liver(folder: Path) -> None:
+    liver = load_cascade(folder / "liver.ckpt", None)
+    settings = cascade_settings({**LESION, "rules": None}, liver, "liver.ckpt")
+    module = LesionModule(**{**settings, "loss_region": "predicted_liver"})
+    module.network.liver.load_state_dict(liver.network.state_dict())
+    DeepSupervision([0.5], ["lesion.decoder.2"]).setup(SimpleNamespace(), module, "fit")
+    images, label = torch.rand(2, 1, 32, 32), torch.randint(3, (2, 32, 32))
+    inside = module.network.liver_logit(images) > 0
+    labels = (label, torch.where(inside, label, (label + 1) % 3), torch.where(inside, (label + 1) % 3, label))
+    for step in (validation_loss, training_loss):
+        first, outside, within = (step(module, {"image": images, "label": one}) for one in labels)
+        assert outside == first != within
 
 
 @pytest.mark.hostile

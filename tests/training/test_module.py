@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
+from helpers.steps import validation_loss
 
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
@@ -54,6 +55,12 @@ def test_labels_of_a_training_in_16_bits_are_those_of_a_prediction() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         same = found.labels(logits, 60, 56, pixel_mm)
     assert all(torch.equal(one, other) for one, other in zip(same, expected, strict=True))
+
+
+def test_the_loss_of_a_validation_sees_the_pixels_that_the_loss_of_the_training_sees() -> None:
+    found, batch = module(loss_region="liver").eval(), {**BATCH, "label": BATCH["label"].long()}
+    wanted = found.known_loss(found(batch["image"]), batch["label"])
+    assert validation_loss(found, batch) == wanted != found.loss(found(batch["image"]), batch["label"] // 2)
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(2, [0, 2]), (3, [0, 1, 2])])
