@@ -123,10 +123,8 @@ class PatientScores(Callback):
         self._map.cache_clear()
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            try:
-                self._write(trainer.datamodule.split["test"], trainer, pl_module)
-            finally:
-                shutil.rmtree(self._masks, ignore_errors=True)
+            self._write(trainer.datamodule.split["test"], trainer, pl_module)
+            shutil.rmtree(self._masks, ignore_errors=True)
         voxels = [case.voxels for case in self.cases]
         voxels = trainer.strategy.broadcast(voxels)
         if not voxels:
@@ -134,6 +132,11 @@ class PatientScores(Callback):
         means = summarise_structures(**{name: [getattr(one, name) for one in voxels] for name in pl_module.structures})
         # The values are equal on all ranks.
         pl_module.log_dict({f"test/{name}": mean for name, mean in means.items()}, sync_dist=True)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Remove the files of masks, which take gigabytes, if the test ends early, as by Ctrl-C."""
+        if trainer.is_global_zero:
+            shutil.rmtree(self._masks, ignore_errors=True)
 
     def _write(self, cases: list[StoredCase], trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.cases = []

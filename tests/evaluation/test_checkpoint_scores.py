@@ -47,3 +47,4 @@ def test_the_slice_whose_logits_are_not_finite_is_named(folder: Path) -> None:
     torch.save(content, folder / "run" / "checkpoints" / "net.ckpt")
     told = failed_command("evaluate", *ARGUMENTS, "references=lits", cwd=folder)
     assert "expected finite logits; found NaN or infinity in slice 0 of 0 " in told
+    assert not (folder / "evaluation").exists()
