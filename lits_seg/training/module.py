@@ -18,7 +18,7 @@ from lits_seg import metrics
 from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import PixelSize
 from lits_seg.data.sampling import LIVER_OR_LESION
-from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
+from lits_seg.metrics.counts import VolumeOverlap
 from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.postprocess import Rules
 from lits_seg.training.loss_terms import SideOutputs
@@ -26,7 +26,7 @@ from lits_seg.training.losses import set_counts
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.rates import Rates, optimizer_of
 from lits_seg.training.schedules import Decay, progress, scheduler_of
-from lits_seg.training.soundness import require_finite, require_sound
+from lits_seg.training.seen_volumes import SeenVolumes
 from lits_seg.training.targets import Foreground, LossRegion, Targets, by_slice, merged, middle
 
 # Called with the batch after augmentation, as ``SliceDataModule`` returns it, and logits (B, K, H, W).
@@ -102,8 +102,7 @@ class LesionModule(pl.LightningModule):
         if not 0 < temperature < math.inf:
             raise InputError("module.temperature", "a number greater than 0", temperature)
         self.temperature = temperature
-        self.overlap = VolumeOverlap(0, self.structures)
-        self.seen = SeenSlices(0)
+        self.seen: SeenVolumes  # of a validation or test
         self.train_overlap = VolumeOverlap(1, self.structures)
         self.train_loss = MeanMetric(nan_strategy="disable")  # callbacks.Finite reports NaN
         self.auxiliary = nn.ModuleDict()
@@ -216,55 +215,41 @@ class LesionModule(pl.LightningModule):
         self.train_overlap.reset()
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the voxel counts."""
-        self._start("val")
+        """Begin to count voxels."""
+        self.seen = SeenVolumes(self.trainer, "val", self.structures, self.device)
 
     def on_test_epoch_start(self) -> None:
-        """Reset the voxel counts."""
-        self._start("test")
+        """Begin to count slices."""
+        self.seen = SeenVolumes(self.trainer, "test", self.structures, self.device)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Count the voxels of a batch."""
-        self._evaluate(batch, "val")
+        self._evaluate(batch)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Count the voxels of a batch; return LiTS labels and the lesion's probability, ``(B, H, W)``, to callbacks."""
-        return self._evaluate(batch, "test")
+        return self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation volumes, before any rules."""
-        whole = self._require_sound("val")
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        counts = dict(zip(self.structures, self.overlap.compute().cpu()[torch.tensor(whole)].unbind(1), strict=True))
-        if not any(whole):
-            return
-        for name, value in metrics.summarise_structures(**counts).items():
+        for name, value in self.seen.scores().items():
             self.log(f"val/{name}", value, sync_dist=True, prog_bar=name in ("dice", "liver/dice"))
 
     def on_test_epoch_end(self) -> None:
         """Require slices without errors; ``PatientScores`` scores the test volumes."""
-        self._require_sound("test")
+        self.seen.require_sound()
 
-    def _start(self, part: str) -> None:
-        patients = len(self.trainer.datamodule.split[part])
-        self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
-        self.seen = SeenSlices(patients).to(self.device)
-
-    def _require_sound(self, part: str) -> list[bool]:
-        return require_sound(self.seen, self.trainer.datamodule.split[part], self.trainer, part)
-
-    def _evaluate(self, batch: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    def _evaluate(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
-        if part == "val":
+        if self.seen.part == "val":
             loss = self.known_loss(merged(logits, self.learned.classes), self._seen_label(batch))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
-            require_finite(logits, batch, self.trainer.datamodule.split["test"])
+            self.seen.require_finite(logits, batch)
         height, width = batch["truth"].shape[-2:]
         predicted, probability = self.labels(logits / self.temperature, height, width, batch["pixel_mm"])
-        if part == "val":
-            self.overlap.update(predicted, batch["truth"], batch["case"])
-        self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
+        self.seen.update(logits, predicted, batch)
         return {"labels": predicted, "probability": probability}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -19,7 +19,8 @@ def validation_loss(module: LesionModule, batch: dict[str, Tensor]) -> float:
     """The ``val/loss`` of a batch of slices of one patient."""
     count, logged = len(batch["image"]), dict[str, Tensor]()
     module.log = lambda name, value, **_: logged.update({name: value})
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(split={"val": [None]}))
+    volumes = SimpleNamespace(split={"val": [None]})
+    module.trainer = SimpleNamespace(datamodule=volumes, fast_dev_run=False, sanity_checking=False)
     module.eval().on_validation_epoch_start()
     place = {"case": torch.zeros(count).long(), "slice": torch.arange(count), "pixel_mm": torch.ones(count, 2)}
     module.validation_step({**batch, "truth": batch["label"].byte(), **place}, 0)
