@@ -29,7 +29,7 @@ from lits_seg.common.records import as_plain
 from lits_seg.common.tables import json_text
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import find_cases
-from lits_seg.models import Cascade
+from lits_seg.models.cascade import learned_part
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
 from lits_seg.packaged.card import CHECKPOINT, packaged_file
@@ -96,17 +96,16 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         recorded = recorded_patients(folder, resume, _plain(cfg.data))
         datamodule: SliceDataModule = instantiate(cfg.data, recorded=as_plain(recorded))
         module = LesionModule(**settings)
-        others = []  # checkpoints that may not have seen the test patients
+        others = {}  # checkpoints that may not have seen the test patients, by setting
         if liver is not None:
             module.network.liver.load_state_dict(liver.network.state_dict())
-            others.append(cfg.liver_ckpt)
+            others["liver_ckpt"] = cfg.liver_ckpt
         if cfg.weights is not None and resume is None:
-            learned = module.network.lesion if isinstance(module.network, Cascade) else module.network
-            log.info(load_pretrained(learned, cfg.weights))
+            log.info(load_pretrained(learned_part(module.network), cfg.weights))
         if cfg.init_from is not None and resume is None:
             start = packaged_file(cfg.init_from, CHECKPOINT)
             log.info(fill_weights(module, start))
-            others.append(start)
+            others["init_from"] = start
         if resume is not None:
             require_training_state(resume, module)
         trainer: pl.Trainer = instantiate(
@@ -115,7 +114,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
             precision=chosen_precision(cfg.trainer.precision, cfg.trainer.accelerator),
             # The average of the weights is made last, since other callbacks may add modules.
             callbacks=sorted(
-                [*instantiate(cfg.callbacks).values(), *(UnseenBy(path) for path in others)],
+                [*instantiate(cfg.callbacks).values(), *(UnseenBy(*other) for other in others.items())],
                 key=lambda one: isinstance(one, WeightAveraging),
             ),
             logger=_loggers(cfg, folder, resume),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from helpers.commands import failed_command, run_command
 from omegaconf import OmegaConf
 
 from lits_seg.data.volumes import read_labels, read_volume
+from lits_seg.evaluation import calibration
+from lits_seg.evaluation.calibration import Predicted, liver_sample
 from lits_seg.postprocess.fitting import Patient
 from lits_seg.training.checkpoints import load_module, read_checkpoint
 from lits_seg.training.module import LesionModule
@@ -42,6 +45,17 @@ def test_the_checkpoint_has_rules_and_temperature_and_the_same_weights(folder: P
     out = (folder / "out.txt").read_text()
     assert "rules: largest_liver=1" in out
     assert "Research use only." in out
+
+
+def test_the_sample_for_the_temperature_has_its_size_even_if_the_liver_is_full_of_lesions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibration, "SAMPLE", 4000)
+    labels = np.full((2, 64, 64), 2, np.uint8)
+    case = SimpleNamespace(labels=labels, liver_pixels=(4096, 4096), lesion_pixels=(4096, 4096))
+    module = LesionModule(**with_model(out_channels=3))
+    logits, classes = liver_sample([Predicted(module, case, np.zeros((2, 3, 64, 64), np.float16))])
+    assert len(logits) == len(classes) == pytest.approx(4000, rel=0.05)
 
 
 def test_scores_of_the_patients_that_fitted_the_rules_have_a_warning(folder: Path) -> None:

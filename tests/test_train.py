@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from helpers.volumes import anatomy, write_case
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
+from lits_seg.common.settings import Precision
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -170,8 +172,8 @@ def test_same_seed_same_weights_and_another_seed_other_weights(smoke_folder: Pat
 def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     """The console script starts both ranks as its command."""
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "name=ranks")
-    cut = "data.preprocess.spacing=4"
-    status, out, err = run_lits_seg("train", *SMOKE, *ranks, cut, door="script", cwd=smoke_folder)
+    settings = ("data.preprocess.spacing=4", "trainer.log_every_n_steps=1")
+    status, out, err = run_lits_seg("train", *SMOKE, *ranks, *settings, door="script", cwd=smoke_folder)
     assert status == 0, err
     assert (out + err).count("CTs are cropped") == 1
     result = json.loads((smoke_folder / "runs" / "ranks" / "result.json").read_text())
@@ -184,6 +186,11 @@ def test_two_ranks_score_every_volume_once(smoke_folder: Path) -> None:
     assert result["device"] == "2 x cpu"
     assert result["precision"] == "32-true"
     assert not list((smoke_folder / "runs" / "ranks").glob(".test_masks"))
+    (metrics,) = (smoke_folder / "runs" / "ranks").glob("metrics/*/metrics.csv")
+    with metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    first, (both,) = ([float(row[key]) for row in rows if row[key]] for key in ("train/loss_step", "train/loss_epoch"))
+    assert abs(both - sum(first) / len(first)) > 1e-5  # a step's loss is that of the first rank
 
 
 # Others have the same parts: in an ordinary run, these stand for them.
@@ -242,6 +249,7 @@ def test_tests_on_volumes_from_elsewhere(finished: Path, smoke_folder: Path) -> 
         (["ckpt_path=last", "runs=empty"], ["empty", "ckpt_path=last"]),
         (["loss.weights=heavy"], ["auto", "heavy"]),
         (["runs=data/smoke/phantom.json"], ["data/smoke/phantom.json"]),
+        *((["trainer.precision=" + each], ["trainer.precision: expected", each]) for each in ("bf16-true", "64")),
     ],
 )
 def test_wrong_settings_get_one_clear_error(
@@ -252,6 +260,11 @@ def test_wrong_settings_get_one_clear_error(
     assert shown.startswith("error: ")
     for word in told:
         assert word in shown
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_every_precision_trains(precision: str | int, smoke_folder: Path) -> None:
+    run_command("train", *SMOKE, "debug=fast", f"trainer.precision={precision}", f"name={precision}", cwd=smoke_folder)
 
 
 @pytest.mark.parametrize(("model", "network"), [("segresnet", "SegResNet"), ("strided_unet", "StridedUNet")])
@@ -313,6 +326,26 @@ def test_weights_that_have_seen_test_patients_are_no_start(finished: Path, smoke
         error = failed_command("train", *SMOKE, one, "data.fold=1", "name=leaking", cwd=smoke_folder)
         assert "expected CTs on which this network was neither trained nor selected" in error
     run_command("train", *SMOKE, start, "debug=fast", "name=tuned", cwd=smoke_folder)  # the same split
+    assert json.loads((smoke_folder / "runs" / "tuned" / "split.json").read_text())["inherited"] == {}
+
+
+@pytest.mark.hostile
+def test_what_a_network_has_seen_before_its_run_is_no_test_either(finished: Path, smoke_folder: Path) -> None:
+    first, others = finished / "checkpoints" / "best.ckpt", ("data.root=data/others", "data.generate.seed=5")
+    run_command("train", *SMOKE, *others, f"init_from={first}", "debug=fast", "name=second", cwd=smoke_folder)
+    second = smoke_folder / "runs" / "second" / "checkpoints" / "best.ckpt"
+    second.parent.mkdir(exist_ok=True)
+    second.write_bytes(first.read_bytes())  # debug=fast keeps no checkpoint
+    before, after = (json.loads((path.parent.parent / "split.json").read_text()) for path in (first, second))
+    parts = ("train", "val")
+    assert after["inherited"] == {f"{part} of init_from": before["voxels"][part] for part in parts}
+    told = failed_command("evaluate", f"ckpt={second}", "references=data/smoke", "accelerator=cpu", cwd=smoke_folder)
+    assert "CTs on which this network was neither trained nor selected" in told
+    for part in parts:
+        assert f" and {before[part][0]} ({part} of init_from)" in told
+    third = (*SMOKE, "data.root=data/third", "data.generate.seed=6", "data.test_root=data/smoke", "name=third")
+    told = failed_command("train", *third, f"init_from={second}", "debug=fast", cwd=smoke_folder)
+    assert f" and {before['train'][0]} (train of init_from)" in told
 
 
 @pytest.mark.hostile

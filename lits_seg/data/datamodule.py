@@ -68,6 +68,10 @@ class SliceDataModule(pl.LightningDataModule):
             fingerprints by part and name, from that run's ``split.json``.
         allow_overlap: warn if two parts of the split share a patient, instead of raising an error.
 
+    Attributes:
+        inherited: the patients that networks have seen which the training starts from or learns from, see
+            ``SplitRecord``. The callbacks that bring these networks note them.
+
     Raises:
         InputError: if a setting is invalid.
     """
@@ -139,6 +143,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.sources = dict(sources or {})
         require_shares(self.sources, self.root)
         self.recorded = None if recorded is None else SplitRecord.parse(recorded)
+        self.inherited = {} if self.recorded is None else dict(self.recorded.inherited)
         if self.recorded is not None:
             self.recorded.require_each_once(one_set=test_root is None)
         elif self.test_root is not None and trained_on is None and not allow_overlap:

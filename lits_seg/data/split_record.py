@@ -1,6 +1,6 @@
 """The record of a split, ``split.json``: the patients of each part, by their names and the hashes of their voxels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class SplitRecord:
         val: names of the patients for validation.
         test: names of the patients for the test.
         voxels: text of the patients' fingerprints, by part and name; earlier versions did not write them.
+        inherited: fingerprints of the other patients that the networks have seen which this run started from or learned
+            from, by place and name. A place is such as ``train of init_from``. Earlier versions did not write them.
 
     Raises:
         InputError: if a text is no fingerprint.
@@ -33,17 +35,29 @@ class SplitRecord:
     val: list[str]
     test: list[str]
     voxels: dict[str, dict[str, str]] = field(default_factory=dict)
+    inherited: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for texts in self.voxels.values():
+        for texts in (*self.voxels.values(), *self.inherited.values()):
             for text in texts.values():
                 Fingerprint.parse(text)
 
     @classmethod
-    def of(cls, split: Split) -> "SplitRecord":
-        """Record a split."""
+    def of(cls, split: Split, inherited: Mapping[str, Mapping[str, str]] | None = None) -> "SplitRecord":
+        """Record a split.
+
+        Args:
+            split: the patients.
+            inherited: see the class; patients of this split, and those that are there twice, are left out.
+        """
         names = {part: [case.name for case in split[part]] for part in PARTS}
-        return cls(**names, voxels={p: {case.name: str(case.fingerprint) for case in split[p]} for p in PARTS})
+        voxels = {part: {case.name: str(case.fingerprint) for case in split[part]} for part in PARTS}
+        known, others = {text for part in PARTS[:2] for text in voxels[part].values()}, {}
+        for place, texts in (inherited or {}).items():
+            if new := {name: text for name, text in texts.items() if text not in known}:
+                others[place] = new
+                known.update(new.values())
+        return cls(**names, voxels=voxels, inherited=others)
 
     @classmethod
     def parse(cls, plain: Any) -> "SplitRecord":
@@ -60,8 +74,11 @@ class SplitRecord:
         return list(dict.fromkeys(name for part in parts for name in getattr(self, part)))
 
     def seen(self) -> dict[str, dict[str, str]]:
-        """Return the fingerprints of the patients that a network has trained on or been chosen by, by part and name."""
-        return {part: self.voxels.get(part, {}) for part in PARTS[:2]}
+        """Return the fingerprints of the patients that a network has trained on or been chosen by, by place and name.
+
+        They include the patients of the networks before it, see ``inherited``.
+        """
+        return {**{part: self.voxels.get(part, {}) for part in PARTS[:2]}, **self.inherited}
 
     def require_each_once(self, one_set: bool, where: object = RECORD) -> None:
         """Require that no patient is named twice; validation and test may have the same patients.

@@ -154,7 +154,7 @@ def liver_sample(predicted: Sequence[Predicted]) -> tuple[np.ndarray, np.ndarray
     Args:
         predicted: the patients with their logits.
     """
-    total = sum(sum(one.case.liver_pixels) + sum(one.case.lesion_pixels) for one in predicted)
+    total = sum(sum(one.case.liver_pixels) for one in predicted)  # with lesions
     generator = np.random.default_rng(0)
     logits, classes = [], []
     for one in predicted:

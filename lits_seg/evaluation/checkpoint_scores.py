@@ -49,7 +49,7 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     output = Path(cfg.output)
     scored = PatientScores(output)
     free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
-    unseen = [] if cfg.liver_ckpt is None else [UnseenBy(cfg.liver_ckpt)]
+    unseen = [] if cfg.liver_ckpt is None else [UnseenBy("liver_ckpt", cfg.liver_ckpt)]
     datamodule.allow_overlap |= cfg.data.allow_overlap
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
@@ -134,7 +134,7 @@ def _result(
 
 
 def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
-    """Return the fingerprints of this checkpoint's training and validation patients, as far as its run has them."""
+    """Return the fingerprints of the patients that this checkpoint has seen, as far as its run has them."""
     split = recorded_split(run_of(cfg.ckpt))
     return split.seen() if split else {}
 

@@ -121,6 +121,11 @@ class Cascade(nn.Module):
         return self
 
 
+def learned_part(network: nn.Module) -> nn.Module:
+    """Return the part of a network whose weights are trained: of a cascade, its lesion network."""
+    return network.lesion if isinstance(network, Cascade) else network
+
+
 def middle_slices(images: Tensor, channels: int) -> Tensor:
     """Return the middle ``channels`` slices of images ``(B, C, H, W)``."""
     first = (images.shape[1] - channels) // 2

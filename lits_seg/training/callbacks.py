@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 class SplitFile(Callback):
     """Write ``split.json`` once in a run: the patients for training, validation and test, and hashes of their voxels.
 
+    The file also has the patients that other networks of the training have seen, see ``SplitRecord``.
+
     Args:
         folder: the run's folder.
     """
@@ -39,7 +41,8 @@ class SplitFile(Callback):
         Raises:
             InputError: if the recorded split is another one.
         """
-        record, path = SplitRecord.of(trainer.datamodule.split), self.folder / SPLIT
+        data, path = trainer.datamodule, self.folder / SPLIT
+        record = SplitRecord.of(data.split, data.inherited)
         if not path.exists():
             if trainer.is_global_zero:
                 write_text(path, json.dumps(as_plain(record), indent=2))

@@ -13,7 +13,7 @@ from lits_seg.models import Cascade, Detector, DetectorCascade
 from lits_seg.postprocess import Changes, Rules
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
-from lits_seg.training.resume import require_unseen_patients
+from lits_seg.training.resume import inherit_patients
 from lits_seg.training.targets import Targets
 
 ABOUT_LIVERS = ("largest_liver", "fill_liver")  # rules of the liver network that its cascade keeps
@@ -137,20 +137,21 @@ class UnseenBy(Callback):
     """Require test patients that another network of a training has neither trained on nor been chosen by.
 
     Args:
+        setting: ``liver_ckpt`` or ``init_from``.
         ckpt: checkpoint of the liver network of a cascade, or of the network whose weights are the start.
     """
 
     compared = False
 
-    def __init__(self, ckpt: str | Path) -> None:
-        self.ckpt = Path(ckpt)
+    def __init__(self, setting: str, ckpt: str | Path) -> None:
+        self.setting, self.ckpt = setting, Path(ckpt)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Compare the patients once, as soon as they are split.
 
         Raises:
-            InputError: if a test patient is among the training or validation patients of that network's run.
+            InputError: see ``inherit_patients``.
         """
         if not self.compared:
-            require_unseen_patients(self.ckpt, trainer.datamodule)
+            inherit_patients(self.setting, self.ckpt, trainer.datamodule)
         self.compared = True

@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.untrusted import require_stored
+from lits_seg.models.cascade import learned_part
 from lits_seg.models.cost import count_parameters
 from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import NetworkFacts
@@ -101,9 +102,11 @@ def load_module(path: str | Path) -> LesionModule:
 def fill_weights(module: LesionModule, path: str | Path) -> str:
     """Copy the weights of a checkpoint into the layers of a module that have the same name and shape.
 
+    Of a cascade, only the lesion network is trained: it alone gets weights, and those of a cascade's lesion network.
+
     Args:
         module: the module to change.
-        path: the checkpoint, of any network.
+        path: the checkpoint, of any network or cascade.
 
     Returns:
         A text that names the layers that fit, or those that do not.
@@ -113,17 +116,17 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
     """
     checkpoint = read_checkpoint(path)
     stored = checkpoint["state_dict"]
-    weights = {f"network.{name}": value for name, value in module.network.state_dict().items()}
-    fitting = {
-        name: stored[name] for name, value in weights.items() if getattr(stored.get(name), "shape", 0) == value.shape
-    }
+    learned = learned_part(module.network)
+    weights = learned.state_dict()
+    start = {name: stored.get(f"network.lesion.{name}", stored.get(f"network.{name}")) for name in weights}
+    fitting = {name: value for name, value in start.items() if getattr(value, "shape", 0) == weights[name].shape}
     if not any(value.dim() > 1 for value in fitting.values()):  # norms of any two networks may fit by chance
         network, other = (
             str(one["_target_"]) for one in (module.hparams["model"], checkpoint["hyper_parameters"]["model"])
         )
         found = f"{other}, without a convolution of the same name and shape"
         raise InputError(path, f"a checkpoint with layers of this network ({network})", found)
-    module.load_state_dict(fitting, strict=False)
+    learned.load_state_dict(fitting, strict=False)
     fit, new = (_layers([name for name in weights if (name in fitting) == known]) for known in (True, False))
     text = f"{path}: {len(fitting)} of {len(weights)} weights are the network's start"
     if not new:
@@ -134,7 +137,7 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
 
 def _layers(names: Iterable[str]) -> str:
     """Return the layers of some weights, each once."""
-    return ", ".join(dict.fromkeys(name.removeprefix("network.").rpartition(".")[0] for name in names))
+    return ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
 def network_facts(module: LesionModule) -> NetworkFacts:

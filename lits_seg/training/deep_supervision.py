@@ -19,8 +19,8 @@ class DeepSupervision(Callback):
     """A callback that adds a 1x1 convolution to inner layers and their loss to the training loss.
 
     The target of a layer is the highest label below each of its pixels: the lesion wins over the liver, so that small
-    lesions remain. Livers whose lesions are unknown win over the liver, and the loss ignores them. The convolutions are
-    in no export: they are trained in ``LesionModule.auxiliary``.
+    lesions remain. Pixels that the loss ignores win over the liver: livers whose lesions are unknown, and what is
+    outside of the predicted liver. The convolutions are in no export: they are trained in ``LesionModule.auxiliary``.
 
     Args:
         weights: weight of the loss of each layer, innermost last: 0.5 for the layer before the output, 0.25 for the

@@ -14,7 +14,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.probability_maps import with_maps
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
-from lits_seg.training.resume import require_unseen_patients
+from lits_seg.training.resume import inherit_patients
 
 SETTING = "callbacks.distillation"
 LEAST = 1 / 510  # half a step of a stored probability: a map's 0 is no certainty
@@ -52,14 +52,14 @@ class Distillation(Callback):
         if stage != "fit":
             return
         networks = [load_module(path) for path in self.checkpoints]
-        for path, teacher in zip(self.checkpoints, networks, strict=True):
+        for number, (path, teacher) in enumerate(zip(self.checkpoints, networks, strict=True), start=1):
             for name in ("preprocess", "context", "classes", "structures"):
                 learner = pl_module.learned if name in ("classes", "structures") else pl_module
                 wanted, found = getattr(learner, name), getattr(teacher, name)
                 if wanted != found:
                     raise InputError(path, f"a teacher with {name} {wanted}, as the student", found)
             teacher.requires_grad_(False)
-            require_unseen_patients(Path(path), trainer.datamodule)
+            inherit_patients(f"teacher {number}", Path(path), trainer.datamodule)
         if self.folders:
             data = trainer.datamodule
             if "lesion" not in pl_module.structures:

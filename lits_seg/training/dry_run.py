@@ -28,6 +28,7 @@ from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.runs.naming import require_decoder_applies
 from lits_seg.training.cascades import module_settings
+from lits_seg.training.losses import set_counts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.patient_scores import PatientScores
 from lits_seg.training.rates import factors
@@ -121,8 +122,7 @@ def _require_network(config: Mapping[str, Any], data: SliceDataModule) -> nn.Mod
 
 def _require_loss(config: Mapping[str, Any], classes: int) -> None:
     loss = _made("loss", config)
-    if hasattr(loss, "set_counts"):
-        loss.set_counts([100] * classes)
+    set_counts(loss, [100] * classes)
     try:
         value = loss(torch.zeros(2, classes, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long))
     except Exception as error:  # a loss may raise anything

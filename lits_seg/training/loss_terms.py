@@ -14,25 +14,7 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.stages import Stages, at_stage, require_stages
-from lits_seg.data.sampling import LIVER_OR_LESION
-from lits_seg.training.losses import WeightedCrossEntropy
-
-
-def without_unknown(logits: Tensor, label: Tensor, unknown: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Replace pixels whose label is unknown by background that is predicted with certainty: they have no gradient.
-
-    Every loss is therefore defined, even if no pixel is known. An ignored class (-100) would be NaN in the mean of no
-    pixels, and Dice losses do not know it.
-
-    Args:
-        logits: ``(B, K, H, W)``.
-        label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
-        unknown: the pixels to replace, ``(B, H, W)``; None: those of ``LIVER_OR_LESION``.
-    """
-    unknown = label == LIVER_OR_LESION if unknown is None else unknown
-    certain = logits.new_zeros(logits.shape[1], 1, 1)
-    certain[0] = 100.0
-    return torch.where(unknown[:, None], certain, logits), torch.where(unknown, 0, label)
+from lits_seg.training.losses import set_counts
 
 
 class Sum(nn.Module):
@@ -56,8 +38,7 @@ class Sum(nn.Module):
     def set_counts(self, counts: Sequence[int]) -> None:
         """Set the weights of classes in all losses that have them, from the training set's pixels per class."""
         for term in self.terms.values():
-            if isinstance(term, WeightedCrossEntropy):
-                term.set_counts(counts)
+            set_counts(term, counts)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the weighted sum.
@@ -238,8 +219,7 @@ class SideOutputs(nn.Module):
 
     def set_counts(self, counts: Sequence[int]) -> None:
         """Set the weights of the classes, if the loss has them, from the training set's pixels per class."""
-        if isinstance(self.loss, WeightedCrossEntropy):
-            self.loss.set_counts(counts)
+        set_counts(self.loss, counts)
 
     def side_weight(self, progress: float) -> float:
         """Return the weight of the side outputs at a share of the run in [0, 1]."""

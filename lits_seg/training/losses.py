@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Le, Len
@@ -15,6 +15,17 @@ from lits_seg.common.settings import Probability
 
 Weight = Annotated[float, Ge(0), Le(1_000_000)]
 Weights = Annotated[Sequence[Weight], Len(2, 3)]
+
+
+def set_counts(loss: Any, counts: Sequence[int]) -> None:
+    """Set the weights of the classes in a loss that has them, from the training set's pixels per class.
+
+    Args:
+        loss: a loss; one without such weights, of any package, stays as it is.
+        counts: pixels per class.
+    """
+    if hasattr(loss, "set_counts"):
+        loss.set_counts(counts)
 
 
 class WeightedCrossEntropy(nn.Module):

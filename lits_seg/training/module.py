@@ -12,19 +12,21 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
 
 from lits_seg import metrics
 from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import PixelSize
 from lits_seg.data.sampling import LIVER_OR_LESION
-from lits_seg.metrics.counts import SeenSlices, VolumeOverlap
+from lits_seg.metrics.counts import VolumeOverlap
 from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.postprocess import Rules
-from lits_seg.training.loss_terms import SideOutputs, without_unknown
+from lits_seg.training.loss_terms import SideOutputs
+from lits_seg.training.losses import set_counts
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.rates import Rates, optimizer_of
 from lits_seg.training.schedules import Decay, progress, scheduler_of
-from lits_seg.training.soundness import require_finite, require_sound
+from lits_seg.training.seen_volumes import SeenVolumes
 from lits_seg.training.targets import Foreground, LossRegion, Targets, by_slice, merged, middle
 
 # Called with the batch after augmentation, as ``SliceDataModule`` returns it, and logits (B, K, H, W).
@@ -92,21 +94,20 @@ class LesionModule(pl.LightningModule):
         self.out_slices = int(getattr(self.network, "out_slices", 1))
         if loss_region == "predicted_liver" and not isinstance(self.network, Cascade):
             raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", loss_region)
-        if hasattr(self.loss, "set_counts"):
-            # The weights of the classes have their shape from the start, as averages of all weights need.
-            self.loss.set_counts([1] * self.learned.classes)
+        # The weights of the classes have their shape from the start, as averages of all weights need.
+        set_counts(self.loss, [1] * self.learned.classes)
         self.structures = self.targets.structures
         self.rates = rates or {}
         self.rules = Rules(**(rules or {}))
         if not 0 < temperature < math.inf:
             raise InputError("module.temperature", "a number greater than 0", temperature)
         self.temperature = temperature
-        self.overlap = VolumeOverlap(0, self.structures)
-        self.seen = SeenSlices(0)
+        self.seen: SeenVolumes  # of a validation or test
         self.train_overlap = VolumeOverlap(1, self.structures)
+        self.train_loss = MeanMetric(nan_strategy="disable")  # callbacks.Finite reports NaN
         self.auxiliary = nn.ModuleDict()
         self.auxiliary_losses: list[AuxiliaryLoss] = []
-        self.keep_freed_memory = True  # while training on a CPU, see training.memory
+        self.keep_freed_memory = True  # while training on a CPU, see training.malloc
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(B, context, H, W)`` in [0, 1] to logits ``(B, K, H, W)``."""
@@ -130,7 +131,9 @@ class LesionModule(pl.LightningModule):
         Returns:
             Labels uint8 and probability in [0, 1], both ``(B, height, width)``; 0 if the network finds livers only.
         """
-        restored = self.preprocess.restore(logits, height, width, pixel_mm)
+        # Prediction is here outside of autocast; in 16 bits, products of matrices would give others near a border.
+        with torch.autocast(logits.device.type, enabled=False):
+            restored = self.preprocess.restore(logits, height, width, pixel_mm)
         labels, lesion = self.targets.lits(_classes(restored)).byte(), restored.softmax(dim=1)[:, -1]
         return labels, lesion if "lesion" in self.structures else torch.zeros_like(lesion)
 
@@ -159,8 +162,7 @@ class LesionModule(pl.LightningModule):
             raise InputError("callbacks", expected, "ema" if averaged else "a further loss")
         if self.device.type == "cpu":
             keep_freed_memory(self.keep_freed_memory)
-        if hasattr(self.loss, "set_counts"):
-            self.loss.set_counts(self.learned.counts(*self.trainer.datamodule.label_counts()))
+        set_counts(self.loss, self.learned.counts(*self.trainer.datamodule.label_counts()))
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws the same numbers as an uninterrupted run."""
@@ -176,98 +178,78 @@ class LesionModule(pl.LightningModule):
         outputs = self(batch["image"])
         # On a CPU, losses sum over classes and pixels faster in PyTorch's default memory format.
         logits, *sides = (one.float().contiguous() for one in (outputs if isinstance(outputs, tuple) else (outputs,)))
-        label = by_slice(batch["label"], self.out_slices)
-        outside = self._outside(batch["image"])
-        losses = [self.known_loss(by_slice(one, self.out_slices, True), label, outside) for one in (logits, *sides)]
+        label, slices = self._seen_label(batch), self.out_slices
+        losses = [self.known_loss(by_slice(one, slices, True), by_slice(label, slices)) for one in (logits, *sides)]
         side_weight = self.loss.side_weight(self.progress()) if isinstance(self.loss, SideOutputs) else 1.0
         loss = losses[0] + side_weight * torch.stack(losses[1:]).sum() if sides else losses[0]
-        shown = {**batch, "label": middle(batch["label"], self.out_slices)}
-        logits = middle(logits, self.out_slices, True)
+        shown, truth = {**batch, "label": middle(label, slices)}, middle(batch["label"], slices)
+        logits = middle(logits, slices, True)
         for auxiliary in self.auxiliary_losses:
             loss = loss + auxiliary(shown, logits)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(logits))
+        self.log("train/loss_step", loss)
+        self.train_loss.update(loss.detach())
         everyone = torch.zeros(len(logits), dtype=torch.long, device=self.device)
-        seen = shown["label"].where(shown["label"] < LIVER_OR_LESION, 1)
-        self.train_overlap.update(self.learned.lits(_classes(logits.detach())), seen, everyone)
+        truth = truth.where(truth < LIVER_OR_LESION, 1)
+        self.train_overlap.update(self.learned.lits(_classes(logits.detach())), truth, everyone)
         return loss
 
-    def known_loss(self, logits: Tensor, label: Tensor, outside: Tensor | None = None) -> Tensor:
-        """Return the loss of the pixels whose labels are known, within ``loss_region``.
+    def known_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of the pixels whose labels are known, see ``Targets.known``."""
+        return self.loss(*self.learned.known(logits, label))
 
-        Args:
-            logits: ``(B, K, H, W)``.
-            label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
-            outside: further pixels ``(B, H, W)`` that the loss does not see; None: no others.
-        """
-        # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
-        label = label.clamp(0, LIVER_OR_LESION)
-        ignored = self.learned.unknown(label) if outside is None else self.learned.unknown(label) | outside
-        known, target = without_unknown(logits, label, ignored)
-        return self.loss(known, self.learned.of(target))
-
-    def _outside(self, images: Tensor) -> Tensor | None:
-        """Return the pixels that the loss does not see: outside the predicted liver of the middle slice."""
+    def _seen_label(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the labels; outside of the middle slice's predicted liver, if it is ``loss_region``, none is known."""
+        label = batch["label"]
         if self.targets.region != "predicted_liver":
-            return None
+            return label
         with torch.no_grad():
-            return (self.network.liver_logit(images) <= 0).repeat_interleave(self.out_slices, 0)
+            outside = self.network.liver_logit(batch["image"]) <= 0
+        return label.masked_fill(outside if label.dim() == 3 else outside[:, None], LIVER_OR_LESION)
 
     def on_train_epoch_end(self) -> None:
-        """Log the Dice of all augmented training slices of the epoch together."""
-        self.log("train/dice_global", metrics.global_dice(self.train_overlap.compute()[:, 0].cpu()), sync_dist=True)
+        """Log the mean loss of the epoch's steps, and the Dice of its augmented training slices together."""
+        dice = metrics.global_dice(self.train_overlap.compute()[:, 0].cpu())
+        # Lightning's own mean would be synchronized earlier on the first rank, which shows progress.
+        self.log_dict({"train/loss_epoch": self.train_loss.compute(), "train/dice_global": dice}, sync_dist=True)
+        self.train_loss.reset()
         self.train_overlap.reset()
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the voxel counts."""
-        self._start("val")
+        """Begin to count voxels."""
+        self.seen = SeenVolumes(self.trainer, "val", self.structures, self.device)
 
     def on_test_epoch_start(self) -> None:
-        """Reset the voxel counts."""
-        self._start("test")
+        """Begin to count slices."""
+        self.seen = SeenVolumes(self.trainer, "test", self.structures, self.device)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Count the voxels of a batch."""
-        self._evaluate(batch, "val")
+        self._evaluate(batch)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Count the voxels of a batch; return LiTS labels and the lesion's probability, ``(B, H, W)``, to callbacks."""
-        return self._evaluate(batch, "test")
+        return self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation volumes, before any rules."""
-        whole = self._require_sound("val")
         # The counts are already summed over ranks, so sync_dist averages equal values.
-        counts = dict(zip(self.structures, self.overlap.compute().cpu()[torch.tensor(whole)].unbind(1), strict=True))
-        if not any(whole):
-            return
-        for name, value in metrics.summarise_structures(**counts).items():
+        for name, value in self.seen.scores().items():
             self.log(f"val/{name}", value, sync_dist=True, prog_bar=name in ("dice", "liver/dice"))
 
     def on_test_epoch_end(self) -> None:
         """Require slices without errors; ``PatientScores`` scores the test volumes."""
-        self._require_sound("test")
+        self.seen.require_sound()
 
-    def _start(self, part: str) -> None:
-        patients = len(self.trainer.datamodule.split[part])
-        self.overlap = VolumeOverlap(patients, self.structures).to(self.device)
-        self.seen = SeenSlices(patients).to(self.device)
-
-    def _require_sound(self, part: str) -> list[bool]:
-        return require_sound(self.seen, self.trainer.datamodule.split[part], self.trainer, part)
-
-    def _evaluate(self, batch: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    def _evaluate(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
-        if part == "val":
-            classes = self.learned.classes
-            loss = self.loss(merged(logits, classes), self.learned.of(batch["label"]))
+        if self.seen.part == "val":
+            loss = self.known_loss(merged(logits, self.learned.classes), self._seen_label(batch))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
-            require_finite(logits, batch, self.trainer.datamodule.split["test"])
+            self.seen.require_finite(logits, batch)
         height, width = batch["truth"].shape[-2:]
         predicted, probability = self.labels(logits / self.temperature, height, width, batch["pixel_mm"])
-        if part == "val":
-            self.overlap.update(predicted, batch["truth"], batch["case"])
-        self.seen.update(logits, batch["truth"], batch["case"], batch["slice"])
+        self.seen.update(logits, predicted, batch)
         return {"labels": predicted, "probability": probability}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

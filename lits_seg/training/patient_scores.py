@@ -126,25 +126,27 @@ class PatientScores(Callback):
         self._map.cache_clear()
         trainer.strategy.barrier()
         cases = trainer.datamodule.split["test"]
-        try:
-            numbers = range(trainer.global_rank, len(cases), trainer.world_size)
-            own = {number: self._score(number, cases[number], trainer, pl_module) for number in numbers}
-            whole = {number: found for number, found in own.items() if found is not None}
-            scores = _of_all_ranks({number: found[0] for number, found in whole.items()}, trainer)
-            self.cases = list(scores.values())
-            chosen = [list(scores)[i] for i in self._from_best_to_worst(pl_module.structures[0])]
-            shown = _of_all_ranks({number: whole[number][1] for number in chosen if number in whole}, trainer)
-            if trainer.is_global_zero:
-                self._write([shown[number] for number in chosen], trainer)
-        finally:
-            if trainer.is_global_zero:
-                shutil.rmtree(self._masks, ignore_errors=True)
+        numbers = range(trainer.global_rank, len(cases), trainer.world_size)
+        own = {number: self._score(number, cases[number], trainer, pl_module) for number in numbers}
+        whole = {number: found for number, found in own.items() if found is not None}
+        scores = _of_all_ranks({number: found[0] for number, found in whole.items()}, trainer)
+        self.cases = list(scores.values())
+        chosen = [list(scores)[i] for i in self._from_best_to_worst(pl_module.structures[0])]
+        shown = _of_all_ranks({number: whole[number][1] for number in chosen if number in whole}, trainer)
+        if trainer.is_global_zero:
+            self._write([shown[number] for number in chosen], trainer)
+            shutil.rmtree(self._masks, ignore_errors=True)
         voxels = [case.voxels for case in self.cases]
         if not voxels:
             return
         means = summarise_structures(**{name: [getattr(one, name) for one in voxels] for name in pl_module.structures})
         # The values are equal on all ranks.
         pl_module.log_dict({f"test/{name}": mean for name, mean in means.items()}, sync_dist=True)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Remove the files of masks, which take gigabytes, if the test ends early, as by Ctrl-C."""
+        if trainer.is_global_zero:
+            shutil.rmtree(self._masks, ignore_errors=True)
 
     def _score(
         self, number: int, case: StoredCase, trainer: pl.Trainer, module: pl.LightningModule

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from lits_seg.training.resume import in_run, require_unseen_patients
+from lits_seg.training.resume import in_run, inherit_patients
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +24,17 @@ class RestoredState(Callback):
       checkpoint of another run does not count.
     """
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Require test patients that the checkpoint's run has not trained on."""
-        if trainer.ckpt_path and trainer.datamodule.recorded is None:
-            require_unseen_patients(Path(str(trainer.ckpt_path)), trainer.datamodule)
-
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Replace settings and paths in the checkpoint, before Lightning restores the training's state."""
+        """Replace settings and paths in the checkpoint, before Lightning restores the training's state.
+
+        Raises:
+            InputError: if patients are split anew, and the checkpoint's run has trained on a test patient.
+        """
         fitting = trainer.state.fn == "fit"
+        if fitting and trainer.datamodule.recorded is None:
+            inherit_patients("ckpt_path", Path(str(trainer.ckpt_path)), trainer.datamodule)
         if fitting:
             groups = pl_module.new_optimizer().state_dict()["param_groups"]
             checkpoint["optimizer_states"][0]["param_groups"] = groups

@@ -14,6 +14,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.copies import require_unseen
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.split_record import SplitRecord
+from lits_seg.models import Cascade
 from lits_seg.runs.folder import BEST, LAST, differences, read_config, recorded_split, run_of, trained
 from lits_seg.training.checkpoints import read_checkpoint, require_same_model
 from lits_seg.training.module import AUXILIARY, LesionModule
@@ -85,7 +86,7 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
     own = _split_of(folder)
     if own is not None or checkpoint is None:
         return own
-    source = checkpoint.resolve().parent.parent
+    source = run_of(checkpoint.resolve())
     record = _split_of(source)
     if record is None:
         return None
@@ -94,21 +95,23 @@ def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, 
     return record if all(before.get(key) == data.get(key) for key in keys) else None
 
 
-def require_unseen_patients(checkpoint: Path, datamodule: SliceDataModule) -> None:
-    """Require test patients that the checkpoint's run has neither trained on nor been chosen by.
+def inherit_patients(setting: str, checkpoint: Path, datamodule: SliceDataModule) -> None:
+    """Require test patients that a checkpoint of another run has not seen, and note which patients it has seen.
 
     Args:
+        setting: the setting that names the checkpoint.
         checkpoint: the checkpoint; nothing is required if it is neither in the folder of a run nor packaged.
-        datamodule: the volumes, already split anew.
+        datamodule: the volumes, already split anew; its attribute ``inherited`` gets the patients.
 
     Raises:
-        InputError: if a test patient is among the training or validation patients of that run; names them.
+        InputError: if that run, or a run before it, has trained on a test patient or been chosen by one; names them.
     """
     record = recorded_split(run_of(checkpoint.resolve()))
     if record is not None:
         record.require_each_once(one_set=False)
         root = datamodule.test_root or datamodule.root
         require_unseen(datamodule.split["test"], record.seen(), root, datamodule.allow_overlap)
+        datamodule.inherited |= {f"{place} of {setting}": texts for place, texts in record.seen().items()}
 
 
 def require_training_state(path: Path, module: LesionModule) -> None:
@@ -119,12 +122,15 @@ def require_training_state(path: Path, module: LesionModule) -> None:
         module: the network of the command, which gets the weights.
 
     Raises:
-        InputError: if a part of the state is missing, damaged, or does not fit the network or the optimizer.
+        InputError: if a part of the state is missing, damaged, or does not fit the network or the optimizer, or if the
+            liver network of a cascade is another.
     """
     checkpoint = read_checkpoint(path)
     missing = [key for key in STATE if not checkpoint.get(key)]
     if missing:
         raise InputError(path, RESUMABLE, f"no {', '.join(missing)}")
+    if isinstance(module.network, Cascade):
+        _require_same_liver(path, checkpoint["state_dict"], module.network.liver)
     stored = checkpoint["hyper_parameters"]
     differing = differences(stored, {key: module.hparams[key] for key in stored})
     # Callbacks add their modules only when the training starts, see LesionModule.on_load_checkpoint.
@@ -170,6 +176,14 @@ def while_restoring(error: Exception) -> bool:
 def _split_of(run: Path) -> SplitRecord | None:
     """Return the split of a run that has trained; before that, the run may still be split anew."""
     return recorded_split(run) if trained(run) else None
+
+
+def _require_same_liver(path: Path, stored: Mapping[str, Any], liver: nn.Module) -> None:
+    for name, weight in liver.state_dict().items():
+        found = stored.get(f"network.liver.{name}")
+        if not isinstance(found, torch.Tensor) or not torch.equal(found, weight):
+            expected = f"the liver network in {path}, which the training would continue with"
+            raise InputError("liver_ckpt", expected, f"another ({name} differs)")
 
 
 def _moments(module: LesionModule, added: Sequence[torch.Tensor]) -> dict[int, dict[str, Any]]:

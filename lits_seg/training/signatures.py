@@ -19,6 +19,7 @@ from lits_seg.common.settings import (
     Count,
     CountOrZero,
     Place,
+    Precision,
     Seed,
     Width,
     Widths,
@@ -88,7 +89,6 @@ GROUPS = (*KINDS, *LISTS, "module")
 GIVEN = {"optimizer": ("params",), "scheduler": ("optimizer",), "trainer": ("callbacks", "logger", "default_root_dir")}
 MONITORED = [f"{part}{name}" for part in ("", "liver/") for name in (*SCORES, "dice_global")]
 # Limits that classes of other packages do not have, or that other parts of a run rely on.
-PRECISION = Literal["auto", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", 16, 32, 64]
 LEARNING_RATE = Annotated[float, Gt(0), Le(10)]
 LIMITS: dict[str, Any] = {
     "model.spatial_dims": Literal[2],
@@ -107,7 +107,7 @@ LIMITS: dict[str, Any] = {
     "trainer.max_time": Annotated[None, "null, since another setting limits the time (minutes=720)"],
     "trainer.check_val_every_n_epoch": Count | None,
     "trainer.num_sanity_val_steps": Annotated[int, Ge(-1), Le(1_000_000)] | None,
-    "trainer.precision": PRECISION,
+    "trainer.precision": Precision,
     "trainer.log_every_n_steps": CountOrZero,
     "trainer.use_distributed_sampler": Literal[False],
     "callbacks.best.monitor": Literal[("val/loss", *(f"val/{name}" for name in MONITORED))] | None,

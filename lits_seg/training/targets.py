@@ -65,6 +65,23 @@ class Targets:
         unlabelled = label == LIVER_OR_LESION
         return unlabelled | (label == 0) if self.region == "liver" else unlabelled
 
+    def known(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and classes; ignored pixels become background, predicted with certainty: without a gradient.
+
+        Every loss is therefore defined, even if no pixel is known. An ignored class (-100) would be NaN in the mean of
+        no pixels, and Dice losses do not know it.
+
+        Args:
+            logits: ``(B, K, H, W)``.
+            label: LiTS labels ``(B, H, W)``, or ``LIVER_OR_LESION``.
+        """
+        # Other labels are an error, which callbacks.Finite reports. Here, they would only end a GPU's process.
+        label = label.clamp(0, LIVER_OR_LESION)
+        ignored = self.unknown(label)
+        certain = logits.new_zeros(logits.shape[1], 1, 1)
+        certain[0] = 100.0
+        return torch.where(ignored[:, None], certain, logits), self.of(torch.where(ignored, 0, label))
+
     def counts(self, background: int, liver: int, lesion: int) -> list[int]:
         """Return the pixels of each class.
 

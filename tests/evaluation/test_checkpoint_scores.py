@@ -32,6 +32,9 @@ def test_all_volumes_are_scored_and_known_patients_are_named(folder: Path) -> No
 def test_without_volumes_or_a_run_there_is_nothing_to_score(folder: Path) -> None:
     told = failed_command("evaluate", *ARGUMENTS, cwd=folder)
     assert "net.ckpt: expected references=FOLDER" in told
+    for wrong in ("precision=64-true", "accelerator=abacus"):
+        told = failed_command("evaluate", *ARGUMENTS, "references=lits", wrong, cwd=folder)
+        assert f"{wrong.partition('=')[0]}: expected" in told
     assert not (folder / "evaluation").exists()
 
 
@@ -44,3 +47,4 @@ def test_the_slice_whose_logits_are_not_finite_is_named(folder: Path) -> None:
     torch.save(content, folder / "run" / "checkpoints" / "net.ckpt")
     told = failed_command("evaluate", *ARGUMENTS, "references=lits", cwd=folder)
     assert "expected finite logits; found NaN or infinity in slice 0 of 0 " in told
+    assert not (folder / "evaluation").exists()

@@ -13,6 +13,13 @@ from pytorch_lightning.demos.boring_classes import BoringDataModule, BoringModel
 from lits_seg.common.errors import InputError
 from lits_seg.training.callbacks import EpochLines, SplitFile, progress
 
+# a: the run trains on the same patient; d: two networks have seen the same patient
+INHERITED = {
+    "train of init_from": {"c": "voxels of a", "d": "voxels of d"},
+    "val of init_from": {"a": "voxels of a"},
+    "val of liver_ckpt": {"d": "voxels of d", "e": "voxels of e"},
+}
+
 
 class Logging(BoringModel):
     """Logs under the names of ``LesionModule``."""
@@ -30,7 +37,7 @@ class Logging(BoringModel):
 def fit(callback: pl.Callback, folder: Path, **settings: object) -> None:
     volumes = BoringDataModule()
     patients = [SimpleNamespace(name=name, fingerprint=f"voxels of {name}") for name in "ba"]
-    volumes.split = {"train": patients, "val": [], "test": []}
+    volumes.split, volumes.inherited = {"train": patients, "val": [], "test": []}, INHERITED
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
     trainer = pl.Trainer(
         default_root_dir=folder, accelerator="cpu", callbacks=[callback], limit_train_batches=3, limit_val_batches=1,
@@ -58,7 +65,8 @@ def test_the_split_is_written_before_the_first_step(tmp_path: Path) -> None:
     fit(SplitFile(tmp_path), tmp_path, max_steps=0, enable_progress_bar=False)
     split = json.loads((tmp_path / "split.json").read_text())
     voxels = {"train": {"b": "voxels of b", "a": "voxels of a"}, "val": {}, "test": {}}
-    assert split == {"train": ["b", "a"], "val": [], "test": [], "voxels": voxels}
+    inherited = {"train of init_from": {"d": "voxels of d"}, "val of liver_ckpt": {"e": "voxels of e"}}
+    assert split == {"train": ["b", "a"], "val": [], "test": [], "voxels": voxels, "inherited": inherited}
 
 
 @pytest.mark.hostile

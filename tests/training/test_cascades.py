@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import SMOKE, failed_command, run_command
 from helpers.networks import NARROW_DETECTOR
+from helpers.steps import training_loss, validation_loss
 
 from experiments.shared.checkpoints import module_of, write_checkpoint
 from experiments.shared.command import train_config
@@ -18,7 +20,10 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.models import Cascade, DetectorCascade
 from lits_seg.training.cascades import cascade_settings, load_cascade
+from lits_seg.training.checkpoints import fill_weights
+from lits_seg.training.deep_supervision import DeepSupervision
 from lits_seg.training.module import LesionModule
+from lits_seg.training.resume import require_training_state
 
 LIVER = {**SETTINGS, "foreground": "liver"}
 LESION = {**SETTINGS, "foreground": "lesion", "loss_region": "all"}
@@ -41,6 +46,14 @@ def varied(path: Path, seed: int, settings: dict) -> LesionModule:
         bias = module.network.logits.bias
         bias[-1] -= (logits[:, -1] - logits[:, :-1].amax(1)).median()
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, path)
+    return module
+
+
+def cascade(liver: LesionModule, lesion: LesionModule) -> LesionModule:
+    """A module of both networks, as a training makes it."""
+    module = LesionModule(**cascade_settings(lesion.hparams, liver, "liver.ckpt"))
+    module.network.liver.load_state_dict(liver.network.state_dict())
+    module.network.lesion.load_state_dict(lesion.network.state_dict())
     return module
 
 
@@ -109,6 +122,45 @@ def test_rules_that_a_training_sets_replace_those_of_the_liver_network(
     config.liver_ckpt = None
     alone = module_of(config)
     assert alone.hparams["rules"] == {rule: value for rule, value in rules.items() if f"rules.{rule}=" in str(given)}
+
+
+@pytest.mark.parametrize("source", ["cascade", "lesion"])
+def test_fine_tuning_starts_the_lesion_stage_and_leaves_the_liver_network(source: str, tmp_path: Path) -> None:
+    other, lesion = (save_checkpoint(tmp_path / f"{seed}.ckpt", seed, one) for seed, one in ((1, LIVER), (2, LESION)))
+    start = cascade(other, lesion)
+    write_checkpoint(start if source == "cascade" else lesion, tmp_path / "start.ckpt")
+    liver, new = (LesionModule(**one) for one in (LIVER, LESION))
+    tuned = cascade(liver, new)
+    count = len(lesion.network.state_dict())
+    assert fill_weights(tuned, tmp_path / "start.ckpt").endswith(f"{count} of {count} weights are the network's start")
+    for found, expected in ((tuned.network.liver, liver.network), (tuned.network.lesion, lesion.network)):
+        assert all(torch.equal(value, expected.state_dict()[name]) for name, value in found.state_dict().items())
+    assert fill_weights(new, tmp_path / "start.ckpt").endswith(f"{count} of {count} weights are the network's start")
+
+
+def test_no_loss_sees_what_is_outside_of_the_predicted_liver(folder: Path) -> None:
+    liver = load_cascade(folder / "liver.ckpt", None)
+    settings = cascade_settings({**LESION, "rules": None}, liver, "liver.ckpt")
+    module = LesionModule(**{**settings, "loss_region": "predicted_liver"})
+    module.network.liver.load_state_dict(liver.network.state_dict())
+    DeepSupervision([0.5], ["lesion.decoder.2"]).setup(SimpleNamespace(), module, "fit")
+    images, label = torch.rand(2, 1, 32, 32), torch.randint(3, (2, 32, 32))
+    inside = module.network.liver_logit(images) > 0
+    labels = (label, torch.where(inside, label, (label + 1) % 3), torch.where(inside, (label + 1) % 3, label))
+    for step in (validation_loss, training_loss):
+        first, outside, within = (step(module, {"image": images, "label": one}) for one in labels)
+        assert outside == first != within
+
+
+@pytest.mark.hostile
+def test_a_training_does_not_resume_with_another_liver_network(tmp_path: Path) -> None:
+    liver, other, lesion = (LesionModule(**one) for one in (LIVER, LIVER, LESION))
+    write_checkpoint(cascade(liver, lesion), tmp_path / "a.ckpt")
+    state = {"optimizer_states": [{}], "callbacks": {"a": 1}, "loops": {"a": 1}, "pytorch-lightning_version": "2"}
+    torch.save({**torch.load(tmp_path / "a.ckpt", weights_only=True), **state}, tmp_path / "a.ckpt")
+    for given, told in ((other, "^liver_ckpt: expected the liver network in .*a.ckpt"), (liver, "a damaged file")):
+        with pytest.raises(InputError, match=told):
+            require_training_state(tmp_path / "a.ckpt", cascade(given, lesion))
 
 
 def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:

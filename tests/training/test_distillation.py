@@ -84,6 +84,7 @@ def test_a_teacher_that_has_seen_test_patients_is_refused(lits: Path, tmp_path: 
         taught_by = Distillation([str(teacher)])
         if train == "train":
             taught_by.setup(SimpleNamespace(datamodule=data), LesionModule(**SETTINGS), "fit")
+            assert data.inherited == {f"{part} of teacher 1": record.voxels[part] for part in ("train", "val")}
             continue
         with pytest.raises(InputError, match="neither trained nor selected"):
             taught_by.setup(SimpleNamespace(datamodule=data), LesionModule(**SETTINGS), "fit")

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.sampling import LIVER_OR_LESION
-from lits_seg.training.loss_terms import ComponentDice, NegativeLog, Sum, TandemDice, TopKCrossEntropy, without_unknown
+from lits_seg.training.loss_terms import ComponentDice, NegativeLog, SideOutputs, Sum, TandemDice, TopKCrossEntropy
 from lits_seg.training.losses import WeightedCrossEntropy
+from lits_seg.training.targets import Targets
 
 
 def certain(target: torch.Tensor, classes: int = 3, scale: float = 30.0) -> torch.Tensor:
@@ -86,6 +87,16 @@ def test_a_sum_weighs_its_terms_and_sets_their_counts() -> None:
     assert terms["ce"].weights.argmax() == 2
 
 
+def test_losses_within_losses_have_the_weights_of_the_classes() -> None:
+    target = two_lesions()
+    logits = certain(target.roll(1, 1), scale=1.0)
+    alone, within = WeightedCrossEntropy(), WeightedCrossEntropy()
+    nested = SideOutputs(Sum({"terms": Sum({"ce": within})}))
+    for loss in (alone, nested):
+        loss.set_counts([90, 9, 1])
+    assert nested(logits, target) == alone(logits, target)
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
@@ -129,7 +140,7 @@ def test_tandem_dice_of_certain_and_of_unknown_pixels() -> None:
     logits = torch.stack([torch.zeros_like(liver), liver, lesion + liver.clamp(min=0)], dim=1)
     assert loss(logits, target) == pytest.approx(0, abs=1e-4)
     assert loss(-logits, target) > 1
-    known, label = without_unknown(torch.randn(1, 3, 32, 32), torch.full((1, 32, 32), LIVER_OR_LESION))
+    known, label = Targets(3).known(torch.randn(1, 3, 32, 32), torch.full((1, 32, 32), LIVER_OR_LESION))
     assert loss(known, label) == pytest.approx(0, abs=1e-4)
 
 

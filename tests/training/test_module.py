@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
+from helpers.steps import validation_loss
 
 from lits_seg.common.errors import InputError
 from lits_seg.training.module import LesionModule
@@ -45,6 +46,21 @@ def test_the_loss_gets_the_pixels_of_its_own_classes(classes: int, expected: lis
     pixels = torch.tensor(expected).double()
     by_hand = pixels**-0.5
     torch.testing.assert_close(weights.double(), by_hand * pixels.sum() / (by_hand * pixels).sum(), rtol=1e-5, atol=0)
+
+
+def test_labels_of_a_training_in_16_bits_are_those_of_a_prediction() -> None:
+    found = module(3, preprocess={**SETTINGS["preprocess"], "spacing": 1.5})
+    logits, pixel_mm = torch.randn(2, 3, 32, 32), torch.tensor([[0.8, 0.8], [0.7, 0.7]])
+    expected = found.labels(logits, 60, 56, pixel_mm)
+    with torch.autocast("cpu", torch.bfloat16):
+        same = found.labels(logits, 60, 56, pixel_mm)
+    assert all(torch.equal(one, other) for one, other in zip(same, expected, strict=True))
+
+
+def test_the_loss_of_a_validation_sees_the_pixels_that_the_loss_of_the_training_sees() -> None:
+    found, batch = module(loss_region="liver").eval(), {**BATCH, "label": BATCH["label"].long()}
+    wanted = found.known_loss(found(batch["image"]), batch["label"])
+    assert validation_loss(found, batch) == wanted != found.loss(found(batch["image"]), batch["label"] // 2)
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(2, [0, 2]), (3, [0, 1, 2])])

@@ -17,6 +17,8 @@ from lits_seg.metrics.case import score_case
 from lits_seg.postprocess import Rules
 from lits_seg.training.patient_scores import PatientScores
 
+QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+
 
 def prediction(truth: torch.Tensor, case: int) -> torch.Tensor:
     """The truth; of every second patient moved by two rows."""
@@ -54,8 +56,7 @@ def scored(
     rules: Any = Rules(),  # noqa: B008  # immutable
     **ranks: Any,
 ) -> PatientScores:
-    settings = {"accelerator": "cpu", "devices": 1, **ranks}
-    settings |= {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    settings = {"accelerator": "cpu", "devices": 1, **ranks, **QUIET}
     pl.Trainer(callbacks=[callback], **settings).test(Copying(rules), volumes, verbose=False)
     return callback
 
@@ -81,8 +82,7 @@ def test_scores_are_of_whole_patients_on_their_own_grid(volumes: SliceDataModule
 
 def test_the_rules_of_the_module_are_applied(volumes: SliceDataModule, tmp_path: Path) -> None:
     callback = PatientScores(tmp_path)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], **quiet)
+    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], **QUIET)
     trainer.test(Copying(Rules(min_probability=0.9)), volumes, verbose=False)
     assert all(case.voxels.lesion[1] == 0 for case in callback.cases)
     assert float(trainer.callback_metrics["test/dice_global"]) == 0
@@ -99,13 +99,25 @@ def test_every_patient_has_a_picture_and_the_masks_are_gone(volumes: SliceDataMo
 
 
 @pytest.mark.hostile
+def test_a_test_that_ends_early_leaves_no_masks(volumes: SliceDataModule, tmp_path: Path) -> None:
+    class Failing(Copying):
+        def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, torch.Tensor]:
+            assert len(list((tmp_path / ".test_masks").iterdir())) == 2 * len(volumes.split["test"])
+            raise RuntimeError("cut")
+
+    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[PatientScores(tmp_path)], **QUIET)
+    with pytest.raises(RuntimeError, match="cut"):
+        trainer.test(Failing(), volumes, verbose=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.hostile
 @pytest.mark.parametrize(("batches", "whole"), [(0, 0), (1, 0), (4, 1), (7, 1), (8, 2)])
 def test_a_patient_that_was_not_seen_whole_has_no_score(
     batches: int, whole: int, volumes: SliceDataModule, tmp_path: Path
 ) -> None:
     callback = PatientScores(tmp_path)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], limit_test_batches=batches, **quiet)
+    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=[callback], limit_test_batches=batches, **QUIET)
     trainer.test(Copying(), volumes, verbose=False)
     expected = [case.name for case in volumes.split["test"][:whole]] if batches else []
     assert [case.case for case in callback.cases] == expected

@@ -12,6 +12,10 @@ from helpers.checkpoints import save_checkpoint
 from helpers.commands import SMOKE, failed_command, run_command
 from helpers.interrupted import interrupted_run
 
+from lits_seg.data.split_record import SplitRecord
+from lits_seg.runs.folder import read_config
+from lits_seg.training.resume import recorded_patients
+
 FOUR = (*SMOKE, "trainer.max_epochs=4")
 FIRST = "ckpt_path=runs/first/checkpoints/last.ckpt"
 
@@ -116,12 +120,16 @@ def test_a_moved_run_keeps_its_best_checkpoint(folder: Path) -> None:
 @pytest.mark.hostile
 def test_the_best_checkpoint_of_another_run_does_not_count(place: Path) -> None:
     before = (place / "runs" / "first" / "checkpoints" / "best.ckpt").read_bytes()
-    run_command("train", *SMOKE, FIRST, "trainer.max_epochs=2", "name=no_more", cwd=place)  # trains nothing more
+    others = ("data.fold=1", "data.allow_overlap=true")
+    run_command("train", *SMOKE, FIRST, "trainer.max_epochs=2", *others, "name=no_more", cwd=place)  # no more steps
     run_command("train", *SMOKE, FIRST, "trainer.max_epochs=3", "name=branch", cwd=place)
     assert (place / "runs" / "first" / "checkpoints" / "best.ckpt").read_bytes() == before
     for name in ("no_more", "branch"):
         assert (place / "runs" / name / "checkpoints" / "best.ckpt").exists()
         assert (place / "runs" / name / "result.json").exists()
+    first, other = (json.loads((place / "runs" / name / "split.json").read_text()) for name in ("first", "no_more"))
+    seen = {name for texts in other["inherited"].values() for name in texts}
+    assert seen == {*first["train"], *first["val"]} - {*other["train"], *other["val"]} != set()
 
 
 @pytest.mark.hostile
@@ -133,6 +141,15 @@ def test_patients_are_those_of_the_record_even_if_the_data_grew(folder: Path) ->
     assert json.loads((folder / "runs" / "first" / "split.json").read_text()) == before
     result = json.loads((folder / "runs" / "first" / "result.json").read_text())
     assert [case["case"] for case in result["cases"]] == before["test"]
+
+
+@pytest.mark.hostile
+def test_patients_are_those_of_the_record_also_from_slurms_checkpoint(folder: Path) -> None:
+    run = folder / "runs" / "first"
+    shutil.copy(run / "checkpoints" / "last.ckpt", run / "hpc_ckpt_1.ckpt")
+    data, wanted = read_config(run)["data"], SplitRecord.read(run / "split.json")
+    assert recorded_patients(folder / "runs" / "second", run / "hpc_ckpt_1.ckpt", data) == wanted
+    assert recorded_patients(folder / "runs" / "second", run / "hpc_ckpt_1.ckpt", {**data, "fold": 1}) is None
 
 
 def cut_off(path: Path) -> None:
