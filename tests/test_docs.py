@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import nibabel as nib
+import numpy as np
 import pytest
 from helpers.checkpoints import save_checkpoint
 from helpers.commands import run_command
@@ -20,6 +22,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
+from lits_seg.packaged.card import FOLDER, ONNX
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -168,17 +171,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
     return folder
 
 
-def test_python_examples(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All examples, page by page; the names of one are known to the next."""
-    monkeypatch.chdir(exported)
+@pytest.mark.parametrize("network", ["exported", "packaged"])
+def test_python_examples(network: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All examples, page by page; the names of one are known to the next. The mask is that of ``predict``."""
+    files = {"exported": exported / "exported" / "lits_seg_fp32.onnx", "packaged": FOLDER / ONNX}
+    (tmp_path / "exported").mkdir()
+    shutil.copy(files[network], tmp_path / "exported" / "lits_seg_fp32.onnx")
+    shutil.copy(exported / "CT.nii.gz", tmp_path)
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
     for page in (ROOT / "docs" / "predict.md", ROOT / "docs" / "deploy.md"):
         for place, text in blocks("python"):
             if place == page:
                 exec(compile(text, str(page), "exec"), names)
-    mask = nib.load("mask.nii.gz")
-    assert mask.shape == names["ct"].shape
-    assert names["labels"].max() <= 2
+    run_command("predict", "model=exported", "input=CT.nii.gz", "rules.own=false", "page=false", cwd=tmp_path)
+    predicted = nib.load("predictions/CT.nii.gz")
+    assert (np.asarray(nib.load("mask.nii.gz").dataobj) == np.asarray(predicted.dataobj)).all()
+    assert names["labels"].shape == (1, *names["hu"].shape[1:])
     assert {place.name for place, _ in blocks("python")} == {"predict.md", "deploy.md"}
 
 
