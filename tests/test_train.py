@@ -196,7 +196,12 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
     driu = (*NARROW_OWN["driu"], "data.preprocess.size=64")
     crops = "augment.crop=32"
-    own = {**NARROW_OWN, "demo_strided": (crops,), "packaged": ("~data.sources", crops)}  # sources: the user's folders
+    own = {
+        **NARROW_OWN,
+        "demo_strided": (crops,),
+        "finetune": (crops,),
+        "packaged": ("~data.sources", crops),
+    }  # sources: the user's folders
     own |= {name: (*NARROW_OWN[name], "data.preprocess.size=64") for name in ("drozdzal_2016", "drozdzal_2018")}
     own |= {name: (*NARROW_OWN[name], "data.preprocess.size=64", crops) for name in ("denseunet_161", "han")}
     own |= {"bellver_baseline": driu, "bellver_liver": driu, "bellver_lesion": (*driu, "liver_ckpt=bellver.ckpt")}
@@ -213,6 +218,16 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
         "train", f"experiment={experiment}", *small, *narrow, "debug=fast", "trainer.accelerator=cpu",
         f"name={experiment}", cwd=smoke_folder,
     )  # fmt: skip
+
+
+def test_fine_tuning_starts_from_every_weight_of_the_packaged_network(smoke_folder: Path) -> None:
+    small = [override for override in SMOKE if not override.startswith(("trainer=", "model."))]
+    arguments = ("experiment=finetune", "debug=fast", "trainer.accelerator=cpu", "augment.crop=32")
+    run_command("train", *small, *arguments, "name=tuned_packaged", cwd=smoke_folder)
+    logged = (smoke_folder / "runs" / "tuned_packaged" / "train.log").read_text()
+    fitting, weights = map(int, re.search(r"(\d+) of (\d+) weights are the network's start\n", logged).groups())
+    assert fitting == weights > 0
+    assert "learned with" not in logged
 
 
 def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
