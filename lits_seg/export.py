@@ -62,7 +62,8 @@ def main(cfg: Settings) -> None:
     if pages and cfg.ckpt == NAME and cfg.liver_ckpt is None:
         _pages(cfg, Path(packaged_file(cfg.model or NAME, ONNX)))
         return
-    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT))
+    liver = cfg.liver_ckpt and packaged_file(cfg.liver_ckpt, CHECKPOINT)
+    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT), liver_ckpt=liver)
     output = Path(cfg.output)
     targets = _targets(cfg, wanted) | {output / "exports.md": TEXT, output / "exports.json": JSON}
     require_not_inputs(targets, [Path(path) for path in (cfg.ckpt, cfg.liver_ckpt) if path is not None])

@@ -123,7 +123,9 @@ def _with_paths(cfg: Settings) -> Settings:
         found = f"ckpt={','.join(cfg.ckpt)}, model={cfg.model}"
         raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", found)
     if cfg.ckpt is not None:
-        return replace(cfg, ckpt=[packaged.packaged_file(path, packaged.CHECKPOINT) for path in cfg.ckpt])
+        ckpt = [packaged.packaged_file(path, packaged.CHECKPOINT) for path in cfg.ckpt]
+        liver = cfg.liver_ckpt and packaged.packaged_file(cfg.liver_ckpt, packaged.CHECKPOINT)
+        return replace(cfg, ckpt=ckpt, liver_ckpt=liver)
     return replace(cfg, model=packaged.packaged_file(cfg.model or packaged.NAME, packaged.ONNX))
 
 
@@ -133,7 +135,8 @@ def _segmenter(cfg: Settings) -> Segmenter:
         fixed = {"tta": "none", "device": "auto", "precision": "32", "liver_ckpt": None}
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
-            raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
+            same = " (ckpt=packaged runs the same network in PyTorch)" if packaged.is_packaged(cfg.model) else ""
+            raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed) + same)
         return ExportedModel(_model_file(cfg.model), cfg.threads, AT_ONCE)
     checkpoints = cfg.ckpt or []
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):

@@ -99,7 +99,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         others = []  # checkpoints that may not have seen the test patients
         if liver is not None:
             module.network.liver.load_state_dict(liver.network.state_dict())
-            others.append(cfg.liver_ckpt)
+            others.append(packaged_file(cfg.liver_ckpt, CHECKPOINT))
         if cfg.weights is not None and resume is None:
             learned = module.network.lesion if isinstance(module.network, Cascade) else module.network
             log.info(load_pretrained(learned, cfg.weights))
