@@ -29,8 +29,9 @@ class Distillation(Callback):
     also teach where labels are unknown. Maps are unknown where synthetic lesions are drawn.
 
     Args:
-        teachers: paths of checkpoints (or ``packaged``) with the same pre-processing, context and classes as the student, which have not
-            seen the test patients, and of folders with maps of the training patients, see ``with_maps``.
+        teachers: paths of checkpoints (or ``packaged``) with the same pre-processing, context and classes as the
+            student, which have not seen the test patients, and of folders with maps of the training patients, see
+            ``with_maps``.
         weight: weight of the divergence.
         temperature: divides the logits of teacher and student; above 1, small probabilities count more.
 
