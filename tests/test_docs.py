@@ -81,7 +81,7 @@ def compose(name: str, arguments: list[str], cwd: Path) -> None:
         assert ended.value.code == 0
         return
     if name == "phantom":  # has arguments and options, no configuration
-        with mock.patch("lits_seg.phantom.__main__.write_phantom") as written:
+        with mock.patch("lits_seg.phantom.__main__.write_phantom", autospec=True) as written:
             run_command("phantom.__main__", *arguments, cwd=cwd)
         written.assert_called_once()
         return

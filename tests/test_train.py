@@ -238,9 +238,23 @@ def test_tests_on_volumes_from_elsewhere(smoke_folder: Path) -> None:
     assert math.isfinite(result["scores"]["dice"])
 
 
+def test_a_training_that_fails_on_its_data_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "runs" / "noted").mkdir(parents=True)
+    (tmp_path / "runs" / "noted" / "notes.txt").touch()
+    for name in ("name=mine", "name=noted", "seed=1"):
+        told = failed_command("train", "data=lits", "data.root=none", "trainer=cpu", name, cwd=tmp_path)
+        assert told.startswith("error: none: expected volume-N")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["none", "runs"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["noted"]
+    assert (tmp_path / "runs" / "noted" / "notes.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["name=../evil"], ["name: expected a folder name below runs", "found ../evil"]),
+        (["name=/evil"], ["name: expected a folder name below runs", "found /evil"]),
         (["model=nope"], ["model/nope", "dsc_unet", "unet"]),
         (["model.widht=3"], ["widht", "encoder_widths"]),
         (["decoder.levels=[bilinear,bilinear,bilinear,cubic]"], ["cubic", "bicubic", "espcn"]),
