@@ -131,13 +131,26 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("CT.nii.gz",), "CT.nii.gz: expected key=value, such as input=CT.nii.gz .*; found no ="),
+        (("--input", "CT.nii.gz"), "--input: expected key=value, such as input=CT.nii.gz .*; found an option"),
+        (("--input=CT.nii.gz",), "--input=CT.nii.gz: expected key=value, such as input=CT.nii.gz .*; found an option"),
+        (("inputs=CT.nii.gz",), r"inputs: expected one of .* \(did you mean input\?\); found an unknown key"),
+    ],
+)
+def test_arguments_that_are_no_settings_are_one_message(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    message = failed_command("predict", *arguments, cwd=tmp_path)
+    assert re.fullmatch(f"error: {told}", message), message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
         (("model=dsc_unt",), r"model: expected one of basic_unet, .* \(did you mean dsc_unet\?\); found model/dsc_unt"),
         (("optimizer=null",), "optimizer: expected one of adam, adamw, rmsprop, sgd; found optimizer/null"),
         (("~optimizer",), "optimizer: expected a choice .*; found null"),
-        (
-            ("optimizr.lr=1",),
-            r"Key 'optimizr' is not in struct\noptimizr: expected one of .* \(did you mean optimizer\?\)",
-        ),
+        (("optimizr.lr=1",), r"optimizr: expected one of .* \(did you mean optimizer\?\); found an unknown key"),
+        (("modle=unet",), r"modle: expected one of .* \(did you mean model\?\); found an unknown key"),
+        (("data.rot=x",), r"data.rot: expected one of root, .* \(did you mean root\?\); found an unknown key"),
         (
             ("+optimizer.foo=1",),
             "optimizer.foo: expected an argument of torch.optim.Adam: lr, .*; found an unknown name",
