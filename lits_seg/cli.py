@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from lits_seg.common.command_line import hint, keep_texts, require_no_options
-from lits_seg.common.dependencies import missing
+from lits_seg.common.dependencies import install, missing
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
 from lits_seg.common.settings import annotations, nearest, read_settings
@@ -173,7 +173,7 @@ def _wrong_setting(error: BaseException) -> str | None:
     if isinstance(error, MissingConfigException):
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         if str(error.missing_cfg_file).startswith(_PLUGINS):
-            return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+            return f"{error.missing_cfg_file}: expected Hydra's plugin ({install('sweep')}); found none"
         if error.options:
             return f"{group}: expected one of {nearest(choice, error.options)}; found {error.missing_cfg_file}"
     if isinstance(error, (TypeError, ValueError)) and _raised_within("hydra", error):

@@ -13,6 +13,7 @@ from lits_seg import RESEARCH_USE
 from lits_seg.browser.bundle import PAGE_FILES, write_page
 from lits_seg.browser.third_party import require_parts
 from lits_seg.cli import entry
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import EXPORTED, Kind, json_file, require_free, require_not_inputs, text_file
 from lits_seg.common.settings import BatchSize, Count, CountOrZero, Place, Threads, Workers
@@ -102,7 +103,7 @@ def _in_precision(model: Path, precision: str, folder: Path) -> Path:
     try:
         from lits_seg.exporters.onnx_file import in_precision
     except ModuleNotFoundError as error:
-        needed = f"{error.name} to write pages (pip install 'lits_seg[browser]')"
+        needed = f"{error.name} to write pages ({install('browser')})"
         raise InputError("format", needed, "not installed") from error
     return in_precision(model, precision, folder)
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import as_input_error, entry
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_not_inputs
 from lits_seg.common.settings import BatchSize, Place, Threads
@@ -142,10 +143,10 @@ def _segmenter(cfg: Settings) -> Segmenter:
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
     try:
-        # Imported only if needed: the import takes seconds, and `lits_seg[runtime]` does not install PyTorch.
+        # Imported only if needed: the import takes seconds, and the extra `runtime` does not install PyTorch.
         from lits_seg.inference.ensemble import Ensemble
     except ModuleNotFoundError as error:
-        needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
+        needed = f"{error.name} to run a checkpoint ({install('train')}), or an exported model (model=…)"
         raise InputError("ckpt", needed, "not installed") from error
     return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision, cfg.threads, cfg.liver_ckpt)
 

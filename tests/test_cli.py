@@ -75,7 +75,8 @@ def test_explain_says_what_the_user_can_correct_and_no_more() -> None:
     assert explain(ZeroDivisionError("a fault of ours")) is None
     assert explain(FileNotFoundError(2, "No such file", "inside")) is None
     assert explain(ModuleNotFoundError("No module named 'nibabel'", name="nibabel")) is None
-    assert "pip install 'lits_seg[train]'" in str(explain(ModuleNotFoundError("No module", name="torch")))
+    told = str(explain(ModuleNotFoundError("No module", name="torch")))
+    assert "pip install -c constraints.txt '.[train]' in the project's folder" in told
 
 
 @pytest.mark.parametrize("output", ["a file", "a file/below", "/proc/nowhere/below"])
