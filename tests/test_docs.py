@@ -1,5 +1,7 @@
 """Every command and every Python example of README and docs works: it is composed, dry-run or executed here."""
 
+import contextlib
+import importlib
 import importlib.util
 import re
 import shlex
@@ -124,6 +126,31 @@ def test_commands_in_the_text() -> None:
                 assert re.search(rf"^{name}:", makefile, re.MULTILINE), f"{page.name}: make {name}"
             else:
                 assert importlib.util.find_spec(f"lits_seg.{name}"), f"{page.name}: lits-seg {name}"
+
+
+def exists(name: str) -> bool:
+    """Whether a name is that of a module, or of something in a module."""
+    package, _, last = name.rpartition(".")
+    with contextlib.suppress(ModuleNotFoundError):  # its package is a module
+        if importlib.util.find_spec(name):
+            return True
+    return importlib.util.find_spec(package) is not None and hasattr(importlib.import_module(package), last)
+
+
+def test_modules_in_the_text() -> None:
+    """In the changelog's table of new names, a name without a package is in the package of the name before."""
+    for page in [*PAGES, ROOT / "CHANGELOG.md"]:
+        for line in page.read_text().splitlines():
+            renamed = re.fullmatch(r"\| `lits_seg\..*` \| (.*) \|", line)
+            package = ""
+            for found in re.findall(r"`([\w.]*\w)", renamed[1] if renamed else line):
+                name = f"{package}.{found}" if renamed and package and found.islower() and "." not in found else found
+                if name.startswith("lits_seg.") and "NAME" not in name:
+                    package = name.rpartition(".")[0]
+                    assert exists(name), f"{page.name}: {name}"
+    rooms = "|".join(path.name for path in (ROOT / "lits_seg").iterdir() if (path / "__init__.py").exists())
+    for name in re.findall(rf"`((?:{rooms})\.\w+)", (ROOT / "docs" / "architecture.md").read_text()):
+        assert exists(f"lits_seg.{name}"), f"architecture.md: {name}"
 
 
 def test_experiments_in_the_text() -> None:
