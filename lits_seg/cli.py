@@ -34,6 +34,7 @@ OmegaConf.register_new_resolver(
     "gpus", lambda kind, devices: devices if kind in ("gpu", "cuda") else None, replace=True
 )
 OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
+OmegaConf.register_new_resolver("groups", lambda: _groups(), replace=True)
 
 # Errors about a path, except those about a path that does not exist; and functions that write a path.
 _NAMES = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
@@ -228,6 +229,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _groups() -> str:
+    """Return the groups of ``train`` with their choices, a line for each."""
+    choices = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in sorted(CONF.iterdir())}
+    return "\n".join(f"{name}: {', '.join(names)}" for name, names in choices.items() if names and name != "commands")
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def test_help_names_the_command_and_shows_examples(command: str, tmp_path: Path)
     assert "Research use only" in out
     for text in ("decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last") if command == "train" else ():
         assert text in out
+    assert "commands" not in out
     assert list(tmp_path.iterdir()) == []
 
 
