@@ -58,6 +58,8 @@ def test_help_names_the_command_and_shows_examples(command: str, tmp_path: Path)
     for text in ("decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last") if command == "train" else ():
         assert text in out
     assert "commands" not in out
+    if command == "predict":  # what works without a training is the first example
+        assert re.search(r"Examples\n +lits-seg predict input=CT\.nii\.gz  ", out)
     assert list(tmp_path.iterdir()) == []
 
 
