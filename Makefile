@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare real-data real-test test hostile browser-parts runtime-test lint docs package smoke bench clean
+.PHONY: help setup demo compare real-data real-test test hostile browser-parts runtime-test lint docs package smoke bench clean clean-data
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,5 +88,12 @@ bench: setup  ## repeat the measurements of cost, parameters and speed, and writ
 	$(BIN)/python -m experiments.mask_speed
 	$(BIN)/python -m experiments.train_speed
 
-clean:  ## remove the environment, generated data, runs and results
-	rm -rf $(VENV) $(RUNTIME) lits_seg/browser/node_modules lits_seg/browser/parts data runs predictions exported evaluation comparison dist docs/_build docs/api docs/experiments .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean:  ## remove environments, caches and built files; data and results stay
+	rm -rf $(VENV) $(RUNTIME) lits_seg/browser/node_modules lits_seg/browser/parts
+	rm -rf dist docs/_build docs/api docs/experiments .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+DATA = $(wildcard data runs predictions exported evaluation comparison)
+clean-data:  ## ask, then remove data, runs, predictions and other results in this folder
+	@test -n "$(DATA)" || { echo "no data or results here"; exit 1; }
+	@du -shc $(DATA); printf 'Remove these folders with everything in them? [y/N] '; read -r answer; \
+	if test "$$answer" = y; then rm -rf $(DATA); else echo "nothing removed"; fi

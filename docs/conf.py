@@ -15,7 +15,8 @@ sys.path.insert(0, str(HERE.parent))
 import lits_seg  # noqa: E402
 
 project = "lits_seg"
-author = copyright = "lits_seg contributors"
+author = "lits_seg contributors"
+copyright = f"{author}. {lits_seg.RESEARCH_USE} This is not a medical device."  # the footer of every page
 version = release = lits_seg.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.apidoc"]

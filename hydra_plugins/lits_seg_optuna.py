@@ -15,6 +15,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 
@@ -93,4 +94,4 @@ class OptunaSweeper(Sweeper):
 
 def _require_optuna() -> None:
     if importlib.util.find_spec("optuna") is None:
-        raise InputError("hydra/sweeper=optuna", "Optuna (pip install 'lits_seg[sweep]')", "not installed")
+        raise InputError("hydra/sweeper=optuna", f"Optuna ({install('sweep')})", "not installed")

@@ -2,7 +2,7 @@
 
 from lits_seg.common.torchvision_build import declare_operators
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 RESEARCH_USE = "Research use only."
 

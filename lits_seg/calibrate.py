@@ -25,6 +25,7 @@ from lits_seg.evaluation.calibration import Labelled, calibrate, path_next_to, s
 from lits_seg.evaluation.checkpoint_scores import checkpoint_volumes
 from lits_seg.evaluation.reliability import draw
 from lits_seg.models import for_inference
+from lits_seg.packaged import card as packaged
 from lits_seg.runs.provenance import provenance
 from lits_seg.training.checkpoints import load_module, read_checkpoint
 from lits_seg.training.messages import hide_chatter
@@ -48,6 +49,10 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Write calibrated checkpoints, a report and a reliability diagram next to the checkpoints."""
     hide_chatter()
+    if cfg.ckpt == packaged.NAME:  # the results would lie in the package
+        hint = f"(copy {packaged.CHECKPOINT} and {packaged.SPLIT} from {packaged.FOLDER}, and name the copy)"
+        expected = "a checkpoint in your own folder, in which the calibrated one is written"
+        raise InputError("ckpt", expected, f"{packaged.NAME} {hint}")
     target, report, picture = (path_next_to(cfg.ckpt, ending) for ending in (".ckpt", ".json", ".png"))
     copies = {path: path_next_to(path, ".ckpt") for path in cfg.folds or ()}
     kinds = {

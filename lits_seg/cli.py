@@ -21,8 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from lits_seg.common.command_line import hint, keep_texts
-from lits_seg.common.dependencies import missing
+from lits_seg.common.command_line import hint, keep_texts, require_no_options
+from lits_seg.common.dependencies import install, missing
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
 from lits_seg.common.settings import annotations, nearest, read_settings
@@ -34,12 +34,14 @@ OmegaConf.register_new_resolver(
     "gpus", lambda kind, devices: devices if kind in ("gpu", "cuda") else None, replace=True
 )
 OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
+OmegaConf.register_new_resolver("groups", lambda: _groups(), replace=True)
 
 # Errors about a path, except those about a path that does not exist; and functions that write a path.
 _NAMES = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
 _UNUSABLE = {getattr(errno, name) for name in _NAMES}
 _WRITERS = {"mkdir", "makedirs", "mkdtemp", "rename", "replace", "unlink", "rmdir", "rmtree", "touch", "write_text"}
 
+INTERNAL = ("hydra", "module", "output_dir")  # keys that the configuration fills itself
 # Choices that need a Hydra plugin.
 _PLUGINS = ("hydra/launcher/submitit", "hydra/launcher/joblib")
 _MERGED = re.compile("Error merging override (.*)")
@@ -73,6 +75,8 @@ def entry(
         @functools.wraps(task)
         def main() -> Any:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise exceptions instead of printing them
+            with errors_for_users():
+                require_no_options(sys.argv[1:], kinds)
             sys.argv[1:] = keep_texts(sys.argv[1:], kinds)
             if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be UTF-8, the terminal may be ASCII
                 sys.stdout.reconfigure(errors="backslashreplace")
@@ -163,13 +167,14 @@ def _wrong_setting(error: BaseException) -> str | None:
         reason = str(error.__cause__ or error).splitlines()[0]
         return f"{value[1]}: expected a value of the kind that the configuration has; found another ({reason})"
     if isinstance(error, OmegaConfBaseException):
-        return str(error).splitlines()[0] + _choices(error)
+        return _unknown_key(error) or str(error).splitlines()[0]
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: expected {hint(error.override)}; found {str(error).splitlines()[0]}"
+        found = str(error).splitlines()[0] if "=" in str(error.override) else "no ="
+        return f"{error.override}: expected {hint(error.override)}; found {found}"
     if isinstance(error, MissingConfigException):
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         if str(error.missing_cfg_file).startswith(_PLUGINS):
-            return f"{error.missing_cfg_file}: expected Hydra's plugin (pip install 'lits_seg[sweep]'); found none"
+            return f"{error.missing_cfg_file}: expected Hydra's plugin ({install('sweep')}); found none"
         if error.options:
             return f"{group}: expected one of {nearest(choice, error.options)}; found {error.missing_cfg_file}"
     if isinstance(error, (TypeError, ValueError)) and _raised_within("hydra", error):
@@ -177,12 +182,12 @@ def _wrong_setting(error: BaseException) -> str | None:
     return None
 
 
-def _choices(error: OmegaConfBaseException) -> str:
+def _unknown_key(error: OmegaConfBaseException) -> str | None:
     parent = getattr(error, "parent_node", None)
     if not isinstance(error, (ConfigAttributeError, ConfigKeyError)) or not isinstance(parent, DictConfig):
-        return ""
-    keys = [str(key) for key in parent if key not in ("_target_", "hydra")]
-    return f"\n{error.full_key or 'the key'}: expected one of {nearest(str(error.key), keys)}"
+        return None
+    keys = [str(key) for key in parent if key not in INTERNAL and not str(key).startswith("_")]
+    return f"{error.full_key or 'the key'}: expected one of {nearest(str(error.key), keys)}; found an unknown key"
 
 
 def _no_place_to_write(error: BaseException) -> str | None:
@@ -224,6 +229,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _groups() -> str:
+    """Return the groups of ``train`` with their choices, a line for each."""
+    choices = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in sorted(CONF.iterdir())}
+    return "\n".join(f"{name}: {', '.join(names)}" for name, names in choices.items() if names and name != "commands")
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

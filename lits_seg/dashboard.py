@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import entry
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 
 UPLOAD = "wandb sync runs/**/wandb/offline-run-*"
@@ -83,9 +84,7 @@ def report(entity: str, project: str, sweep: str | None = None) -> Any:
     try:
         import wandb_workspaces.reports.v2 as wr
     except ImportError as error:
-        raise InputError(
-            "dashboard", "the package wandb-workspaces (pip install 'lits_seg[dashboard]')", error
-        ) from error
+        raise InputError("dashboard", f"the package wandb-workspaces ({install('dashboard')})", error) from error
 
     runs: dict[str, Any] = {
         "entity": entity,

@@ -86,7 +86,8 @@ def main(cfg: Settings) -> None:
         # Imported only here, because Lightning starts slowly and scoring masks does not need Lightning.
         from lits_seg.evaluation.checkpoint_scores import evaluate_checkpoint
 
-        cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT))
+        liver = cfg.liver_ckpt and packaged_file(cfg.liver_ckpt, CHECKPOINT)
+        cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT), liver_ckpt=liver)
         text = evaluate_checkpoint(OmegaConf.create(asdict(cfg)), cfg.rules)
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"

@@ -13,6 +13,7 @@ from lits_seg import RESEARCH_USE
 from lits_seg.browser.bundle import PAGE_FILES, write_page
 from lits_seg.browser.third_party import require_parts
 from lits_seg.cli import entry
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import EXPORTED, Kind, json_file, require_free, require_not_inputs, text_file
 from lits_seg.common.settings import BatchSize, Count, CountOrZero, Place, Threads, Workers
@@ -62,7 +63,8 @@ def main(cfg: Settings) -> None:
     if pages and cfg.ckpt == NAME and cfg.liver_ckpt is None:
         _pages(cfg, Path(packaged_file(cfg.model or NAME, ONNX)))
         return
-    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT))
+    liver = cfg.liver_ckpt and packaged_file(cfg.liver_ckpt, CHECKPOINT)
+    cfg = replace(cfg, ckpt=packaged_file(cfg.ckpt, CHECKPOINT), liver_ckpt=liver)
     output = Path(cfg.output)
     targets = _targets(cfg, wanted) | {output / "exports.md": TEXT, output / "exports.json": JSON}
     require_not_inputs(targets, [Path(path) for path in (cfg.ckpt, cfg.liver_ckpt) if path is not None])
@@ -101,7 +103,7 @@ def _in_precision(model: Path, precision: str, folder: Path) -> Path:
     try:
         from lits_seg.exporters.onnx_file import in_precision
     except ModuleNotFoundError as error:
-        needed = f"{error.name} to write pages (pip install 'lits_seg[browser]')"
+        needed = f"{error.name} to write pages ({install('browser')})"
         raise InputError("format", needed, "not installed") from error
     return in_precision(model, precision, folder)
 

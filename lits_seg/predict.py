@@ -13,6 +13,7 @@ from typing import Literal
 
 from lits_seg import RESEARCH_USE
 from lits_seg.cli import as_input_error, entry
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_not_inputs
 from lits_seg.common.settings import BatchSize, Place, Threads
@@ -123,7 +124,9 @@ def _with_paths(cfg: Settings) -> Settings:
         found = f"ckpt={','.join(cfg.ckpt)}, model={cfg.model}"
         raise InputError("ckpt and model", "a checkpoint (ckpt=…) or an exported model (model=…)", found)
     if cfg.ckpt is not None:
-        return replace(cfg, ckpt=[packaged.packaged_file(path, packaged.CHECKPOINT) for path in cfg.ckpt])
+        ckpt = [packaged.packaged_file(path, packaged.CHECKPOINT) for path in cfg.ckpt]
+        liver = cfg.liver_ckpt and packaged.packaged_file(cfg.liver_ckpt, packaged.CHECKPOINT)
+        return replace(cfg, ckpt=ckpt, liver_ckpt=liver)
     return replace(cfg, model=packaged.packaged_file(cfg.model or packaged.NAME, packaged.ONNX))
 
 
@@ -133,16 +136,17 @@ def _segmenter(cfg: Settings) -> Segmenter:
         fixed = {"tta": "none", "device": "auto", "precision": "32", "liver_ckpt": None}
         changed = [f"{name}={getattr(cfg, name)}" for name, value in fixed.items() if getattr(cfg, name) != value]
         if changed:
-            raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed))
+            same = " (ckpt=packaged runs the same network in PyTorch)" if packaged.is_packaged(cfg.model) else ""
+            raise InputError(cfg.model, "only settings that apply to exported models", ", ".join(changed) + same)
         return ExportedModel(_model_file(cfg.model), cfg.threads, AT_ONCE)
     checkpoints = cfg.ckpt or []
     if not checkpoints or len(set(checkpoints)) < len(checkpoints):
         raise InputError("ckpt", "a checkpoint, or several different ones", ", ".join(checkpoints) or "none")
     try:
-        # Imported only if needed: the import takes seconds, and `lits_seg[runtime]` does not install PyTorch.
+        # Imported only if needed: the import takes seconds, and the extra `runtime` does not install PyTorch.
         from lits_seg.inference.ensemble import Ensemble
     except ModuleNotFoundError as error:
-        needed = f"{error.name} to run a checkpoint (pip install 'lits_seg[train]'), or an exported model (model=…)"
+        needed = f"{error.name} to run a checkpoint ({install('train')}), or an exported model (model=…)"
         raise InputError("ckpt", needed, "not installed") from error
     return Ensemble(checkpoints, cfg.tta, cfg.device, cfg.precision, cfg.threads, cfg.liver_ckpt)
 

@@ -99,7 +99,7 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         others = {}  # checkpoints that may not have seen the test patients, by setting
         if liver is not None:
             module.network.liver.load_state_dict(liver.network.state_dict())
-            others["liver_ckpt"] = cfg.liver_ckpt
+            others["liver_ckpt"] = packaged_file(cfg.liver_ckpt, CHECKPOINT)
         if cfg.weights is not None and resume is None:
             log.info(load_pretrained(learned_part(module.network), cfg.weights))
         if cfg.init_from is not None and resume is None:

@@ -94,6 +94,9 @@ def test_what_cannot_calibrate_is_named(folder: Path) -> None:
     assert "net.ckpt: expected references=FOLDER, or a checkpoint within its run folder" in told
     (folder / "other_calibrated.ckpt").write_text("of somebody")
     (folder / "other.ckpt").write_bytes((folder / "net.ckpt").read_bytes())
+    told = failed_command("calibrate", "ckpt=packaged", "references=lits", cwd=folder)
+    assert "ckpt: expected a checkpoint in your own folder" in told
+    assert "packaged (copy network.ckpt and split.json from" in told
     told = failed_command("calibrate", "ckpt=other.ckpt", "references=lits", cwd=folder)
     assert "other_calibrated.ckpt" in told
     assert (folder / "other_calibrated.ckpt").read_text() == "of somebody"

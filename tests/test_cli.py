@@ -57,6 +57,9 @@ def test_help_names_the_command_and_shows_examples(command: str, tmp_path: Path)
     assert "Research use only" in out
     for text in ("decoder: bicubic", "experiment=paper", "data.root=", "ckpt_path=last") if command == "train" else ():
         assert text in out
+    assert "commands" not in out
+    if command == "predict":  # what works without a training is the first example
+        assert re.search(r"Examples\n +lits-seg predict input=CT\.nii\.gz  ", out)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,7 +78,8 @@ def test_explain_says_what_the_user_can_correct_and_no_more() -> None:
     assert explain(ZeroDivisionError("a fault of ours")) is None
     assert explain(FileNotFoundError(2, "No such file", "inside")) is None
     assert explain(ModuleNotFoundError("No module named 'nibabel'", name="nibabel")) is None
-    assert "pip install 'lits_seg[train]'" in str(explain(ModuleNotFoundError("No module", name="torch")))
+    told = str(explain(ModuleNotFoundError("No module", name="torch")))
+    assert "pip install -c constraints.txt '.[train]' in the project's folder" in told
 
 
 @pytest.mark.parametrize("output", ["a file", "a file/below", "/proc/nowhere/below"])
@@ -131,13 +135,26 @@ def test_a_wrong_value_is_one_message(command: str, argument: str, told: str, tm
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("CT.nii.gz",), "CT.nii.gz: expected key=value, such as input=CT.nii.gz .*; found no ="),
+        (("--input", "CT.nii.gz"), "--input: expected key=value, such as input=CT.nii.gz .*; found an option"),
+        (("--input=CT.nii.gz",), "--input=CT.nii.gz: expected key=value, such as input=CT.nii.gz .*; found an option"),
+        (("inputs=CT.nii.gz",), r"inputs: expected one of .* \(did you mean input\?\); found an unknown key"),
+    ],
+)
+def test_arguments_that_are_no_settings_are_one_message(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    message = failed_command("predict", *arguments, cwd=tmp_path)
+    assert re.fullmatch(f"error: {told}", message), message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
         (("model=dsc_unt",), r"model: expected one of basic_unet, .* \(did you mean dsc_unet\?\); found model/dsc_unt"),
         (("optimizer=null",), "optimizer: expected one of adam, adamw, rmsprop, sgd; found optimizer/null"),
         (("~optimizer",), "optimizer: expected a choice .*; found null"),
-        (
-            ("optimizr.lr=1",),
-            r"Key 'optimizr' is not in struct\noptimizr: expected one of .* \(did you mean optimizer\?\)",
-        ),
+        (("optimizr.lr=1",), r"optimizr: expected one of .* \(did you mean optimizer\?\); found an unknown key"),
+        (("modle=unet",), r"modle: expected one of .* \(did you mean model\?\); found an unknown key"),
+        (("data.rot=x",), r"data.rot: expected one of root, .* \(did you mean root\?\); found an unknown key"),
         (
             ("+optimizer.foo=1",),
             "optimizer.foo: expected an argument of torch.optim.Adam: lr, .*; found an unknown name",

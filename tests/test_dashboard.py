@@ -192,7 +192,10 @@ def test_no_key_and_no_server(tmp_path: Path) -> None:
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     shown = failed_command("dashboard", "entity=me", cwd=tmp_path)
-    assert "expected the package wandb-workspaces (pip install 'lits_seg[dashboard]')" in shown
+    assert (
+        "expected the package wandb-workspaces (pip install -c constraints.txt '.[dashboard]' in the project's folder)"
+        in shown
+    )
 
 
 @pytest.mark.parametrize(

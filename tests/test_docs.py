@@ -1,8 +1,11 @@
 """Every command and every Python example of README and docs works: it is composed, dry-run or executed here."""
 
+import contextlib
+import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import nibabel as nib
+import numpy as np
 import pytest
 from helpers.checkpoints import save_checkpoint
 from helpers.commands import run_command
@@ -20,6 +24,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
+from lits_seg.packaged.card import FOLDER, ONNX
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,7 +83,7 @@ def compose(name: str, arguments: list[str], cwd: Path) -> None:
         assert ended.value.code == 0
         return
     if name == "phantom":  # has arguments and options, no configuration
-        with mock.patch("lits_seg.phantom.__main__.write_phantom") as written:
+        with mock.patch("lits_seg.phantom.__main__.write_phantom", autospec=True) as written:
             run_command("phantom.__main__", *arguments, cwd=cwd)
         written.assert_called_once()
         return
@@ -121,6 +126,31 @@ def test_commands_in_the_text() -> None:
                 assert re.search(rf"^{name}:", makefile, re.MULTILINE), f"{page.name}: make {name}"
             else:
                 assert importlib.util.find_spec(f"lits_seg.{name}"), f"{page.name}: lits-seg {name}"
+
+
+def exists(name: str) -> bool:
+    """Whether a name is that of a module, or of something in a module."""
+    package, _, last = name.rpartition(".")
+    with contextlib.suppress(ModuleNotFoundError):  # its package is a module
+        if importlib.util.find_spec(name):
+            return True
+    return importlib.util.find_spec(package) is not None and hasattr(importlib.import_module(package), last)
+
+
+def test_modules_in_the_text() -> None:
+    """In the changelog's table of new names, a name without a package is in the package of the name before."""
+    for page in [*PAGES, ROOT / "CHANGELOG.md"]:
+        for line in page.read_text().splitlines():
+            renamed = re.fullmatch(r"\| `lits_seg\..*` \| (.*) \|", line)
+            package = ""
+            for found in re.findall(r"`([\w.]*\w)", renamed[1] if renamed else line):
+                name = f"{package}.{found}" if renamed and package and found.islower() and "." not in found else found
+                if name.startswith("lits_seg.") and "NAME" not in name:
+                    package = name.rpartition(".")[0]
+                    assert exists(name), f"{page.name}: {name}"
+    rooms = "|".join(path.name for path in (ROOT / "lits_seg").iterdir() if (path / "__init__.py").exists())
+    for name in re.findall(rf"`((?:{rooms})\.\w+)", (ROOT / "docs" / "architecture.md").read_text()):
+        assert exists(f"lits_seg.{name}"), f"architecture.md: {name}"
 
 
 def test_experiments_in_the_text() -> None:
@@ -168,17 +198,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
     return folder
 
 
-def test_python_examples(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All examples, page by page; the names of one are known to the next."""
-    monkeypatch.chdir(exported)
+@pytest.mark.parametrize("network", ["exported", "packaged"])
+def test_python_examples(network: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All examples, page by page; the names of one are known to the next. The mask is that of ``predict``."""
+    files = {"exported": exported / "exported" / "lits_seg_fp32.onnx", "packaged": FOLDER / ONNX}
+    (tmp_path / "exported").mkdir()
+    shutil.copy(files[network], tmp_path / "exported" / "lits_seg_fp32.onnx")
+    shutil.copy(exported / "CT.nii.gz", tmp_path)
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
     for page in (ROOT / "docs" / "predict.md", ROOT / "docs" / "deploy.md"):
         for place, text in blocks("python"):
             if place == page:
                 exec(compile(text, str(page), "exec"), names)
-    mask = nib.load("mask.nii.gz")
-    assert mask.shape == names["ct"].shape
-    assert names["labels"].max() <= 2
+    run_command("predict", "model=exported", "input=CT.nii.gz", "rules.own=false", "page=false", cwd=tmp_path)
+    predicted = nib.load("predictions/CT.nii.gz")
+    assert (np.asarray(nib.load("mask.nii.gz").dataobj) == np.asarray(predicted.dataobj)).all()
+    assert names["labels"].shape == (1, *names["hu"].shape[1:])
     assert {place.name for place, _ in blocks("python")} == {"predict.md", "deploy.md"}
 
 

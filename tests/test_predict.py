@@ -261,6 +261,12 @@ def test_a_killed_prediction_leaves_whole_files_and_the_next_one_cleans_up(secon
     assert files(folder / "out") == files(folder / "whole")
 
 
+def test_what_the_packaged_network_cannot_do_without_pytorch_names_the_checkpoint_that_can(folder: Path) -> None:
+    told = failed_command("predict", "input=cts/volume-0.nii.gz", "output=none", "tta=flips", cwd=folder)
+    assert told.endswith("exported models; found tta=flips (ckpt=packaged runs the same network in PyTorch)")
+    assert not (folder / "none").exists()
+
+
 def test_without_a_checkpoint_the_packaged_network_predicts_and_says_what_it_is(folder: Path) -> None:
     out = run_command("predict", "input=cts/volume-0.nii.gz", "output=out", "threads=1", cwd=folder)
     first = out.splitlines()[:4]

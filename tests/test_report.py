@@ -142,7 +142,11 @@ def test_unusable_input_is_named_and_nothing_written(tmp_path: Path) -> None:
     (tmp_path / "runs" / "open" / "result.json").unlink()
     assert "found 1 unfinished (open)" in failed_command("report", "runs=runs", "output=out", cwd=tmp_path)
     assert "margin: expected" in failed_command("report", "runs=runs", "margin=-1", cwd=tmp_path)
-    assert "nowhere: expected a folder with finished runs" in failed_command("report", "runs=nowhere", cwd=tmp_path)
+    told = failed_command("report", "runs=nowhere", cwd=tmp_path)
+    assert (
+        told
+        == "error: nowhere: expected a folder with finished runs, or an archive of one; found no such file or folder"
+    )
     for name in ("one", "two"):
         write_run(tmp_path / "runs" / name, [case("1")])
     assert "one and two" in failed_command("report", "runs=runs", "output=out", cwd=tmp_path)

@@ -205,7 +205,12 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     small = [override for override in SMOKE if not override.startswith(("trainer=", "trainer.max_epochs=", "model."))]
     driu = (*NARROW_OWN["driu"], "data.preprocess.size=64")
     crops = "augment.crop=32"
-    own = {**NARROW_OWN, "demo_strided": (crops,), "packaged": ("~data.sources", crops)}  # sources: the user's folders
+    own = {
+        **NARROW_OWN,
+        "demo_strided": (crops,),
+        "finetune": (crops,),
+        "packaged": ("~data.sources", crops),
+    }  # sources: the user's folders
     own |= {name: (*NARROW_OWN[name], "data.preprocess.size=64") for name in ("drozdzal_2016", "drozdzal_2018")}
     own |= {name: (*NARROW_OWN[name], "data.preprocess.size=64", crops) for name in ("denseunet_161", "han")}
     own |= {"bellver_baseline": driu, "bellver_liver": driu, "bellver_lesion": (*driu, "liver_ckpt=bellver.ckpt")}
@@ -224,6 +229,16 @@ def test_every_experiment_runs(experiment: str, smoke_folder: Path) -> None:
     )  # fmt: skip
 
 
+def test_fine_tuning_starts_from_every_weight_of_the_packaged_network(smoke_folder: Path) -> None:
+    small = [override for override in SMOKE if not override.startswith(("trainer=", "model."))]
+    arguments = ("experiment=finetune", "debug=fast", "trainer.accelerator=cpu", "augment.crop=32")
+    run_command("train", *small, *arguments, "name=tuned_packaged", cwd=smoke_folder)
+    logged = (smoke_folder / "runs" / "tuned_packaged" / "train.log").read_text()
+    fitting, weights = map(int, re.search(r"(\d+) of (\d+) weights are the network's start\n", logged).groups())
+    assert fitting == weights > 0
+    assert "learned with" not in logged
+
+
 def test_tests_on_volumes_from_elsewhere(finished: Path, smoke_folder: Path) -> None:
     arguments = ("trainer.max_epochs=1", "data.test_root=data/smoke", "data.allow_overlap=true", "name=elsewhere")
     run_command("train", *SMOKE, *arguments, f"init_from={finished}/checkpoints/best.ckpt", cwd=smoke_folder)
@@ -235,9 +250,23 @@ def test_tests_on_volumes_from_elsewhere(finished: Path, smoke_folder: Path) -> 
     assert math.isfinite(result["scores"]["dice"])
 
 
+def test_a_training_that_fails_on_its_data_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "runs" / "noted").mkdir(parents=True)
+    (tmp_path / "runs" / "noted" / "notes.txt").touch()
+    for name in ("name=mine", "name=noted", "seed=1"):
+        told = failed_command("train", "data=lits", "data.root=none", "trainer=cpu", name, cwd=tmp_path)
+        assert told.startswith("error: none: expected volume-N")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["none", "runs"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["noted"]
+    assert (tmp_path / "runs" / "noted" / "notes.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["name=../evil"], ["name: expected a folder name below runs", "found ../evil"]),
+        (["name=/evil"], ["name: expected a folder name below runs", "found /evil"]),
         (["model=nope"], ["model/nope", "dsc_unet", "unet"]),
         (["model.widht=3"], ["widht", "encoder_widths"]),
         (["decoder.levels=[bilinear,bilinear,bilinear,cubic]"], ["cubic", "bicubic", "espcn"]),

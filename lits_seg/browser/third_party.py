@@ -55,7 +55,7 @@ def part(name: str) -> bytes:
     """
     path = PARTS / name
     if not path.is_file():
-        raise InputError(path, "other people's JavaScript (make browser-parts fetches it)", "no such file")
+        raise InputError(path, "other people's JavaScript (make browser-parts fetches it by npm)", "no such file")
     if (found := sha256(path)) != (expected := listed()[name].sha256):
         raise InputError(path, f"the file in parts.json, with SHA-256 {expected} (make browser-parts)", found)
     return path.read_bytes()

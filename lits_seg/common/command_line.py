@@ -11,6 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
+from lits_seg.common.errors import InputError
+
+KEY_VALUE = "key=value, such as input=CT.nii.gz of lits-seg predict (--help lists the keys)"
 # A comma that separates values: the number of quotes after it is even.
 _COMMA = re.compile(r""",(?=(?:[^'"]*['"][^'"]*['"])*[^'"]*$)""")
 # Hydra's functions, most of which describe the values of a sweep.
@@ -85,7 +88,24 @@ def _quoted(value: str, null: bool = False) -> str:
     return value if kept and not value.endswith("\\") else quoted
 
 
+def require_no_options(arguments: Sequence[str], kinds: Mapping[str, Any]) -> None:
+    """Require that settings are not typed as options.
+
+    Args:
+        arguments: arguments as typed, such as ``input=117``.
+        kinds: settings by key.
+
+    Raises:
+        InputError: if an argument is ``--KEY``, with or without a value.
+    """
+    for argument in arguments:
+        if argument.startswith("--") and argument[2:].partition("=")[0] in kinds:
+            raise InputError(argument, KEY_VALUE, "an option")
+
+
 def hint(override: Override | str | None) -> str:
-    """Return how to quote a value that Hydra cannot read."""
-    key = str(override or "").partition("=")[0] or "key"
+    """Return how to type an argument without ``=``, or how to quote a value that Hydra cannot read."""
+    if "=" not in str(override):
+        return KEY_VALUE
+    key = str(override).partition("=")[0] or "key"
     return f"key=value; a value with special characters needs quotes for Hydra within those of the shell: '{key}=\"…\"'"

@@ -21,8 +21,13 @@ def missing(error: BaseException) -> str | None:
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     for extra, packages in EXTRAS.items():
         if name in packages:
-            return str(InputError("this command", f"{name} (pip install 'lits_seg[{extra}]')", "none"))
+            return str(InputError("this command", f"{name} ({install(extra)})", "none"))
     return None
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra of ``pyproject.toml``, for messages."""
+    return f"pip install -c constraints.txt '.[{extra}]' in the project's folder"
 
 
 def extra_of(package: str) -> str:

@@ -73,7 +73,7 @@ def read_json(path: Path, name: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"{name} (JSON)", error) from error
+        raise InputError(path, f"{name} (JSON)", f"no JSON ({error})") from error
 
 
 def read_record(kind: type[Record], path: Path, name: str | None = None) -> Record:

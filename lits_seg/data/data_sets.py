@@ -128,7 +128,7 @@ class DataSets:
             cases, to which more may be added, or None if the first error ends the command.
         """
         if not folder.root.is_dir():  # the whole path, since a relative path means another folder in another place
-            found = f"no such folder: {folder.root.absolute()}"
+            found = f"no such folder in {folder.root.absolute().parent}"
             raise InputError(folder.root, "a folder with CT volumes", found)
         if self.recorded is not None:  # every recorded patient must be usable
             names = own_names(self.recorded.names(*folder.parts), folder.source, self.sources)

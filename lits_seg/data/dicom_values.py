@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -102,6 +103,6 @@ def import_pydicom(path: Path) -> Any:
     try:
         import pydicom
     except ImportError as error:
-        raise InputError(path, "pydicom to read DICOM (pip install 'lits_seg[dicom]')", "not installed") from error
+        raise InputError(path, f"pydicom to read DICOM ({install('dicom')})", "not installed") from error
     warnings.filterwarnings("ignore", module="pydicom")
     return pydicom

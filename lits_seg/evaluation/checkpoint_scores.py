@@ -140,8 +140,12 @@ def _trained_on(cfg: DictConfig) -> dict[str, dict[str, str]]:
 
 
 def _warnings(cfg: DictConfig, scored: set[str]) -> list[str]:
-    """Return warnings if this checkpoint has seen patients with the names of scored ones."""
+    """Return warnings if this checkpoint has seen patients with the names of scored ones.
+
+    Names count only for patients without a recorded fingerprint: the CTs of all others were compared.
+    """
     split = None if cfg.references is None else recorded_split(run_of(cfg.ckpt))
+    compared = {name for marks in (split.seen() if split else {}).values() for name in marks}
     seen = {
         "this checkpoint was trained or selected": split.names("train", "val") if split else (),
         "rules and temperature of this checkpoint were fitted": read_checkpoint(cfg.ckpt).get(FITTED, ()),
@@ -149,5 +153,5 @@ def _warnings(cfg: DictConfig, scored: set[str]) -> list[str]:
     return [
         f"warning: {what} on patients of the same name: {', '.join(same)}"
         for what, names in seen.items()
-        if (same := sorted(scored.intersection(names)))
+        if (same := sorted(scored.intersection(names) - compared))
     ]

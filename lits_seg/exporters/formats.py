@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.exporters.choices import ENDINGS
 from lits_seg.exporters.onnx import Parts, export_network, join
@@ -68,5 +69,5 @@ def import_executorch() -> ModuleType:
     try:
         return import_module("lits_seg.exporters.executorch")
     except ModuleNotFoundError as error:
-        needed = f"{error.name} to write .pte files (pip install 'lits_seg[executorch]')"
+        needed = f"{error.name} to write .pte files ({install('executorch')})"
         raise InputError("format=executorch", needed, "not installed") from error

@@ -10,6 +10,7 @@ import numpy as np
 from isal import igzip
 
 from lits_seg import __version__
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import description
 from lits_seg.data.ct import Ct
@@ -80,7 +81,7 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> list[str]:
         import highdicom as hd
         from pydicom.sr.codedict import codes
     except ImportError as error:
-        needed = "highdicom to write DICOM-SEG (pip install 'lits_seg[dicom]')"
+        needed = f"highdicom to write DICOM-SEG ({install('dicom')})"
         raise InputError(ct.path, needed, "not installed") from error
     gap = float(np.linalg.norm(ct.affine[:3, 2]))
     slices = [_source(file, gap) for file in ct.series]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lits_seg.common.dependencies import extra_of, import_openvino, openvino_core
+from lits_seg.common.dependencies import extra_of, import_openvino, install, openvino_core
 from lits_seg.common.errors import InputError
 
 
@@ -78,7 +78,7 @@ def require_runtime(package: str, path: Path) -> Any:
     try:
         return import_openvino() if package == "openvino" else import_module(package)
     except ModuleNotFoundError as error:
-        needed = f"{package} to run it (pip install 'lits_seg[{extra_of(package)}]')"
+        needed = f"{package} to run it ({install(extra_of(package))})"
         raise InputError(path, needed, "not installed") from error
 
 

@@ -1,5 +1,6 @@
 """Networks of optional packages, with the argument names that ``conf/model`` uses for all networks."""
 
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Width, nearest
 
@@ -7,7 +8,7 @@ try:
     from segmentation_models_pytorch import Unet
     from segmentation_models_pytorch.encoders import encoders
 except ImportError as error:
-    package = "segmentation_models_pytorch (pip install 'lits_seg[rivals]')"
+    package = f"segmentation_models_pytorch ({install('rivals')})"
     raise InputError("model=smp_unet", package, error) from error
 
 

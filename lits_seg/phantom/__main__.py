@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import arguments, fits, misfit
 from lits_seg.phantom.write import write_phantom
 
 
@@ -25,9 +26,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default, help=text)
     parser.add_argument("--workers", type=int, help="number of processes; None: one per core")
     try:
-        arguments = parser.parse_args()
-        write_phantom(**vars(arguments))
-        print(f"written to: {arguments.root.absolute()}")
+        given = vars(parser.parse_args())
+        for name, kind in arguments(write_phantom).items():
+            if name != "root" and not fits(kind, given[name]):
+                raise misfit(f"--{name}", kind, given[name])
+        write_phantom(**given)
+        print(f"written to: {given['root'].absolute()}")
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,8 +1,9 @@
 """Write and check run folders; name the files in them: configuration, versions, split and result."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
 CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrate
 # The files that a run writes with its checkpoints, and replaces when it is started again.
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
+# What Hydra and Lightning write before the first step of a training.
+EARLY = (".lock", "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
 MODULE = "lits_seg.training.module.LesionModule"
 # Callbacks of conf/callbacks/default.yaml that change nothing in a run; the others learn, or choose the checkpoint.
 WATCHING = ("last", "restored", "finite", "timer", "progress", "split", "patients", "curves", "hparams")
@@ -44,6 +47,8 @@ FREE = (
 def claimed(folder: Path, cfg: DictConfig) -> Iterator[None]:
     """Describe a run in its folder; a run that ends without a checkpoint, as by a wrong setting, leaves no claim on it.
 
+    If the run has not logged a value either, as by unusable data, the folder is removed.
+
     Args:
         folder: the run's folder.
         cfg: the whole configuration.
@@ -57,6 +62,7 @@ def claimed(folder: Path, cfg: DictConfig) -> Iterator[None]:
         yield
     except BaseException:
         _release(folder)
+        _remove_unused(folder, cfg)
         raise
 
 
@@ -152,6 +158,7 @@ def held(folder: Path) -> Iterator[None]:
     except Timeout:
         print(f"{folder}: another process works on this run; waiting for its end", flush=True)
         lock.acquire()
+        folder.mkdir(parents=True, exist_ok=True)  # the other process may have failed, and removed the folder
     try:
         yield
     finally:
@@ -177,6 +184,25 @@ def _release(folder: Path) -> None:
     if isinstance(module, Mapping) and module.get("_target_") == MODULE and not trained(folder):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
+
+
+def _remove_unused(folder: Path, cfg: DictConfig) -> None:
+    """Remove the folder of a run that has made no step, unless there are other files in it, and its empty parents.
+
+    Args:
+        folder: the run's folder.
+        cfg: the whole configuration, with the folder of all runs, which stays.
+    """
+    early = {path for pattern in EARLY for path in folder.glob(pattern)}
+    if any(path not in early for path in folder.rglob("*") if not path.is_dir()):
+        return
+    runs = Path(cfg.runs).absolute()
+    with suppress(OSError):  # the reason why the run ended matters more
+        shutil.rmtree(folder)
+        for parent in folder.absolute().parents:
+            if parent == runs or not parent.is_relative_to(runs):
+                break
+            parent.rmdir()
 
 
 def _essence(config: Any) -> dict[str, Any]:

@@ -76,8 +76,9 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
         ckpt_path: with ``last`` and a default name, the newest interrupted run is resumed.
 
     Raises:
-        InputError: if there is no interrupted run to resume.
+        InputError: if there is no interrupted run to resume, or if the folder would be outside ``runs``.
     """
+    _require_below("name", name)
     made_by_configs = name[:4].isdigit() and "/" in name
     if ckpt_path == "last" and made_by_configs:
         unfinished = [
@@ -99,9 +100,13 @@ def sweep_name(given: str | None, experiment: str | None) -> str:
     Raises:
         InputError: if the folder would be outside ``runs``.
     """
-    if given and (Path(given).is_absolute() or ".." in Path(given).parts):
-        raise InputError("sweep", "a folder name below runs (runs=… chooses another parent folder)", given)
+    _require_below("sweep", given or "")
     return given or experiment or "sweep"
+
+
+def _require_below(key: str, name: str) -> None:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(key, "a folder name below runs (runs=… chooses another parent folder)", name)
 
 
 def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str]) -> str:

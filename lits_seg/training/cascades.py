@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lits_seg.common.errors import InputError
 from lits_seg.models import Cascade, Detector, DetectorCascade
+from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.postprocess import Changes, Rules
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
@@ -116,14 +117,15 @@ def module_settings(plain: Mapping[str, Any]) -> tuple[dict[str, Any], LesionMod
     settings = {key: value for key, value in plain["module"].items() if not key.startswith("_")}
     rules = Changes(**settings["rules"])
     settings["rules"] = rules.of(Rules()).plain()
-    path, context = plain["liver_ckpt"], plain["data"]["context"]
-    if path is None:
+    context = plain["data"]["context"]
+    if plain["liver_ckpt"] is None:
         if _is_detector(settings["model"]):
             raise InputError("liver_ckpt", CONFIRMED, "null")
         for name in ("liver_margin", "liver_enlarge"):
             if plain[name] is not None and plain[name] is not False:
                 raise InputError(name, "liver_ckpt=… as well, whose liver has the box", plain[name])
         return settings, None
+    path = packaged_file(plain["liver_ckpt"], CHECKPOINT)
     liver = load_module(path)
     settings = cascade_settings(settings, liver, path, plain["liver_margin"], plain["liver_enlarge"])
     settings["rules"] = rules.of(Rules(**settings["rules"])).plain()  # false also replaces a rule of the liver network

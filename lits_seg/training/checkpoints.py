@@ -1,6 +1,7 @@
 """Read checkpoints of this package without running any code that a file contains."""
 
 import inspect
+import logging
 import os
 import pickletools
 import re
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import as_typed
 from lits_seg.common.untrusted import require_stored
 from lits_seg.models.cascade import learned_part
 from lits_seg.models.cost import count_parameters
@@ -24,6 +26,8 @@ from lits_seg.runs.result import NetworkFacts
 from lits_seg.training.allowed_classes import require_allowed
 from lits_seg.training.module import AUXILIARY, LesionModule
 from lits_seg.training.targets import STRUCTURES
+
+log = logging.getLogger(__name__)
 
 SETTINGS = frozenset(inspect.signature(LesionModule.__init__).parameters) - {"self"}
 SINCE_0_2 = {
@@ -41,6 +45,12 @@ GLOBALS = re.compile(
 )
 LARGEST_IMAGE = 4096  # pixels; images of a larger side would take gigabytes of memory
 EXPECTED = "a checkpoint of lits_seg"
+# Settings of the images and classes of a network, by their places in the settings of a module.
+LEARNED = {
+    "data.context": ("model", "in_channels"),
+    "model.out_channels": ("model", "out_channels"),
+    **{f"data.preprocess.{name}": ("preprocess", name) for name in ("window", "equalize", "spacing")},
+}
 FITTED = "fitted_on"  # key of a checkpoint: names of the patients that ``lits-seg calibrate`` has fitted its rules on
 
 
@@ -103,6 +113,7 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
     """Copy the weights of a checkpoint into the layers of a module that have the same name and shape.
 
     Of a cascade, only the lesion network is trained: it alone gets weights, and those of a cascade's lesion network.
+    If the checkpoint has learned from other images or classes, a warning names the settings.
 
     Args:
         module: the module to change.
@@ -127,12 +138,26 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
         found = f"{other}, without a convolution of the same name and shape"
         raise InputError(path, f"a checkpoint with layers of this network ({network})", found)
     learned.load_state_dict(fitting, strict=False)
+    _warn_of_other_images(path, checkpoint["hyper_parameters"], module.hparams)
     fit, new = (_layers([name for name in weights if (name in fitting) == known]) for known in (True, False))
     text = f"{path}: {len(fitting)} of {len(weights)} weights are the network's start"
     if not new:
         return text
     # The shorter list says it all.
     return f"{text}; new: {new}" if len(new) <= len(fit) else f"{text}: {fit}; all others are new"
+
+
+def _warn_of_other_images(path: str | Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn if the settings of a start and of the new module differ in what the network sees or returns."""
+    values = {
+        name: [settings[part][key] for settings in (before, now)]
+        for name, (part, key) in LEARNED.items()
+        if key in before[part] and key in now[part]
+    }
+    differing = {name: [as_typed(value) for value in pair] for name, pair in values.items() if pair[0] != pair[1]}
+    if differing:
+        learned, here = (", ".join(f"{name}={pair[i]}" for name, pair in differing.items()) for i in (0, 1))
+        log.warning("%s: learned with %s; this run has %s: the start loses much of its use", path, learned, here)
 
 
 def _layers(names: Iterable[str]) -> str:

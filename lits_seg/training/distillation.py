@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.probability_maps import with_maps
+from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.training.checkpoints import load_module
 from lits_seg.training.module import LesionModule
 from lits_seg.training.resume import inherit_patients
@@ -28,8 +29,9 @@ class Distillation(Callback):
     also teach where labels are unknown. Maps are unknown where synthetic lesions are drawn.
 
     Args:
-        teachers: paths of checkpoints with the same pre-processing, context and classes as the student, which have not
-            seen the test patients, and of folders with maps of the training patients, see ``with_maps``.
+        teachers: paths of checkpoints (or ``packaged``) with the same pre-processing, context and classes as the
+            student, which have not seen the test patients, and of folders with maps of the training patients, see
+            ``with_maps``.
         weight: weight of the divergence.
         temperature: divides the logits of teacher and student; above 1, small probabilities count more.
 
@@ -44,7 +46,7 @@ class Distillation(Callback):
         if not teachers:
             raise InputError(f"{SETTING}.teachers", "at least one checkpoint or folder with maps", "none")
         self.folders = [Path(path) for path in teachers if Path(path).is_dir()]
-        self.checkpoints = [path for path in teachers if not Path(path).is_dir()]
+        self.checkpoints = [packaged_file(path, CHECKPOINT) for path in teachers if not Path(path).is_dir()]
         self.weight, self.temperature = weight, temperature
 
     def setup(self, trainer: pl.Trainer, pl_module: LesionModule, stage: str) -> None:

@@ -111,6 +111,7 @@ def test_a_later_export_replaces_its_own_pages_alone(folder: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {HTML, SITE}
 
 
+@NEEDS_PARTS
 @pytest.mark.hostile
 @pytest.mark.parametrize(
     ("arguments", "told"),

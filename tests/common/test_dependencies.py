@@ -23,7 +23,7 @@ def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
 def test_a_missing_package_is_named_with_its_extra(extra: str) -> None:
     for package in EXTRAS[extra]:
         told = str(missing(ModuleNotFoundError("none", name=package)))
-        assert f"{package} (pip install 'lits_seg[{extra}]')" in told
+        assert f"{package} (pip install -c constraints.txt '.[{extra}]' in the project's folder)" in told
 
 
 def test_other_errors_name_no_extra() -> None:

@@ -42,7 +42,7 @@ def test_a_file_names_all_parts_and_others_are_not_used(tmp_path: Path) -> None:
         ('{"train": ["5"], "val": ["1"], "test": ["99"]}', "names of patients in data.root; found others: 99"),
         ('{"train": ["5"], "val": ["5"], "test": ["2"]}', "every patient once; found more than once: 5"),
         ('{"train": ["5"], "val": ["1"]}', "a list of names of patients for each part.*; found test: "),
-        ("[1", "JSON"),
+        ("[1", r"\(JSON\); found no JSON \(Expecting"),
     ],
 )
 def test_damaged_files_are_named(content: str, expected: str, tmp_path: Path) -> None:

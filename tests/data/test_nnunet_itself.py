@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(lits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose ``raw/Dataset003_LiTS`` has volumes in five orientations, and nnU-Net, told to work there."""
-    pytest.importorskip("nnunetv2", reason="needs nnU-Net: pip install 'lits_seg[nnunet]'")
+    pytest.importorskip("nnunetv2", reason="needs nnU-Net: the nnunet extra")
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
     monkeypatch.setenv("nnUNet_compile", "f")

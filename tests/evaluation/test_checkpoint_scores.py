@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
+
+from lits_seg.data.fingerprints import fingerprint
 
 ARGUMENTS = ("ckpt=run/checkpoints/net.ckpt", "accelerator=cpu", "workers=0")
 
@@ -27,6 +30,15 @@ def test_all_volumes_are_scored_and_known_patients_are_named(folder: Path) -> No
     (warning,) = (line for line in out.splitlines() if line.endswith(": 0, 3"))
     assert warning.startswith("warning: this checkpoint was trained or selected on")
     assert (folder / "evaluation" / "overlays" / "7.png").exists()
+
+
+def test_other_patients_of_the_same_name_are_no_warning_if_their_voxels_were_compared(folder: Path) -> None:
+    marks = {"train": {"0": str(fingerprint(*np.zeros((2, 4, 8, 8), np.int16)))}}
+    split = {"train": ["0", "1"], "val": [], "test": [], "voxels": marks}
+    (folder / "run" / "split.json").write_text(json.dumps(split))
+    out = run_command("evaluate", *ARGUMENTS, "references=lits", cwd=folder)
+    (warning,) = (line for line in out.splitlines() if line.startswith("warning: this checkpoint was trained"))
+    assert warning.endswith("on patients of the same name: 1")
 
 
 def test_without_volumes_or_a_run_there_is_nothing_to_score(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The packaged network is written from a checkpoint and from the evaluations of the folds."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from helpers.run_folders import case
 from experiments.packaged.__main__ import END, START, write_onnx
 from experiments.shared.patients import SAME_PERSON
 from lits_seg.common.records import as_plain
+from lits_seg.data.fingerprints import fingerprint
+from lits_seg.data.grid import to_slices
 from lits_seg.evaluation.score_tables import References, write_scores
 from lits_seg.inference.exported import ExportedModel
 from lits_seg.metrics.statistics import summarise_cases
 from lits_seg.models.cost import count_parameters
 from lits_seg.packaged import card
+from lits_seg.phantom.write import generate_volume
 from lits_seg.training.checkpoints import load_module, network_facts
 
+ROOT = Path(__file__).parents[2]
 RULES = {"largest_liver": True, "min_lesion_ml": 0.1}
 CASES = [[case("a", 5, mapped=True), case("b", 10, 3, mapped=True)], [case("c", 2, mapped=True)]]
 ARGUMENTS = (
@@ -42,6 +47,18 @@ def folder(tmp_path: Path) -> Path:
     write_scores(tmp_path / "none", [case("h")], References("healthy", None), facts)
     (tmp_path / "page.md").write_text(f"before {START} earlier results {END} after")
     return tmp_path
+
+
+def test_the_commands_make_the_phantom_of_the_packaged_network() -> None:
+    readme = (ROOT / "experiments/packaged/README.md").read_text()
+    cases, size = map(int, re.search(r"lits-seg phantom /data/phantom --cases=(\d+) --size=(\d+)\n", readme).groups())
+    split = json.loads((card.FOLDER / card.SPLIT).read_text())
+    assert [name for name in split["train"] if name.startswith("phantom-")] == [f"phantom-{n}" for n in range(cases)]
+    last = generate_volume(0, case=cases - 1, size=size)
+    slices = (to_slices(voxels, last.affine) for voxels in (last.hu, last.labels))
+    assert str(fingerprint(*slices)) == split["voxels"]["train"][f"phantom-{cases - 1}"]
+    page = (ROOT / "docs/model-card.md").read_text()
+    assert f"| the [phantom](phantom.md), synthetic CT | {cases} |" in page
 
 
 def copy_onnx(checkpoint: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ from helpers.commands import run_command
 
 from lits_seg.inference.ensemble import Ensemble
 
-pytest.importorskip("executorch", reason="pip install 'lits_seg[executorch]'")
+pytest.importorskip("executorch", reason="the executorch extra")
 
 
 @pytest.mark.parametrize("classes", [2, 3])

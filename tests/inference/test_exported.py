@@ -16,6 +16,7 @@ from helpers.commands import failed_command, run_command
 from helpers.volumes import anatomy, write_case
 
 import lits_seg
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.inference.ensemble import Ensemble
@@ -115,7 +116,7 @@ def test_a_missing_engine_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     told = failed_command("predict", f"model=files/lits_seg_{name}", "input=lits", "output=none", cwd=folder)
-    assert f"{package} to run it (pip install 'lits_seg[{extra}]'); found not installed" in told
+    assert f"{package} to run it ({install(extra)}); found not installed" in told
 
 
 def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:

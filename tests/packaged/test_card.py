@@ -92,7 +92,10 @@ def test_every_command_names_a_checkpoint_that_does_not_belong(copy: Path, tmp_p
     (copy / CHECKPOINT).write_bytes(b"another")
     for command, *arguments in (
         ("predict", "ckpt=packaged", "input=CT.nii.gz"),
+        ("predict", "ckpt=net.ckpt", "liver_ckpt=packaged", "input=CT.nii.gz"),
         ("evaluate", "ckpt=packaged", "references=lits"),
+        ("evaluate", "ckpt=net.ckpt", "liver_ckpt=packaged", "references=lits"),
+        ("export", "ckpt=net.ckpt", "liver_ckpt=packaged", "references=lits"),
         ("export", "references=lits"),
     ):
         assert "network.ckpt: expected the file of card.json" in failed_command(command, *arguments, cwd=tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from helpers.commands import run_process, start_command
+from helpers.commands import failed_command, run_process, start_command
 
 from lits_seg.common.errors import InputError
 from lits_seg.data.grid import to_slices
@@ -139,3 +139,18 @@ def test_command(tmp_path: Path) -> None:
     assert again.returncode == 1
     assert "phantom.json: expected a phantom with" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--cases=-1", "--cases: expected a whole number, at least 1; found -1"),
+        ("--cases=0", "--cases: expected a whole number, at least 1; found 0"),
+        ("--size=3", "--size: expected a whole number, at least 16; found 3"),
+        ("--slices=1", "--slices: expected a whole number, at least 4; found 1"),
+        ("--workers=0", "--workers: expected a whole number, at least 1, or null; found 0"),
+    ],
+)
+def test_a_wrong_number_is_one_message_and_writes_nothing(argument: str, told: str, tmp_path: Path) -> None:
+    assert failed_command("phantom.__main__", "made", argument, cwd=tmp_path) == f"error: {told}"
+    assert not list(tmp_path.iterdir())

@@ -223,7 +223,7 @@ def test_wrong_searches_get_one_clear_error(arguments: list[str], told: list[str
 def test_without_optuna_the_extra_is_named_and_hydra_starts_all_the_same(tmp_path: Path) -> None:
     with mock.patch.dict(sys.modules, {"optuna": None}):
         shown = failed_command("train", "-m", "hydra/sweeper=optuna", *SEARCH, cwd=tmp_path)
-        assert "pip install 'lits_seg[sweep]'" in shown
+        assert "pip install -c constraints.txt '.[sweep]' in the project's folder" in shown
     started = "import sys, hydra.core.plugins as p; p.Plugins.instance(); print('optuna' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", started], capture_output=True, text=True, check=True, cwd=CONF.parent)
     assert shown.stdout == "False\n"

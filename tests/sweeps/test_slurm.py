@@ -12,6 +12,8 @@ import pytest
 from helpers.commands import ENVIRONMENT, SMOKE, start_command
 from helpers.slurm import one_node_slurm
 
+from lits_seg.common.dependencies import install
+
 CPU = (*(override for override in SMOKE if not override.startswith("trainer")), "trainer.accelerator=cpu")
 SLURM = (
     "hydra/launcher=slurm",
@@ -84,7 +86,7 @@ pkgutil.walk_packages = lambda *args, **kwargs: (m for m in every(*args, **kwarg
     ("hidden", "told"),
     [
         ("srun", 'error: hydra/launcher: Could not detect "srun"'),
-        ("submitit", "error: hydra/launcher/submitit_slurm: expected Hydra's plugin (pip install 'lits_seg[sweep]')"),
+        ("submitit", f"error: hydra/launcher/submitit_slurm: expected Hydra's plugin ({install('sweep')})"),
     ],
 )
 def test_without_slurm_or_its_launcher(hidden: str, told: str, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from experiments.shared.command import train_config
 from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.models import Cascade, DetectorCascade
+from lits_seg.packaged.card import CHECKPOINT, FOLDER
 from lits_seg.training.cascades import cascade_settings, load_cascade
-from lits_seg.training.checkpoints import fill_weights
+from lits_seg.training.checkpoints import fill_weights, load_module
 from lits_seg.training.deep_supervision import DeepSupervision
 from lits_seg.training.module import LesionModule
 from lits_seg.training.resume import require_training_state
@@ -161,6 +162,18 @@ def test_a_training_does_not_resume_with_another_liver_network(tmp_path: Path) -
     for given, told in ((other, "^liver_ckpt: expected the liver network in .*a.ckpt"), (liver, "a damaged file")):
         with pytest.raises(InputError, match=told):
             require_training_state(tmp_path / "a.ckpt", cascade(given, lesion))
+
+
+def test_the_packaged_network_finds_the_liver_of_any_cascade(folder: Path) -> None:
+    network = load_module(FOLDER / CHECKPOINT)
+    varied(folder / "lesion256.ckpt", 2, {**LESION, "preprocess": network.hparams["preprocess"]})
+    arguments = ("ckpt=lesion256.ckpt", "liver_ckpt=packaged", "input=lits/volume-0.nii.gz", "output=packaged")
+    run_command("predict", *arguments, "device=cpu", "page=false", cwd=folder)
+    report = json.loads((folder / "packaged" / "segmentation-0.json").read_text())
+    assert [Path(one["path"]).name for one in report["model"]["checkpoints"]] == ["lesion256.ckpt", CHECKPOINT]
+    images = ("data.preprocess.size=256", "data.preprocess.equalize=false", "data.context=5")
+    cascade = module_of(train_config(*SMOKE, "liver_ckpt=packaged", *images))
+    assert cascade.hparams["model"]["liver"] == network.hparams["model"]
 
 
 def test_a_liver_network_predicts_livers_alone(folder: Path) -> None:

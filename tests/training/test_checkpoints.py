@@ -55,6 +55,20 @@ def test_fine_tuning_starts_from_the_layers_that_fit_and_names_the_others(tmp_pa
     assert same.endswith(f"{len(after)} of {len(after)} weights are the network's start")
 
 
+def test_a_start_from_other_images_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before, now = (
+        {**with_model(in_channels=channels), "preprocess": {**SETTINGS["preprocess"], "equalize": equalize}}
+        for channels, equalize in ((1, True), (3, False))
+    )
+    save_checkpoint(tmp_path / "a.ckpt", settings=before)
+    fill_weights(LesionModule(**before), tmp_path / "a.ckpt")
+    assert not caplog.records
+    fill_weights(LesionModule(**now), tmp_path / "a.ckpt")
+    (told,) = (record.getMessage() for record in caplog.records)
+    learned, here = (f"data.context={n}, data.preprocess.equalize={on}" for n, on in ((1, "true"), (3, "false")))
+    assert told.endswith(f"a.ckpt: learned with {learned}; this run has {here}: the start loses much of its use")
+
+
 def test_fine_tuning_from_another_network_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.ckpt")
     basic = {"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 2, "features": [4, 4, 4, 4, 4, 4]}

@@ -21,6 +21,7 @@ from lits_seg.data.drawn_lesions import DrawnLesions
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sources import Source
 from lits_seg.data.split_record import SplitRecord
+from lits_seg.packaged.card import CHECKPOINT, FOLDER
 from lits_seg.training.distillation import Distillation
 from lits_seg.training.module import LesionModule
 
@@ -221,6 +222,10 @@ def test_maps_that_do_not_fit_are_named_before_the_training(lits: Path, maps: Pa
     stored.write_bytes(b"damaged")  # is written anew
     data, _ = taught(lits, tmp_path / "store", tmp_path, fold=fold)
     assert first_batch(data)["maps"].isfinite().all()
+
+
+def test_the_packaged_network_may_teach() -> None:
+    assert Distillation(["packaged"]).checkpoints == [str(FOLDER / CHECKPOINT)]
 
 
 @pytest.mark.parametrize("wrong", [{"weight": 0.0}, {"temperature": -1.0}, {"teachers": []}])
