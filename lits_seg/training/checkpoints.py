@@ -149,6 +149,7 @@ def fill_weights(module: LesionModule, path: str | Path) -> str:
 
 def _warn_of_other_images(path: str | Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Warn if the settings of a start and of the new module differ in what the network sees or returns."""
+    before, now = ({**one, "model": one["model"].get("lesion", one["model"])} for one in (before, now))  # of a cascade
     values = {
         name: [settings[part][key] for settings in (before, now)]
         for name, (part, key) in LEARNED.items()

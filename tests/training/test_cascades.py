@@ -126,7 +126,9 @@ def test_rules_that_a_training_sets_replace_those_of_the_liver_network(
 
 
 @pytest.mark.parametrize("source", ["cascade", "lesion"])
-def test_fine_tuning_starts_the_lesion_stage_and_leaves_the_liver_network(source: str, tmp_path: Path) -> None:
+def test_fine_tuning_starts_the_lesion_stage_and_leaves_the_liver_network(
+    source: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     other, lesion = (save_checkpoint(tmp_path / f"{seed}.ckpt", seed, one) for seed, one in ((1, LIVER), (2, LESION)))
     start = cascade(other, lesion)
     write_checkpoint(start if source == "cascade" else lesion, tmp_path / "start.ckpt")
@@ -137,6 +139,7 @@ def test_fine_tuning_starts_the_lesion_stage_and_leaves_the_liver_network(source
     for found, expected in ((tuned.network.liver, liver.network), (tuned.network.lesion, lesion.network)):
         assert all(torch.equal(value, expected.state_dict()[name]) for name, value in found.state_dict().items())
     assert fill_weights(new, tmp_path / "start.ckpt").endswith(f"{count} of {count} weights are the network's start")
+    assert "learned with" not in caplog.text
 
 
 def test_no_loss_sees_what_is_outside_of_the_predicted_liver(folder: Path) -> None:
