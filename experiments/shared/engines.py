@@ -13,7 +13,7 @@ import torch
 
 from experiments.shared.machine import torch_threads
 from experiments.shared.networks import UNPOOLING, Network, contiguous
-from lits_seg.common.dependencies import openvino_core
+from lits_seg.common.dependencies import install, openvino_core
 from lits_seg.models import for_inference
 
 Run = Callable[[], np.ndarray]  # returns the logits of the slice, (1, K, size, size)
@@ -181,7 +181,7 @@ def _refusals() -> Iterator[None]:
 
 def _require(package: str, network: Network) -> None:
     if find_spec(package) is None:
-        raise NotHereError(f"{package} is missing (`pip install 'lits_seg[export]'`)")
+        raise NotHereError(f"{package} is missing ({install('export')})")
     if network.reason:
         raise NotHereError(network.reason)
 

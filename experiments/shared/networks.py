@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.shared.checkpoints import untrained
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.exporters.onnx import export_onnx
@@ -105,9 +106,7 @@ def choose(names: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
 def installed(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the names of the networks whose packages are installed, each once, and a note on each of the others."""
     missing = [name for name in names if name in PACKAGES and find_spec(PACKAGES[name]) is None]
-    notes = [
-        f"`{name}` is left out: {PACKAGES[name]} is missing (`pip install 'lits_seg[rivals]'`)" for name in missing
-    ]
+    notes = [f"`{name}` is left out: {PACKAGES[name]} is missing ({install('rivals')})" for name in missing]
     return [name for name in dict.fromkeys(names) if name not in missing], notes
 
 
