@@ -9,7 +9,8 @@ MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
 
 def make(target: str, cwd: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", "-f", str(MAKEFILE), target]
+    # The environment that runs the tests may be named by VENV.
+    command = ["make", "--no-print-directory", "-f", str(MAKEFILE), "VENV=.venv", target]
     return subprocess.run(command, cwd=cwd, input=typed, capture_output=True, text=True, check=False)
 
 

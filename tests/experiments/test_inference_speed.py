@@ -18,6 +18,7 @@ from torch.nn import functional
 from experiments.inference_speed.measure import _step_seconds, measure, thread_counts
 from experiments.shared.engines import ENGINES, Engine, NotHereError, Run, require_agreement
 from experiments.shared.networks import NETWORKS, Network, choose, make, synthetic_slices
+from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 
 CHOSEN = ["dsc_unet/subpixel", "unet/deconv"]
@@ -91,7 +92,7 @@ def test_missing_engines_are_noted_and_left_out(monkeypatch: pytest.MonkeyPatch,
     arguments = (*SMALL, "networks=[dsc_unet/subpixel]", overrides(*NARROW))
     shown = run_experiment("inference_speed.__main__", *arguments, cwd=tmp_path)
     for package in ("onnxruntime", "openvino"):
-        assert f"{package} is missing (`pip install 'lits_seg[export]'`)" in shown
+        assert f"{package} is missing ({install('export')})" in shown
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/inference.csv").read_text())))
     assert {row["engine"] for row in rows} == {"PyTorch, contiguous", "PyTorch, channels-last"}
     assert {row["times_as_fast_as_unet_in_pytorch"] for row in rows} == {""}  # the UNet was not measured
@@ -152,7 +153,7 @@ def test_a_missing_rival_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     chosen, notes = choose(None)
     assert chosen == [name for name in NETWORKS if name not in ("smp_unet", "smp_mobilenet")]
-    assert all("lits_seg[rivals]" in note for note in notes)
+    assert all(install("rivals") in note for note in notes)
     assert len(notes) == 2
     with pytest.raises(InputError, match="networks"):
         choose("dsc_unet")

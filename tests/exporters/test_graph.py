@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lits_seg.data.preprocess import Preprocess
@@ -28,6 +28,7 @@ def prepared(preprocess: Preprocess, hu: np.ndarray) -> np.ndarray:
     st.sampled_from([7, 64, 256]),
     st.sampled_from([np.int16, np.float32]),
 )
+@example(70, 64, 3, 32, True, False, 64, np.int16)  # one such pixel among 1,024
 @settings(max_examples=40, deadline=None)
 def test_the_graph_prepares_the_images_that_training_saw(
     height: int, width: int, seed: int, size: int, equalize: bool, first: bool, bins: int, kind: type
@@ -36,8 +37,10 @@ def test_the_graph_prepares_the_images_that_training_saw(
     hu = slices(height, width, seed, kind)
     expected, found = preprocess.images(hu), prepared(preprocess, hu)
     assert found.dtype == np.uint8
-    # Sums in another order can take a pixel over the edge of a grey level, and equalization spreads the levels.
-    assert (expected != found).mean() < 0.002
+    # Sums in another order can take a pixel over the edge of a grey level, and equalization spreads the levels: this
+    # pixel changes by several levels, and those of the grey level that it leaves or enters change by one.
+    difference = np.abs(expected.astype(int) - found)
+    assert (difference > equalize).mean() < 0.002
 
 
 @given(
