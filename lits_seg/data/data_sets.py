@@ -127,8 +127,10 @@ class DataSets:
             The cases; the names of others that are not in the recorded split; and a list of the errors of unusable
             cases, to which more may be added, or None if the first error ends the command.
         """
-        if not folder.root.is_dir():  # the whole path, since a relative path means another folder in another place
-            found = f"no such folder in {folder.root.absolute().parent}"
+        if not folder.root.is_dir():
+            found = "no such folder"
+            if not folder.root.is_absolute():  # which means another folder in another place
+                found += f": {folder.root.absolute()}"
             raise InputError(folder.root, "a folder with CT volumes", found)
         if self.recorded is not None:  # every recorded patient must be usable
             names = own_names(self.recorded.names(*folder.parts), folder.source, self.sources)
