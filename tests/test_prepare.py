@@ -316,7 +316,7 @@ def test_a_ct_twice_is_refused_unless_allowed(volumes: Path) -> None:
     [
         (("data.folds=9",), "data.root: expected at least 10 patients for 9 folds; found 8"),
         (("data.test_root=volumes/sub",), "data.test_root: expected a folder apart from data.root"),
-        (("data.test_root=missing",), "missing: expected a folder with CT volumes; found no such folder in /"),
+        (("data.test_root=missing",), "missing: expected a folder with CT volumes; found no such folder: /"),
     ],
     ids=str,
 )
