@@ -428,11 +428,9 @@ def test_a_patient_that_was_not_seen_whole_is_in_no_score(smoke_folder: Path) ->
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"scores": 3}'])
-def test_a_damaged_result_is_named_with_what_to_do(content: str, smoke_folder: Path) -> None:
-    run = smoke_folder / "runs" / "part"
-    arguments = (*SMOKE, "+trainer.limit_test_batches=1", "trainer.max_epochs=1", "name=part", "baseline=true")
-    whole = (run / "result.json").read_text()
-    (run / "result.json").write_text(content)
-    told = failed_command("train", *arguments, cwd=smoke_folder)
-    (run / "result.json").write_text(whole)
+def test_a_damaged_result_is_named_with_what_to_do(content: str, finished: Path, smoke_folder: Path) -> None:
+    whole = (finished / "result.json").read_text()
+    (finished / "result.json").write_text(content)
+    told = failed_command("train", *SMOKE, "name=finished", "baseline=true", cwd=smoke_folder)
+    (finished / "result.json").write_text(whole)
     assert "result.json: expected a readable result (move the file away, and ckpt_path=last tests" in told
