@@ -13,7 +13,6 @@ from lits_seg.common.files import sha256
 PERMITTED_USE = f"{RESEARCH_USE} Not a medical device: nothing here may guide the care of a patient."
 CODE = (":/lits_seg", ":/conf", ":/hydra_plugins")
 PACKAGES = (
-    "lits-seg",
     "torch",
     "pytorch-lightning",
     "torchmetrics",
@@ -64,6 +63,7 @@ def provenance(checkpoint: str | Path | None = None) -> Provenance:
 def versions() -> dict[str, Any]:
     """Return the versions of Python and of packages, and the git commit of a checkout, for ``versions.json``."""
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    found["lits-seg"] = __version__  # of this code, where an environment has the metadata of another one
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
