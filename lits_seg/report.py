@@ -49,12 +49,10 @@ class Settings:
 @entry("commands/report", Settings)
 def main(cfg: Settings) -> None:
     """Print the Markdown and write all files into ``output``; damaged runs are left out, and end with status 1."""
-    if not Path(cfg.runs).exists():
-        raise InputError(cfg.runs, "a folder with finished runs, or an archive of one", "no such file or folder")
     output = _output(cfg)
     require_free({output / name: kind for name, kind in KINDS.items()})
     with opened(cfg.runs) as folder:
-        found = without_conflicts(find_runs(folder, cfg.runs))
+        found = without_conflicts(find_runs(folder))
         groups = pool(found.finished, ", ".join(cfg.baseline))
         text = report_text(groups, found, cfg.margin)
         files = {

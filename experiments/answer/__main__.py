@@ -54,7 +54,7 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Read the runs, print verdicts and tables, and write tables and figures into ``output``."""
     with opened(cfg.runs) as folder:
-        groups, others = find_runs(folder, "experiments.answer.plan", PLANNED, shown=cfg.runs)
+        groups, others = find_runs(folder, "experiments.answer.plan", PLANNED)
         _write(cfg, groups, others)
 
 

@@ -48,14 +48,13 @@ Folds = dict[int, tuple[Path, Tested]]  # by fold: the folder and its content
 Groups = dict[tuple[str, str], dict[str, Folds]]  # by regime and data, by system
 
 
-def find_runs(folder: Path, plan: str, planned: Collection[Key], shown: str) -> tuple[Groups, list[str]]:
+def find_runs(folder: Path, plan: str, planned: Collection[Key]) -> tuple[Groups, list[str]]:
     """Return the runs below a folder, and the names of those that do not belong to the plan.
 
     Args:
         folder: folder of the runs.
         plan: name of the program that names the runs.
         planned: regime, data and system of the plan's runs.
-        shown: name of the folder in an error, such as that of the unpacked archive.
 
     Raises:
         InputError: if there is none, if a file is damaged, if two runs have the same name, or if a patient was tested
@@ -74,7 +73,7 @@ def find_runs(folder: Path, plan: str, planned: Collection[Key], shown: str) -> 
         else:
             others.append(path.parent.name)
     if not groups:
-        raise InputError(shown, f"finished runs that are named as by python -m {plan}", ", ".join(others) or "none")
+        raise InputError(folder, f"finished runs that are named as by python -m {plan}", ", ".join(others) or "none")
     for runs in groups.values():
         for folds in runs.values():
             names = [case.case for _, tested in folds.values() for case in tested.cases]

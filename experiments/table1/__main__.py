@@ -56,7 +56,7 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Read the runs, print the tables, and write tables and picture into ``output``."""
     with opened(cfg.runs) as folder:
-        groups, others = find_runs(folder, "experiments.table1.plan", PLANNED, shown=cfg.runs)
+        groups, others = find_runs(folder, "experiments.table1.plan", PLANNED)
         _write(cfg, groups, others)
 
 

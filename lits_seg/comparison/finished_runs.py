@@ -67,8 +67,10 @@ def opened(runs: str | Path) -> Iterator[Path]:
     An error about an unpacked file names the archive.
 
     Raises:
-        InputError: if ``runs`` is a file, but not an archive that can be unpacked safely.
+        InputError: if ``runs`` is missing, or a file, but not an archive that can be unpacked safely.
     """
+    if not Path(runs).exists():
+        raise InputError(runs, "a folder with finished runs, or an archive of one", "no such file or folder")
     if not Path(runs).is_file():
         yield Path(runs)
         return
@@ -110,12 +112,11 @@ def unpack(archive: Path, folder: Path) -> None:
         raise InputError(archive, expected, error) from error
 
 
-def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
+def find_runs(root: str | Path) -> Found:
     """Read all runs below a folder, sorted by name.
 
     Args:
         root: folder of runs.
-        shown: name of the folder in an error, such as the unpacked archive; None: ``root``.
 
     Raises:
         InputError: if no run is finished.
@@ -137,7 +138,7 @@ def find_runs(root: str | Path, shown: str | Path | None = None) -> Found:
         else:
             found.unfinished.append(name)
     if not found.finished:
-        raise InputError(shown or root, f"a folder with finished runs ({RESULT})", _others(found))
+        raise InputError(root, f"a folder with finished runs ({RESULT})", _others(found))
     return found
 
 
