@@ -108,6 +108,8 @@ def test_synthetic_truth_is_called_synthetic(folder: Path) -> None:
     out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
     assert "3 patients of references (synthetic CT)" in out
     assert json.loads((folder / "out" / "evaluation.json").read_text())["synthetic"] is True
+    one = ("predictions=perfect/segmentation-0.nii.gz", "references=references/segmentation-0.nii")
+    assert "(synthetic CT)" in run_command("evaluate", *one, "output=one", cwd=folder)
 
 
 def test_undefined_values_are_null_and_counted(folder: Path) -> None:
