@@ -144,7 +144,8 @@ def _patients(cfg: Settings) -> list[str] | None:
 
 
 def _described(references: str, unscored: list[str]) -> References:
-    return References(references, is_phantom(references) or None, unscored)
+    folder = Path(references).parent if Path(references).is_file() else Path(references)
+    return References(references, is_phantom(folder) or None, unscored)
 
 
 def _facts(cfg: Settings, **folders: str) -> dict[str, Any]:

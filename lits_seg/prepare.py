@@ -130,6 +130,8 @@ def main(cfg: Settings) -> None:
         found[source.root] = len(further), len(unusable)
         warnings += [f"{source.root}: {warning}" for warning in swapped([case.check.burden for case in further])]
     tested, test_errors = datamodule.data_sets.stored(datamodule.test_root) if datamodule.test_root else ([], [])
+    if datamodule.test_root:
+        found[str(datamodule.test_root)] = len(tested), len(test_errors)
     ours, others = patients(stored, ""), patients(tested, str(datamodule.test_root))
     report = DataReport(
         str(datamodule.root),

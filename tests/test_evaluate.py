@@ -108,6 +108,8 @@ def test_synthetic_truth_is_called_synthetic(folder: Path) -> None:
     out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
     assert "3 patients of references (synthetic CT)" in out
     assert json.loads((folder / "out" / "evaluation.json").read_text())["synthetic"] is True
+    one = ("predictions=perfect/segmentation-0.nii.gz", "references=references/segmentation-0.nii")
+    assert "(synthetic CT)" in run_command("evaluate", *one, "output=one", cwd=folder)
 
 
 def test_undefined_values_are_null_and_counted(folder: Path) -> None:
@@ -123,6 +125,19 @@ def test_undefined_values_are_null_and_counted(folder: Path) -> None:
     assert read_csv(folder / "out" / "lesions.csv")[0]["dice"] == "nan"
     assert "no voxel of value 2 in any mask" in out
     assert "no voxel of value 1 in 3 masks (segmentation-0, segmentation-1, segmentation-2)" in out
+
+
+def test_references_that_lack_a_label_are_told(folder: Path) -> None:
+    for number, labels in enumerate(LABELS):
+        lesion = (labels == 2).astype(np.uint8)
+        write(folder / "ones" / f"segmentation-{number}.nii", lesion)  # lesions as 1, as other data sets have them
+        write(folder / "twos" / f"segmentation-{number}.nii", 2 * lesion)
+    out = run_command("evaluate", "predictions=perfect", "references=ones", "output=out", cwd=folder)
+    assert "warning: no voxel of value 2 in any reference" in out
+    out = run_command("evaluate", "a=perfect", "b=shifted", "references=twos", "output=compared", cwd=folder)
+    assert "warning: no voxel of value 1 in any reference" in out
+    out = run_command("evaluate", "predictions=perfect", "references=references", "output=out", cwd=folder)
+    assert "in any reference" not in out
 
 
 def test_one_patient_has_no_interval(folder: Path) -> None:

@@ -291,6 +291,16 @@ def test_further_data_sets_are_reported_too(volumes: Path) -> None:
     assert told.endswith(f"{healthy}: expected a usable case; found 2 unusable")
 
 
+def test_unusable_test_volumes_are_no_success(volumes: Path) -> None:
+    tested = volumes.parent / "tested"
+    write_case(tested, "1", *anatomy(100))
+    for path in tested.glob("volume-*"):
+        path.write_bytes(b"no volume")
+    arguments = (*settings(volumes), f"data.test_root={tested}", "prepare.on_error=skip")
+    told = failed_command("prepare", *arguments, cwd=volumes.parent)
+    assert told.endswith(f"{tested}: expected a usable case; found 1 unusable")
+
+
 @pytest.mark.hostile
 def test_a_ct_twice_is_refused_unless_allowed(volumes: Path) -> None:
     for kind in ("volume", "segmentation"):

@@ -144,7 +144,7 @@ def write_comparison(
     write_text(output / COMPARISON, _evaluation_json(references, facts, results))
     note = f"p: paired permutation test. {RESEARCH_USE}"
     lines = [_patients(len(a), references), "", comparison_table(compared), "", detection_comparison(compared), ""]
-    return "\n".join([*lines, *_unscored(references), note])
+    return "\n".join([*lines, *_unscored(references), *_reference_warnings(a), note])
 
 
 def case_table(cases: Sequence[CaseScores]) -> str:
@@ -210,7 +210,7 @@ def _found(cases: Sequence[CaseScores]) -> str:
 
 
 def _warnings(cases: Sequence[CaseScores]) -> list[str]:
-    warnings = []
+    warnings = _reference_warnings(cases)
     unit = [case.case for case in cases if case.spacing == (1, 1, 1)]
     if unit:
         warnings.append(
@@ -225,6 +225,17 @@ def _warnings(cases: Sequence[CaseScores]) -> list[str]:
         )
     if not any(case.voxels.lesion.predicted for case in cases):
         warnings.append("warning: no voxel of value 2 in any mask: no lesion was predicted")
+    return warnings
+
+
+def _reference_warnings(cases: Sequence[CaseScores]) -> list[str]:
+    """Warn if the references lack a label, as masks do that have lesions as 1, or lesions alone."""
+    counts = [case.voxels for case in cases]
+    warnings = []
+    if not any(voxels.lesion.reference for voxels in counts):
+        warnings.append("warning: no voxel of value 2 in any reference: no lesion is labelled (1 is liver)")
+    elif all(voxels.lesion.reference == voxels.liver.reference for voxels in counts):
+        warnings.append("warning: no voxel of value 1 in any reference: no liver is labelled, so its scores are wrong")
     return warnings
 
 
