@@ -68,6 +68,7 @@ function maskHeader(grid, ct, description) {
     const numbers = [[108, 352], [112, 1], [116, 0], [124, 0], [128, 0]];  // offset, slope, inter, cal_max, cal_min
     for (const [offset, value] of numbers) view.setFloat32(offset, value, little);
     text(148, 80, description);
+    for (const [offset, length] of [[4, 28], [228, 24], [328, 16]]) text(offset, length, "");  // may name the patient
   } else {
     view.setInt16(12, 2, little);
     view.setBigInt64(16, 3n, little);
@@ -75,6 +76,7 @@ function maskHeader(grid, ct, description) {
     view.setBigInt64(168, 544n, little);
     for (const [offset, value] of [[176, 1], [184, 0], [192, 0], [200, 0]]) view.setFloat64(offset, value, little);
     text(240, 80, description);
+    for (const [offset, length] of [[320, 24], [508, 16]]) text(offset, length, "");
   }
   return bytes;
 }

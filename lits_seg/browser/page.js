@@ -102,8 +102,9 @@ function progress({ slice, count, of, seconds, picture }) {
 /** Segment chosen files, a list or the promise of one. */
 async function segment(chosen) {
   const given = chosen instanceof Promise ? chosen : [...chosen];  // busy() empties a list of the file dialog
-  report = null;
+  report = view = null;
   cancelled = false;
+  byId("result").hidden = true;  // that of an earlier CT, whose mask the worker forgets
   byId("error").textContent = "";
   busy(true);
   say("reading …");
@@ -126,6 +127,7 @@ async function segment(chosen) {
   } catch (error) {
     say(error.cancelled ? "cancelled" : "ready");
     byId("result").hidden = true;
+    view = null;
     byId("error").textContent = error.cancelled ? "" : error.text ?? error.message;
     if (!error.known) await restart();  // the runtime may be unusable after such an error
   } finally {
@@ -150,9 +152,11 @@ const folderName = file => path(file).split("/").slice(-2, -1)[0] || "series";
 
 function say(text, share) {
   byId("status").textContent = text + " ";
+  byId("status").ariaBusy = share !== undefined;  // so that a screen reader does not read each slice aloud
   if (share === undefined) return;
   const bar = byId("status").appendChild(document.createElement("progress"));
   bar.value = share;
+  bar.ariaLabel = "progress";
 }
 
 function busy(working) {

@@ -1,11 +1,13 @@
 // The service worker of lits_seg's page: keeps the page for use without a network, and isolates it, so that threads work.
 "use strict";
-const OWN = `lits_seg-${self.registration.scope}-`, CACHE = `${OWN}VERSION`, FILES = ["./", "manifest.webmanifest", "icon.png"];
+const { scope } = self.registration, OWN = `lits_seg-${scope}-`, CACHE = `${OWN}VERSION`;
+const FILES = ["./", "manifest.webmanifest", "icon.png"].map(file => new URL(file, scope).href);
 
 self.oninstall = event => event.waitUntil(install());
 self.onactivate = event => event.waitUntil(activate());
 self.onfetch = event => {
-  if (new URL(event.request.url).origin === self.location.origin) event.respondWith(answer(event.request));
+  const file = event.request.url.split(/[?#]/)[0].replace(/\/index\.html$/, "/");
+  if (FILES.includes(file)) event.respondWith(answer(file));  // other pages of the server are not the worker's
 };
 
 async function install() {
@@ -22,10 +24,9 @@ async function activate() {
 }
 
 /** Answer from the cache, with the two headers that isolate a page; static servers do not send them. */
-async function answer(request) {
+async function answer(file) {
   const cache = await caches.open(CACHE);
-  const kept = await cache.match(request.mode === "navigate" ? "./" : request, { ignoreSearch: true });
-  const found = kept ?? await fetch(request), headers = new Headers(found.headers);
+  const found = await cache.match(file) ?? await fetch(file), headers = new Headers(found.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
   return new Response(found.body, { status: found.status, statusText: found.statusText, headers });

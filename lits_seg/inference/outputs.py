@@ -1,6 +1,7 @@
 """Write masks: NIfTI on the CT's own grid, and DICOM-SEG for a DICOM series."""
 
 import math
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,14 @@ PATIENT_AND_STUDY = (
     "ReferringPhysicianName",
 )
 PATIENT_GROUPS = (0x0010, 0x0012)  # a segmentation also copies these, if they are present
+# Texts in a NIfTI header; some converters write comments about the patient there.
+FREE_TEXTS = ("data_type", "db_name", "aux_file", "intent_name")
 
 
 def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> None:
     """Write an array on the CT's grid as ``.nii.gz``.
 
-    The affine equals the CT's bit by bit, since the transforms in the CT's header are copied.
+    The affine equals the CT's bit by bit, since the transforms in the CT's header are copied; its texts are not.
 
     Args:
         path: the file to write.
@@ -48,7 +51,10 @@ def write_nifti(path: Path, array: np.ndarray, ct: Ct, slope: float = 1.0) -> No
     else:
         header = ct.header.copy()
         header.set_data_dtype(np.uint8)
-        header.extensions.clear()  # extensions describe the CT and may identify the patient
+        header.extensions.clear()  # extensions and texts describe the CT and may identify the patient
+        for name in FREE_TEXTS:
+            if name in header:  # NIfTI-2 has fewer
+                header[name] = b""
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         image = kind(array, None, header)
     checksum = 0
@@ -83,6 +89,7 @@ def write_dicom_seg(path: Path, mask: np.ndarray, ct: Ct) -> list[str]:
     except ImportError as error:
         needed = f"highdicom to write DICOM-SEG ({install('dicom')})"
         raise InputError(ct.path, needed, "not installed") from error
+    warnings.filterwarnings("ignore", module="highdicom")  # advice to programmers, which shows the patient's name
     gap = float(np.linalg.norm(ct.affine[:3, 2]))
     slices = [_source(file, gap) for file in ct.series]
     if len({header.SOPInstanceUID for header in slices}) < len(slices):

@@ -259,6 +259,39 @@ def test_a_phone_shows_it_without_scrolling_sideways(page: Page, folder: Path) -
         driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
+SLOWLY = """
+    const read = Blob.prototype.arrayBuffer, wait = () => new Promise(resolve => setTimeout(resolve, 1000));
+    Blob.prototype.arrayBuffer = async function () { await wait(); return read.call(this); };
+    window.undo = () => { Blob.prototype.arrayBuffer = read; };"""
+
+
+def test_the_result_of_an_earlier_ct_is_hidden_while_another_one_is_read(page: Page, folder: Path) -> None:
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+    page.driver.execute_script(SLOWLY)
+    page.choose(folder / "cts" / "volume-0.nii.gz", wait=False)
+    page.wait(lambda: page.status == "reading …")
+    assert not page.driver.find_element("id", "result").is_displayed()
+    page.driver.execute_script("byId('cancel').click(); undo()")
+    page.wait(lambda: not page.busy)
+    assert page.driver.execute_script("return view") is None  # keys scroll the page again
+
+
+LEFT, ENTER = "\ue012", "\ue007"  # keys, as WebDriver names them
+
+
+def test_keys_reach_every_control(page: Page, folder: Path) -> None:
+    assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
+    assert page.driver.execute_script("return byId('status').ariaBusy") == "false"
+    places = "return [byId('opacity'), byId('number')].map(({ value }) => Number(value))"
+    opacity, number = page.driver.execute_script(places)
+    page.driver.find_element("id", "opacity").send_keys(LEFT)
+    assert page.driver.execute_script(places) == [opacity - 1, number]
+    page.driver.find_element("id", "number").send_keys(LEFT)
+    assert page.driver.execute_script(places) == [opacity - 1, number - 1]
+    page.driver.find_element("css selector", "#lesions tbody tr").send_keys(ENTER)
+    assert page.driver.execute_script(places) == [opacity - 1, number]
+
+
 def test_slices_that_are_asked_for_at_once_are_not_confused(page: Page, folder: Path) -> None:
     assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
     asked = """

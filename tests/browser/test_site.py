@@ -18,6 +18,7 @@ from lits_seg.browser.third_party import PARTS
 from lits_seg.phantom.write import write_phantom
 
 NAME = "lits_seg_fp32_research_use_only_site"
+OTHER = "another page of the server"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -49,15 +50,19 @@ def server(folder: Path) -> Iterator[ThreadingHTTPServer]:
 
 @pytest.mark.slow
 def test_it_works_offline_with_threads_after_one_visit(folder: Path, server: ThreadingHTTPServer) -> None:
+    (folder / NAME / "other").mkdir()
+    (folder / NAME / "other" / "index.html").write_text(f"<title>{OTHER}</title>")
     with open_chromium() as driver:
         driver.execute_cdp_cmd("Emulation.setHardwareConcurrencyOverride", {"hardwareConcurrency": 3})
         address = f"http://localhost:{server.server_port}/"
         page = Page(driver, address, folder / "saved")
         assert driver.execute_script("return [self.crossOriginIsolated, threads]") == [False, 1]
         page.wait(lambda: driver.execute_script("return navigator.serviceWorker.controller !== null"))
+        driver.get(f"{address}other/")
+        assert driver.execute_script("return [document.title, self.crossOriginIsolated]") == [OTHER, False]
         server.shutdown()
         server.server_close()
-        page = Page(driver, address, folder / "saved")
+        page = Page(driver, f"{address}index.html?again", folder / "saved")
         assert driver.execute_script("return [self.crossOriginIsolated, threads]") == [True, 2]
         assert page.choose(folder / "cts" / "volume-1.nii.gz") == ""
         mask, _ = page.save("volume-1")

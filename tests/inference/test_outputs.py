@@ -53,6 +53,17 @@ def test_other_headers(kind: str, tmp_path: Path) -> None:
     assert b"research use only" in bytes(mask.header["descrip"])
 
 
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_mask_has_no_text_of_the_cts_header(kind: type[nib.Nifti1Image], tmp_path: Path) -> None:
+    image = kind(HU, AFFINES["RAS"])
+    for name in {"data_type", "db_name", "aux_file", "intent_name", "descrip"} & set(image.header):
+        image.header[name] = b"DOE^JOHN"
+    nib.save(image, tmp_path / "ct.nii")
+    mask = header_of(tmp_path / "ct.nii", LABELS, tmp_path / "mask.nii.gz")
+    assert b"DOE" in nib.load(tmp_path / "ct.nii").header.binaryblock
+    assert b"DOE" not in mask.header.binaryblock
+
+
 def test_a_map_is_scaled(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(HU, AFFINES["RAS"]), tmp_path / "ct.nii")
     values = np.random.default_rng(0).integers(0, 256, HU.shape).astype(np.uint8)
@@ -151,6 +162,14 @@ def test_invalid_values_are_left_out_of_the_dicom_seg(
     for name, value in {**DICOM, **values}.items():
         if name in DICOM:
             assert str(found.get(name)) == ("" if name == left_out else value)
+
+
+def test_the_name_of_the_patient_is_not_shown(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "series", HU, lambda i, dataset: setattr(dataset, "PatientName", "DOE"))
+    with open_ct(tmp_path / "series") as ct:
+        assert write_dicom_seg(tmp_path / "mask.dcm", LABELS, ct) == []
+    assert [str(warning.message) for warning in recwarn if "DOE" in str(warning.message)] == []
 
 
 def test_a_series_that_nothing_can_refer_to_is_named(tmp_path: Path) -> None:

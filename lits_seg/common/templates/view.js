@@ -90,7 +90,9 @@ function showReport(name, report) {
   for (const lesion of report.lesions) {
     const [first, last] = lesion.slices, ml = lesion.volume_ml.toFixed(lesion.volume_ml < 0.1 ? 3 : 2);
     const line = row(byId("lesions").tBodies[0], lesion.number, ml, lesion.diameter_mm.toFixed(1), `${first}–${last}`);
+    line.tabIndex = 0;
     line.onclick = () => go(lesion.largest_in_slice);
+    line.onkeydown = event => { if (event.key === "Enter") line.onclick(); };
   }
   byId("lesions").hidden = !report.lesions.length;
   provenance(report.synthetic ? "synthetic CT" : "CT", report.ct);
@@ -126,8 +128,9 @@ byId("view").onpointermove = event => {
 byId("view").onpointerup = byId("view").onpointercancel = () => { touched = null; };
 document.onkeydown = event => {
   const step = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 }[event.key];
-  if (!view || event.target.tagName === "SELECT") return;
-  if (step) { event.preventDefault(); move(step); }
+  // Alt and the like make other commands, such as back.
+  if (!view || event.target.tagName === "SELECT" || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (step && event.target.id !== "opacity") { event.preventDefault(); move(step); }
   if (event.key === "m") {
     const slider = byId("opacity");
     [slider.value, opacity] = [Number(slider.value) ? 0 : opacity, Number(slider.value) || opacity];
