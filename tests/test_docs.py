@@ -16,7 +16,6 @@ from unittest import mock
 import nibabel as nib
 import numpy as np
 import pytest
-from helpers.checkpoints import save_checkpoint
 from helpers.commands import run_command
 from helpers.volumes import AFFINES, anatomy
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -187,24 +186,13 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
-    """A folder with ``CT.nii.gz`` and a small exported model, where the examples expect them."""
-    folder = tmp_path_factory.mktemp("docs")
-    save_checkpoint(folder / "net.ckpt")
-    run_command("export", "ckpt=net.ckpt", f"references={lits}", "slices=2", "patients=0", "threads=1", cwd=folder)
-    hu, _ = anatomy(0)
-    nib.save(nib.Nifti1Image(hu, AFFINES["RAS"]), folder / "CT.nii.gz")
-    return folder
-
-
 @pytest.mark.parametrize("network", ["exported", "packaged"])
 def test_python_examples(network: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All examples, page by page; the names of one are known to the next. The mask is that of ``predict``."""
     files = {"exported": exported / "exported" / "lits_seg_fp32.onnx", "packaged": FOLDER / ONNX}
     (tmp_path / "exported").mkdir()
     shutil.copy(files[network], tmp_path / "exported" / "lits_seg_fp32.onnx")
-    shutil.copy(exported / "CT.nii.gz", tmp_path)
+    nib.save(nib.Nifti1Image(anatomy(0)[0], AFFINES["RAS"]), tmp_path / "CT.nii.gz")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for page in (ROOT / "docs" / "predict.md", ROOT / "docs" / "deploy.md"):

@@ -26,26 +26,13 @@ from lits_seg.inference.segmenter import NotFiniteError
 FILES = [f"lits_seg_{precision}.{ending}" for ending in ("onnx", "openvino.zip") for precision in ("fp32", "fp16")]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, lits: Path) -> Path:
-    """A checkpoint for three classes, volumes, and the checkpoint exported for both runtimes."""
-    folder = tmp_path_factory.mktemp("exported")
-    save_checkpoint(folder / "net.ckpt", settings=with_model(out_channels=3))
-    (folder / "lits").symlink_to(lits)
-    kinds = ("format=[onnx,openvino]", "precision=[fp32,fp16]")
-    few = ("slices=1", "calibration=1", "patients=0", "threads=1", "output=files")
-    run_command("export", "ckpt=net.ckpt", "references=lits", *kinds, *few, cwd=folder)
-    (folder / "out.txt").write_text("no model")
-    return folder
-
-
 @pytest.mark.parametrize("name", ["lits_seg_fp32.onnx", "lits_seg_fp32.openvino.zip"])
 @pytest.mark.parametrize("shape", [(1, 48, 40), (5, 64, 64), (2, 31, 77)])
-def test_an_exported_file_is_the_checkpoint(folder: Path, name: str, shape: tuple[int, int, int]) -> None:
+def test_an_exported_file_is_the_checkpoint(exported: Path, name: str, shape: tuple[int, int, int]) -> None:
     hu = np.random.default_rng(0).normal(50, 80, shape).astype(np.int16)
     around = np.arange(shape[0])[:, None]
-    labels, probability = Ensemble([folder / "net.ckpt"], device="cpu")(hu, around)
-    found = ExportedModel(folder / "files" / name, threads=1)
+    labels, probability = Ensemble([exported / "net.ckpt"], device="cpu")(hu, around)
+    found = ExportedModel(exported / "exported" / name, threads=1)
     again = found(hu, around)
     assert (again[0].dtype, again[0].shape) == (np.uint8, shape)
     assert (again[0] == labels).mean() > 0.999
@@ -53,12 +40,12 @@ def test_an_exported_file_is_the_checkpoint(folder: Path, name: str, shape: tupl
     assert (found.classes, found.context) == (3, 1)
 
 
-def test_a_file_holds_no_path_of_the_machine_that_wrote_it(folder: Path) -> None:
+def test_a_file_holds_no_path_of_the_machine_that_wrote_it(exported: Path) -> None:
     source = str(Path(lits_seg.__file__).parent).encode()
-    assert not [path for path in (folder / "files").glob("*.onnx") if source in path.read_bytes()]
+    assert not [path for path in (exported / "exported").glob("*.onnx") if source in path.read_bytes()]
 
 
-def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_not_ours(exported: Path, tmp_path: Path) -> None:
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [])
     graph.output.append(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1]))
@@ -67,14 +54,15 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
         tmp_path / "other.onnx",
     )
     (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "out.txt").write_text("no model")
     (tmp_path / "app.pte").write_bytes(b"\0\0\0\0ET12")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("a.txt", "a")
-    exported = folder / "files/lits_seg_fp32.openvino.zip"
-    whole = exported.read_bytes()
+    zipped = exported / "exported/lits_seg_fp32.openvino.zip"
+    whole = zipped.read_bytes()
     (tmp_path / "short.openvino.zip").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "damaged.openvino.zip").write_bytes(whole[:-9000] + b"damage" + whole[-8994:])
-    with zipfile.ZipFile(exported) as file:
+    with zipfile.ZipFile(zipped) as file:
         metadata = file.read("lits_seg.json").decode()
     for name, text in (
         ("text", "no JSON"),
@@ -98,10 +86,10 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "app.pte", "found an ExecuTorch program"),
         (tmp_path / "other.zip", "a ZIP file of another program"),
         (tmp_path / "none.onnx", "No such file"),
-        (folder / "net.ckpt", "a checkpoint (ckpt=…)"),
-        (folder / "out.txt", "a file of another kind"),
+        (exported / "net.ckpt", "a checkpoint (ckpt=…)"),
+        (tmp_path / "out.txt", "a file of another kind"),
     ):
-        told = failed_command("predict", f"model={model}", "input=lits", f"output={tmp_path}/out", cwd=folder)
+        told = failed_command("predict", f"model={model}", "input=lits", f"output={tmp_path}/out", cwd=exported)
         assert found in told
         assert str(model) in told
         assert not (tmp_path / "out").exists()
@@ -112,15 +100,15 @@ def test_a_model_that_is_not_ours(folder: Path, tmp_path: Path) -> None:
     [("fp32.onnx", "onnxruntime", "runtime"), ("fp32.openvino.zip", "openvino", "openvino")],
 )
 def test_a_missing_engine_is_named(
-    folder: Path, name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    exported: Path, name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    told = failed_command("predict", f"model=files/lits_seg_{name}", "input=lits", "output=none", cwd=folder)
+    told = failed_command("predict", f"model=exported/lits_seg_{name}", "input=lits", "output=none", cwd=exported)
     assert f"{package} to run it ({install(extra)}); found not installed" in told
 
 
-def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> None:
-    names = [str(folder / "files" / name) for name in FILES if "openvino" in name]
+def test_signals_are_survived_when_models_of_openvino_are_gone(exported: Path) -> None:
+    names = [str(exported / "exported" / name) for name in FILES if "openvino" in name]
     code = (
         "import gc, os, signal, sys; from lits_seg.inference.exported import ExportedModel;"
         "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
@@ -133,9 +121,9 @@ def test_signals_are_survived_when_models_of_openvino_are_gone(folder: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def parts(folder: Path) -> dict[str, bytes]:
+def parts(exported: Path) -> dict[str, bytes]:
     """The files in an exported model for OpenVINO."""
-    with zipfile.ZipFile(folder / "files/lits_seg_fp32.openvino.zip") as file:
+    with zipfile.ZipFile(exported / "exported/lits_seg_fp32.openvino.zip") as file:
         return {name: file.read(name) for name in file.namelist()}
 
 
@@ -184,8 +172,8 @@ def test_a_model_is_never_larger_than_its_file(parts: dict[str, bytes], tmp_path
 
 
 @pytest.mark.hostile
-def test_an_onnx_file_cut_or_damaged_anywhere_is_named(folder: Path, tmp_path: Path) -> None:
-    whole = (folder / "files/lits_seg_fp32.onnx").read_bytes()
+def test_an_onnx_file_cut_or_damaged_anywhere_is_named(exported: Path, tmp_path: Path) -> None:
+    whole = (exported / "exported/lits_seg_fp32.onnx").read_bytes()
     rng = np.random.default_rng(0)
     hu, around = np.zeros((2, 48, 40), np.int16), np.arange(2)[:, None]
     path = tmp_path / "a.onnx"
@@ -203,8 +191,8 @@ def test_an_onnx_file_cut_or_damaged_anywhere_is_named(folder: Path, tmp_path: P
 
 
 @pytest.mark.hostile
-def test_a_graph_with_other_outputs_is_named(folder: Path, tmp_path: Path, lits: Path) -> None:
-    model = onnx.load(folder / "files/lits_seg_fp32.onnx")
+def test_a_graph_with_other_outputs_is_named(exported: Path, tmp_path: Path, lits: Path) -> None:
+    model = onnx.load(exported / "exported/lits_seg_fp32.onnx")
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
     for tensor in weights:
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), tensor.name))
