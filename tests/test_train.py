@@ -291,6 +291,13 @@ def test_wrong_settings_get_one_clear_error(
         assert word in shown
 
 
+def test_a_network_that_cannot_see_the_crops_is_refused_before_the_training(tmp_path: Path) -> None:
+    network = ("model=nnunet_2d", "model.filters=[4,4,4,4,4,4,4]", "data.preprocess.size=256")
+    told = failed_command("train", "data=smoke", *network, "augment=scanner_crops", "name=crops", cwd=tmp_path)
+    assert told.startswith("error: model, for 1 x 64 x 64 pixels: expected settings with which")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("precision", get_args(Precision))
 def test_every_precision_trains(precision: str | int, smoke_folder: Path) -> None:
     run_command("train", *SMOKE, "debug=fast", f"trainer.precision={precision}", f"name={precision}", cwd=smoke_folder)

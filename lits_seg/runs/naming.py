@@ -15,6 +15,7 @@ from lits_seg.runs.folder import FREE, LAST, RESULT
 
 LONGEST = 200  # longest folder name in bytes; file systems allow 255
 OWN_DECODER = "own"
+_DEFAULT = re.compile(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-\d{6}_")  # start of a run's name in conf/train.yaml
 
 # Keys that job_name leaves out: they are in its first part, or do not change what a job computes.
 _UNNAMED = {
@@ -24,7 +25,6 @@ _UNNAMED = {
     "model.upsample",
     "data.fold",
     "seed",
-    "experiment",
     "store",
     "data.root",
     "data.workers",
@@ -79,8 +79,7 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
         InputError: if there is no interrupted run to resume, or if the folder would be outside ``runs``.
     """
     _require_below("name", name)
-    made_by_configs = name[:4].isdigit() and "/" in name
-    if ckpt_path == "last" and made_by_configs:
+    if ckpt_path == "last" and _DEFAULT.match(name):
         unfinished = [
             path.parent.parent for path in Path(runs).glob(f"**/{LAST}") if not (path.parent.parent / RESULT).exists()
         ]
@@ -109,7 +108,21 @@ def _require_below(key: str, name: str) -> None:
         raise InputError(key, "a folder name below runs (runs=… chooses another parent folder)", name)
 
 
-def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str]) -> str:
+def sweep_experiment(choice: str | None) -> str | None:
+    """Return the experiment of all jobs of a sweep; None: no experiment, or several.
+
+    The resolver is cached, and Hydra copies the cache of a sweep to its jobs. Each job therefore gets the choice of the
+    sweep, which has none if the command lists several.
+
+    Args:
+        choice: choice in ``conf/experiment``.
+    """
+    return choice
+
+
+def job_name(
+    model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str], experiment: str | None = None
+) -> str:
     """Return the name of a job's folder, such as ``unet_deconv_fold0_seed0_lr0.001``.
 
     Args:
@@ -118,11 +131,13 @@ def job_name(model: str, decoder: str, fold: int, seed: int, overrides: Sequence
         fold: number of the fold.
         seed: seed of the run.
         overrides: the job's overrides, ``key=value``; the name contains only the last part of each key.
+        experiment: the experiment of all jobs of the sweep; None: the name contains the job's own, if any.
     """
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
+    unnamed = _UNNAMED if experiment is None else _UNNAMED | {"experiment"}
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
-        if key not in _UNNAMED and key.split(".")[0] not in FREE:
+        if key not in unnamed and key.split(".")[0] not in FREE:
             parts.append(f"{key.rsplit('.', 1)[-1]}{value}" if "." in key else f"{key}-{value or 'none'}")
     name = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
     if len(name) <= LONGEST:

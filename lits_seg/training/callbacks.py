@@ -111,11 +111,12 @@ class EpochLines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note step and loss and, if this epoch was validated, the validation scores."""
-        names = ["train/loss_step", "val/loss", "val/dice"] if self.validated else ["train/loss_step"]
+        logged = trainer.callback_metrics
+        dice = "val/dice" if "val/dice" in logged else "val/liver/dice"  # of a network that finds livers only
+        names = ["train/loss_step", *(["val/loss", dice] if self.validated else [])]
         self.validated = False
         if not trainer.is_global_zero:
             return
-        logged = trainer.callback_metrics
         values = "  ".join(f"{name} {float(logged[name]):.4f}" for name in names if name in logged)
         epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else "?"
         self.line = f"epoch {trainer.current_epoch + 1}/{epochs}  step {trainer.global_step}  {values}"

@@ -52,7 +52,7 @@ class DeepSupervision(Callback):
             named[name].register_forward_hook(self._keep(name))
         pl_module.eval()
         with torch.no_grad():
-            pl_module(torch.zeros(1, pl_module.context, 64, 64))
+            pl_module(torch.zeros(1, pl_module.context, *2 * [pl_module.preprocess.size]))
         pl_module.train()
         for name in layers:
             head = nn.Conv2d(self._features[name].shape[1], pl_module.learned.classes, 1)

@@ -98,26 +98,40 @@ def _blamed(key: str, config: Mapping[str, Any], error: Exception) -> InputError
 
 def _require_network(config: Mapping[str, Any], data: SliceDataModule) -> nn.Module:
     """Require that the network maps slices to logits of the labelled slices; return it, its weights take no memory."""
-    classes, context, size = config["out_channels"], data.context, data.preprocess.size
     with torch.device("meta"):
         network = _made("model", config)
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        if parameters > LARGEST:
-            raise InputError("model", f"a network of at most {LARGEST:,} parameters", f"{parameters:,}")
-        try:
-            with torch.no_grad():
-                outputs = network.train()(torch.zeros(2, context, size, size))
-        except Exception as error:  # a layer may raise anything
-            raise _blamed(f"model, for {context} x {size} x {size} pixels", config, error) from None
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    if parameters > LARGEST:
+        raise InputError("model", f"a network of at most {LARGEST:,} parameters", f"{parameters:,}")
     slices = int(getattr(network, "out_slices", 1))
     if slices != data.label_context:
         expected = f"{slices}, the number of slices for which the network returns logits"
         raise InputError("data.label_context", expected, data.label_context)
+    for size in dict.fromkeys([data.preprocess.size, *_crops(data)]):
+        _require_logits(network.train(), config, data.context, size)
+    return network
+
+
+def _crops(data: SliceDataModule) -> list[int]:
+    """Return the sides of the crops in training."""
+    if not isinstance(data.augment, RotateZoomBend):
+        return []
+    stages, crop = data.augment.stages, data.augment.crop
+    return [side for _, side in stages] or ([] if crop is None else [crop])
+
+
+def _require_logits(network: nn.Module, config: Mapping[str, Any], context: int, size: int) -> None:
+    """Require logits of all classes for images of a size."""
+    classes, slices = config["out_channels"], int(getattr(network, "out_slices", 1))
+    try:
+        with torch.device("meta"), torch.no_grad():
+            outputs = network(torch.zeros(2, context, size, size))
+    except Exception as error:  # a layer may raise anything
+        raise _blamed(f"model, for {context} x {size} x {size} pixels", config, error) from None
     logits = outputs[0] if isinstance(outputs, tuple) else outputs  # without side outputs
     if logits.shape != (2, classes, *([slices] if slices > 1 else []), size, size):
         expected = f"a network that maps (B, {context}, {size}, {size}) to (B, {classes}, {size}, {size})"
         raise InputError("model", expected, tuple(logits.shape))
-    return network
 
 
 def _require_loss(config: Mapping[str, Any], classes: int) -> None:

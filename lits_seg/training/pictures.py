@@ -28,13 +28,14 @@ def curves(histories: Sequence[Path]) -> Figure:
         histories: the ``metrics.csv`` files of a run; each resume adds a file.
     """
     values = history(histories)
+    dice = "val/dice" if "val/dice" in values else "val/liver/dice"  # of a network that finds livers only
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, title, names in (
         (
             left,
             "Dice",
-            {"train/dice_global": "training slices, all together", "val/dice": "validation, per patient"},
+            {"train/dice_global": "training slices, all together", dice: "validation, per patient"},
         ),
         (right, "Loss", {"train/loss_epoch": "training", "val/loss": "validation"}),
     ):

@@ -34,7 +34,8 @@ def test_last_is_the_newest_interrupted_run(tmp_path: Path) -> None:
     (unfinished(tmp_path / "done", age=1) / RESULT).touch()
     assert run_dir(str(tmp_path), name, None) == str(tmp_path / name)
     assert run_dir(str(tmp_path), name, "last") == str(new)
-    assert run_dir(str(tmp_path), "demo", "last") == str(tmp_path / "demo")
+    for own in ("demo", "2026/demo"):
+        assert run_dir(str(tmp_path), own, "last") == str(tmp_path / own)
     for folder in (old, new):
         (folder / RESULT).touch()
     with pytest.raises(InputError, match="interrupted"):
@@ -50,12 +51,13 @@ def test_sweep_is_named_by_the_user_else_by_the_experiment() -> None:
             sweep_name(elsewhere, None)
 
 
-def job(*overrides: str) -> str:
-    return job_name("unet", "deconv", 2, 7, overrides)
+def job(*overrides: str, experiment: str | None = "smoke") -> str:
+    return job_name("unet", "deconv", 2, 7, overrides, experiment)
 
 
 def test_job_is_named_by_what_it_is() -> None:
     assert job("model=unet", "decoder=deconv", "data.fold=2", "seed=7", "experiment=smoke") == "unet_deconv_fold2_seed7"
+    assert job("experiment=smoke", experiment=None) == "unet_deconv_fold2_seed7_experiment-smoke"  # one of several
     assert job("optimizer.lr=0.001") == "unet_deconv_fold2_seed7_lr0.001"
     assert job("trainer=ddp", "trainer.devices=2") == "unet_deconv_fold2_seed7_devices2_trainer-ddp"
     assert job("decoder.levels=[bilinear,bilinear,deconv,subpixel]") == "unet_deconv_fold2_seed7"  # in the decoder

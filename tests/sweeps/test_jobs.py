@@ -44,6 +44,16 @@ def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) ->
     assert "#1 finished" in out
 
 
+def test_experiments_of_a_sweep_share_its_folder_and_its_end(folder: Path) -> None:
+    several = "experiment=bellver_baseline,bellver_liver"  # one network: only the recipe tells the jobs apart
+    process = start_command("train", "-m", several, "data=smoke", "data.fold=9", cwd=folder)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "expected no failed job; found 2:" in err[err.index("error: ") :]
+    ends = {job.name.partition("_experiment-")[2] for job in job_folders(folder / "runs" / "sweep")}
+    assert ends == {"bellver_baseline", "bellver_liver"}
+
+
 @pytest.mark.kill
 def test_a_sweep_that_was_killed_skips_what_is_finished_and_resumes_the_rest(folder: Path) -> None:
     command = ("train", "-m", *CPU, "trainer=cpu", "trainer.max_epochs=4", "sweep=killed", "decoder=bilinear,nearest")

@@ -47,6 +47,15 @@ def test_inner_layers_of_any_decoder_are_trained_and_leave_no_trace(settings: di
     torch.testing.assert_close(loaded.eval()(IMAGES), module.eval()(IMAGES))
 
 
+def test_a_network_that_cannot_see_small_images_is_supervised() -> None:
+    levels = {"kernel_size": [3] * 4, "filters": [4] * 4, "strides": [1, 4, 4, 4], "upsample_kernel_size": [4, 4, 4]}
+    channels = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}
+    model = {"_target_": "monai.networks.nets.DynUNet", **channels, **levels}
+    images = {**SETTINGS["preprocess"], "size": 128}  # 64 px would be a single pixel at the innermost level
+    module = supervised({**SETTINGS, "model": model, "preprocess": images}, weights=[0.5], layers=["bottleneck"])
+    assert len(module.auxiliary) == 1
+
+
 def test_a_lesion_of_one_pixel_remains_in_the_smaller_target() -> None:
     module = supervised({**SETTINGS, "model": STRIDED}, weights=[1.0])
     (head,) = module.auxiliary.values()

@@ -28,6 +28,10 @@ def test_curves_show_what_was_logged(tmp_path: Path) -> None:
     assert line.get_xydata().tolist() == [[10, 0.2], [20, 0.4]]
     (line,) = loss.lines
     assert line.get_xydata().tolist() == [[10, 0.9]]
+    (tmp_path / "metrics.csv").write_text(f"{HEADER}1,20,,0.4\n".replace("val/dice", "val/liver/dice"))
+    dice, _ = curves([tmp_path / "metrics.csv"]).axes
+    (line,) = dice.lines
+    assert line.get_xydata().tolist() == [[20, 0.4]]
 
 
 def test_labels_tint_the_image_in_their_colour() -> None:
