@@ -101,7 +101,11 @@ def run_command(command: str, *arguments: str, cwd: Path, package: str = "lits_s
         mock.patch.object(sys, "argv", [f"{package}.{command}", *arguments]),
         contextlib.redirect_stdout(out),
     ):
-        main()
+        try:
+            main()
+        except SystemExit as ended:
+            if ended.code:  # otherwise a good end, as of --help
+                raise
     return out.getvalue()
 
 
