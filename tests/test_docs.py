@@ -77,9 +77,7 @@ def compose(name: str, arguments: list[str], cwd: Path) -> None:
     if "-m" in arguments:
         arguments = list(first_of_each_sweep([argument for argument in arguments if argument != "-m"]))
     if "--help" in arguments:
-        with pytest.raises(SystemExit) as ended:
-            run_command(name, *arguments, cwd=cwd)
-        assert ended.value.code == 0
+        run_command(name, *arguments, cwd=cwd)
         return
     if name == "phantom":  # has arguments and options, no configuration
         with mock.patch("lits_seg.phantom.__main__.write_phantom", autospec=True) as written:
