@@ -69,6 +69,23 @@ def served(folder: Path) -> Iterator[str]:
             server.shutdown()
 
 
+def call(driver: Any, threads: int, **task: Any) -> Any:
+    """Let a worker with a number of threads perform a task, and return its answer.
+
+    Args:
+        driver: Chromium, in which ``PAGE`` is open.
+        threads: number of threads.
+        task: the task's name as ``task``, and its arguments.
+
+    Raises:
+        RuntimeError: if the task fails.
+    """
+    answer = driver.execute_async_script(CALL, threads, task)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer["value"]
+
+
 def slice_times(
     driver: Any, model: Path, hu: np.ndarray, threads: Sequence[int], rounds: int, folder: Path
 ) -> tuple[dict[tuple[str, int], float], int]:
@@ -96,13 +113,13 @@ def slice_times(
     with served(folder) as address:
         driver.get(address)
         for count in threads:
-            _call(driver, count, task="start", grid=grid, about=about)
+            call(driver, count, task="start", grid=grid, about=about)
         tasks: dict[tuple[str, int], Callable[[], float]] = {}
         for count in threads:
-            tasks[WEB, count] = functools.partial(_call, driver, count, task="time")
+            tasks[WEB, count] = functools.partial(call, driver, count, task="time")
             tasks[NATIVE, count] = functools.partial(_native, sessions[count], inputs)
         turns = [{key: task() for key, task in tasks.items()} for _ in range(1 + rounds)][1:]  # the first warms up
-        found = b"".join(map(base64.b64decode, _call(driver, threads[-1], task="labels")))
+        found = b"".join(map(base64.b64decode, call(driver, threads[-1], task="labels")))
     expected = sessions[threads[-1]].run(["labels"], dict(inputs))[0]
     differing = int((np.frombuffer(found, np.uint8) != expected.ravel()).sum())
     return {key: min(turn[key] for turn in turns) for key in tasks}, differing
@@ -140,11 +157,3 @@ def _write_page(folder: Path, model: Path, hu: np.ndarray) -> None:
     (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
     onnx.save(after_images(model), folder / "network.onnx")
     hu.tofile(folder / "hu.bin")
-
-
-def _call(driver: Any, threads: int, **task: Any) -> Any:
-    """Let a worker with a number of threads perform a task, and return its answer."""
-    answer = driver.execute_async_script(CALL, threads, task)
-    if "error" in answer:
-        raise RuntimeError(answer["error"])
-    return answer["value"]

@@ -98,13 +98,16 @@ def _schedule(measured: TrainSpeed) -> list[str]:
     shipped = {name: measured.trained[SHIPPED, name] for name in measured.networks}
     if any(one.side != measured.size for one in shipped.values()):
         return []
-    days = ", ".join(
-        f"`{name}` {PAPER_STEPS * PAPER_BATCH / one.rate / 86400:.1f} days" for name, one in shipped.items()
-    )
+    times = ", ".join(f"`{name}` {_duration(PAPER_STEPS * PAPER_BATCH / one.rate)}" for name, one in shipped.items())
     return [
-        f"The paper's schedule, {PAPER_STEPS:,} steps of {PAPER_BATCH} slices, at the first row's rates: {days}.",
+        f"The paper's schedule, {PAPER_STEPS:,} steps of {PAPER_BATCH} slices, at the first row's rates: {times}.",
         "",
     ]
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in days, or in minutes if it is shorter than a tenth of a day."""
+    return f"{seconds / 86400:.1f} days" if seconds >= 8640 else f"{seconds / 60:.0f} min"
 
 
 def _command(measured: TrainSpeed) -> str:

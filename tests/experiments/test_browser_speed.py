@@ -1,5 +1,6 @@
 """The tables of the browser page's speed, on a CT of a few slices."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -7,13 +8,16 @@ import pytest
 from helpers.experiments import run_experiment
 from PIL import Image
 
+from experiments.shared.named_runs import read_times
 from lits_seg.browser.third_party import PARTS
+
+NEEDED = pytest.mark.skipif(
+    not (PARTS.is_dir() and shutil.which("chromedriver")), reason="needs Chromium, and make browser-parts"
+)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (PARTS.is_dir() and shutil.which("chromedriver")), reason="needs Chromium, and make browser-parts"
-)
+@NEEDED
 def test_both_engines_and_the_page_are_measured(tmp_path: Path) -> None:
     shown = run_experiment("browser_speed.__main__", "slices=8", "rounds=1", "output=out", cwd=tmp_path)
     text = (tmp_path / "out" / "browser.md").read_text()
@@ -28,3 +32,20 @@ def test_both_engines_and_the_page_are_measured(tmp_path: Path) -> None:
     assert all(50 < int(before) <= int(peak) < 600 for *_, before, peak in pages)
     assert Image.open(tmp_path / "out" / "phone.png").size == (390, 844)
     assert "differ from native ones: 0." in text
+
+
+@pytest.mark.slow
+@NEEDED
+def test_networks_agree_with_pytorch_in_the_browser(tmp_path: Path) -> None:
+    small = ("size=64", "rounds=1", "networks=[strided_unet/context5,vorontsov]", "output=out")
+    shown = run_experiment("browser_speed.networks", *small, cwd=tmp_path)
+    assert (tmp_path / "out" / "networks.md").read_text() in shown
+    with (tmp_path / "out" / "networks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["network"] for row in rows] == ["strided_unet/context5"] * 2 + ["vorontsov"] * 2
+    assert all(float(row["milliseconds_per_slice"]) > 0 for row in rows)
+    web = [row for row in rows if row["engine"] == "WebAssembly"]
+    assert len(web) == 2
+    assert all(float(row["relative_rms_difference_from_pytorch"]) < 1e-4 for row in web)
+    times = read_times(tmp_path / "out" / "networks.csv", ["WebAssembly"])
+    assert times == {row["network"]: float(row["milliseconds_per_slice"]) for row in web}
