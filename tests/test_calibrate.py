@@ -75,7 +75,7 @@ def test_evaluate_predict_and_export_apply_the_rules(folder: Path) -> None:
     assert all(case["voxels"]["lesion"][1] == 0 for case in scores["cases"])
     case = scores["cases"][0]["case"]
     ct = next((folder / "lits").rglob(f"volume-{case}.nii*"))
-    run_command("export", "ckpt=strict.ckpt", "references=lits", "slices=2", "patients=0", "calibration=4", cwd=folder)
+    run_command("export", "ckpt=strict.ckpt", "references=lits", "slices=2", "patients=0", "threads=1", cwd=folder)
     for source in ("ckpt=strict.ckpt", "model=exported"):
         out = folder / source.replace("=", "_")
         run_command("predict", source, f"input={ct}", f"output={out}", "page=false", cwd=folder)
