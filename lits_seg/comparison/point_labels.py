@@ -14,13 +14,14 @@ PLACES = [
     for r in (7, 14, 22, 32, 44, 58)
     for x, y in ((1, 0.4), (-1, 0.4), (1, -0.9), (-1, -0.9), (0.4, 1.2), (0.4, -1.6))
 ]
+NEAR = PLACES[:6]  # farther labels have a line to their points
 MARKER = 5  # half a marker's side, in points
 
 
 def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]], texts: Sequence[str]) -> None:
     """Write a label next to each point of a figure whose layout is final.
 
-    A label avoids markers, error bars and earlier labels if a free place exists.
+    A label avoids markers, error bars and earlier labels if a free place exists. A line joins a far label to its point.
 
     Args:
         axes: the axes that the points are drawn in.
@@ -44,13 +45,16 @@ def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]],
             if best is None or cost < best[0]:
                 if best is not None:
                     best[1].remove()
-                best = (cost, label, box)
+                best = (cost, label, box, (dx, dy))
             else:
                 label.remove()
             if cost == 0:
                 break
         if best is not None:
             taken.append(best[2])
+            if best[3] not in NEAR:
+                line = {"arrowstyle": "-", "lw": 0.5, "color": "0.5", "shrinkA": 0, "shrinkB": 3}
+                axes.annotate("", (x, y), best[3], textcoords="offset points", arrowprops=line).set_in_layout(False)
 
 
 def _taken(axes: Any, point: tuple[float, float, float, float], scale: float) -> list[Bbox]:

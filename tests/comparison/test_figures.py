@@ -56,15 +56,20 @@ def test_learning_curves_are_averaged_where_all_runs_have_values() -> None:
     np.testing.assert_allclose(high, [0.5, 1.0, 1.0])
 
 
-def test_labels_cover_neither_each_other_nor_markers() -> None:
+def test_labels_cover_neither_each_other_nor_markers_and_far_ones_have_lines() -> None:
     figure = Figure(figsize=(5, 4))
     axes = figure.subplots()
     axes.set(xlim=(0, 10), ylim=(0, 10))
     places = [(5, 5, 4, 6), (5.1, 5.2, 4, 6), (9.9, 5, 4.5, 5.5), (5, 5.4, 5, 6)]
     figure.draw_without_rendering()
     place_labels(axes, places, ["a long name"] * 4)
-    boxes = [child.get_window_extent() for child in axes.get_children() if isinstance(child, Annotation)]
+    notes = [child for child in axes.get_children() if isinstance(child, Annotation)]
+    labels, lines = ([note for note in notes if bool(note.get_text()) == named] for named in (True, False))
+    boxes = [label.get_window_extent() for label in labels]
     assert len(boxes) == 4
+    far = {label.xy for label in labels if max(map(abs, label.get_position())) > 10}
+    assert far
+    assert {line.xy for line in lines if line.arrow_patch is not None} == far
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     view = axes.get_window_extent()
     for box in boxes:
