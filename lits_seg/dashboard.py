@@ -28,6 +28,7 @@ Runs whose `data` is `phantom`, `smoke` or a folder of such volumes were tested 
 | `test/dice_global` | Dice of the voxels of all patients together |
 | `test/jaccard` | mean over patients of \\|A∩B\\| / \\|A∪B\\| |
 | `val/dice` | Dice per case of the patients that select the checkpoint; the table shows the last value, not the best |
+| `val/liver/dice` | the same of livers, for networks that segment the liver |
 | `parameters` | learnable parameters of the network |
 | `macs` | multiply-accumulates of the convolutions for one slice of `size` × `size` |
 | `selected_on_test` | true: the test patients also selected the checkpoint, so their scores are optimistic |
@@ -37,7 +38,7 @@ folds or `size` are not comparable."""
 STEP = "trainer/global_step"
 FACTS = ("model", "decoder", "data", "fold", "seed", "size", "parameters", "macs", "selected_on_test")
 SCORES = ("test/dice", "test/dice_global", "test/jaccard", "val/dice")
-CURVES = ("val/dice", "val/loss", "train/loss_epoch", "train/loss_step", "train/dice_global")
+CURVES = ("val/dice", "val/liver/dice", "val/loss", "train/loss_epoch", "train/loss_step", "train/dice_global")
 
 Name = Annotated[str, "one name on the W&B server"]
 

@@ -63,7 +63,8 @@ def main(cfg: DictConfig) -> float | None:
         return run_job(cfg)
     folder = Path(cfg.output_dir)
     if rank_zero_only.rank > 0:
-        train(cfg, folder)
+        if not (folder / RESULT).exists():  # of a finished run, the first rank trains nothing: others would wait for it
+            train(cfg, folder)
         return None
     with held(folder), claimed(folder, cfg):
         if (folder / RESULT).exists():
@@ -154,16 +155,15 @@ def _test(
     # Read before the test, which restores the timer and the paths of the best checkpoint.
     steps, seconds = trainer.global_step, timer.time_elapsed("train")
     best, score = Path(checkpoint.best_model_path), checkpoint.best_model_score
-    dice = "val/dice" if module.structures[0] == "lesion" else "val/liver/dice"
     if not checkpoint.best_model_path:  # max_steps was reached before the first validation
         best = folder / BEST
         if checkpoint.monitor is not None:
             trainer.validate(module, datamodule, verbose=False)
-            score = trainer.callback_metrics[dice]
+            score = trainer.callback_metrics[module.val_dice]
         trainer.save_checkpoint(best, weights_only=False)
-    elif checkpoint.monitor not in (None, dice):  # the best checkpoint has another score than Dice
+    elif checkpoint.monitor not in (None, module.val_dice):  # the best checkpoint has another score than Dice
         trainer.validate(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
-        score = trainer.callback_metrics[dice]
+        score = trainer.callback_metrics[module.val_dice]
     if not datamodule.split["test"]:
         log.info("%s: not tested, since every patient trains (data.split=all without data.test_root)", best)
         return None

@@ -175,6 +175,14 @@ def test_arguments_that_are_no_settings_are_one_message(arguments: tuple[str, ..
             "augment.crop: expected at most the images' side, 128 px; found 192",
         ),
         (
+            ("augment=scanner_progressive", "augment.crop=64", "data.preprocess.size=128"),
+            "augment.crop: expected null with augment.stages, which have the sides of the crops; found 64",
+        ),
+        (
+            ("weights=vgg16.pth", "init_from=packaged"),
+            "weights: expected null with init_from=packaged, whose weights would replace these; found vgg16.pth",
+        ),
+        (
             ("callbacks.best.monitor=val/loss",),
             "callbacks.best.mode: expected min, since val/loss chooses the checkpoint; found max",
         ),

@@ -126,7 +126,9 @@ def test_report_reaches_the_server(server: Server, tmp_path: Path) -> None:
     assert (bars["metrics"], bars["groupBy"]) == (["summary_metrics.test/dice"], "decoder.value")
     curves = panels(training)["Run History Line Plot"]
     assert {curve["xAxis"] for curve in curves} == {"trainer/global_step"}
-    assert {"val/dice", "train/loss_step", "train/loss_epoch"} <= {curve["metrics"][0] for curve in curves}
+    assert {"val/dice", "val/liver/dice", "train/loss_step", "train/loss_epoch"} <= {
+        curve["metrics"][0] for curve in curves
+    }
     assert panels(runs)["Parameter Importance"][0]["targetKey"] == "test/dice"
     assert panels(runs)["Run Comparer"]
 

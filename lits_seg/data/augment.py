@@ -44,10 +44,10 @@ class RotateZoomBend:
         crop_on: shares of the crops around any pixel, around a pixel of liver or lesion, and around a lesion pixel. If
             the slice has no lesion, the crop falls back to the liver; if it has no liver, to any pixel.
         lesions: draws synthetic lesions into livers, after the geometry; None: no synthetic lesions.
-        stages: progressive crops: from each share of the run on, the side of the crops; empty: ``crop`` throughout.
+        stages: progressive crops instead of ``crop``: from each share of the run on, the side of the crops.
 
     Raises:
-        InputError: if ``stages`` do not ascend from 0.
+        InputError: if ``stages`` do not ascend from 0, or if there is a ``crop`` as well.
     """
 
     rotate: Annotated[float, Ge(0), Le(360)] = 180.0
@@ -66,10 +66,14 @@ class RotateZoomBend:
             raise InputError("augment.crop_on", "three shares, at least one of them above 0", list(self.crop_on))
         if self.stages:
             require_stages("augment.stages", self.stages, "side")
+            if self.crop is not None:
+                raise InputError(
+                    "augment.crop", "null with augment.stages, which have the sides of the crops", self.crop
+                )
 
     def at(self, progress: float) -> Self:
         """Return the augmentation at a share of the run in [0, 1]: with the crop of that stage."""
-        return replace(self, crop=at_stage(self.stages, progress)) if self.stages else self
+        return replace(self, crop=at_stage(self.stages, progress), stages=()) if self.stages else self
 
     def __call__(self, images: Tensor, labels: Tensor, generator: Generator, *maps: Tensor) -> tuple[Tensor, ...]:
         """Transform a batch.

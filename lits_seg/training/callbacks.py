@@ -68,7 +68,7 @@ class Curves(Callback):
         if not trainer.is_global_zero or not histories:
             return
         try:
-            figure = pictures.curves(histories)
+            figure = pictures.curves(histories, pl_module.val_dice)
         except InputError as error:  # the test and the result must not depend on an earlier start's file
             log.warning("no %s: %s", CURVES, error)
             return
@@ -112,8 +112,7 @@ class EpochLines(ProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note step and loss and, if this epoch was validated, the validation scores."""
         logged = trainer.callback_metrics
-        dice = "val/dice" if "val/dice" in logged else "val/liver/dice"  # of a network that finds livers only
-        names = ["train/loss_step", *(["val/loss", dice] if self.validated else [])]
+        names = ["train/loss_step", *(["val/loss", pl_module.val_dice] if self.validated else [])]
         self.validated = False
         if not trainer.is_global_zero:
             return

@@ -72,6 +72,9 @@ def require_dry_run(plain: Mapping[str, Any]) -> None:
         module_settings(plain)  # of a cascade: both checkpoints must fit
         if plain["loss_region"] == "predicted_liver" and plain["liver_ckpt"] is None:
             raise InputError("loss_region", "all or liver, without a liver network (liver_ckpt=…)", "predicted_liver")
+        if plain["weights"] is not None and plain["init_from"] is not None:
+            expected = f"null with init_from={plain['init_from']}, whose weights would replace these"
+            raise InputError("weights", expected, plain["weights"])
         _require_loss(plain["loss"], plain["model"]["out_channels"])
         _require_augmentation(datamodule)
         optimizer = _made("optimizer", plain["optimizer"], params=[nn.Parameter(torch.zeros(1))])

@@ -60,6 +60,7 @@ class LesionModule(pl.LightningModule):
     Attributes:
         auxiliary: modules that callbacks add for the training only, such as those of ``DeepSupervision``.
         auxiliary_losses: losses that callbacks add to the training loss.
+        val_dice: name of the logged validation Dice: of the lesions, or of the liver if there are no others.
 
     Raises:
         InputError: if the number of classes is neither 2 nor 3, if the temperature is not positive, or if classes,
@@ -97,6 +98,7 @@ class LesionModule(pl.LightningModule):
         # The weights of the classes have their shape from the start, as averages of all weights need.
         set_counts(self.loss, [1] * self.learned.classes)
         self.structures = self.targets.structures
+        self.val_dice = "val/dice" if "lesion" in self.structures else "val/liver/dice"
         self.rates = rates or {}
         self.rules = Rules(**(rules or {}))
         if not 0 < temperature < math.inf:

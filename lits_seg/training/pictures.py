@@ -21,21 +21,21 @@ LARGEST_CSV = 2**27  # bytes; a million steps have 100 MB
 SIDE = 320  # longest side of a small picture, in pixels
 
 
-def curves(histories: Sequence[Path]) -> Figure:
+def curves(histories: Sequence[Path], val_dice: str) -> Figure:
     """Draw loss and Dice of training and validation over steps (the paper's Fig. 2).
 
     Args:
         histories: the ``metrics.csv`` files of a run; each resume adds a file.
+        val_dice: name of the validation Dice in these files, see ``LesionModule.val_dice``.
     """
     values = history(histories)
-    dice = "val/dice" if "val/dice" in values else "val/liver/dice"  # of a network that finds livers only
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, title, names in (
         (
             left,
             "Dice",
-            {"train/dice_global": "training slices, all together", dice: "validation, per patient"},
+            {"train/dice_global": "training slices, all together", val_dice: "validation, per patient"},
         ),
         (right, "Loss", {"train/loss_epoch": "training", "val/loss": "validation"}),
     ):

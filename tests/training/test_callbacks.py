@@ -24,6 +24,8 @@ INHERITED = {
 class Logging(BoringModel):
     """Logs under the names of ``LesionModule``."""
 
+    val_dice = "val/dice"
+
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         loss = self.step(batch)
         self.log("train/loss", loss, on_step=True, on_epoch=True)

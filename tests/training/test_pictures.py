@@ -23,13 +23,13 @@ def test_a_resumed_run_has_one_history(tmp_path: Path) -> None:
 
 def test_curves_show_what_was_logged(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(f"{HEADER}1,20,,0.4\n0,10,0.9,0.2\n")
-    dice, loss = curves([tmp_path / "metrics.csv"]).axes
+    dice, loss = curves([tmp_path / "metrics.csv"], "val/dice").axes
     (line,) = dice.lines
     assert line.get_xydata().tolist() == [[10, 0.2], [20, 0.4]]
     (line,) = loss.lines
     assert line.get_xydata().tolist() == [[10, 0.9]]
     (tmp_path / "metrics.csv").write_text(f"{HEADER}1,20,,0.4\n".replace("val/dice", "val/liver/dice"))
-    dice, _ = curves([tmp_path / "metrics.csv"]).axes
+    dice, _ = curves([tmp_path / "metrics.csv"], "val/liver/dice").axes
     (line,) = dice.lines
     assert line.get_xydata().tolist() == [[20, 0.4]]
 

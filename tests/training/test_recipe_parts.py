@@ -33,7 +33,7 @@ RECIPES = [{group: names[i % len(names)] for group, names in GROUPS.items()} for
 SMALL = {  # settings of some parts for tiny images
     "scanner_crops": ["augment.crop=32"],
     "scanner_lesions": ["augment.crop=32"],
-    "scanner_progressive": ["augment.crop=32", "augment.stages=[[0,32],[0.25,48]]"],
+    "scanner_progressive": ["augment.stages=[[0,32],[0.25,48]]"],
     "deep_supervision": ["callbacks.deep_supervision.weights=[0.5]"],
     "distillation": ["callbacks.distillation.teachers=[maps]"],
     "side_outputs": ["model.out_channels=2"],
