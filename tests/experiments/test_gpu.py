@@ -16,6 +16,7 @@ def test_no_gpu_is_one_clear_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow  # a benchmark
 def test_every_network_is_timed_in_both_precisions() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     names = ["dsc_unet/subpixel", "strided_unet/context5"]
