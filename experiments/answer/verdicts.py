@@ -19,8 +19,9 @@ TOLERANCE = 0.1  # relative error of a measured ratio of times
 
 FEWER_RULE = f"confirmed if the counted ratio is at least {FEWER:g} ×; otherwise not confirmed"
 FASTER_RULE = (
-    f"ratio of crops a second, measured in turns on one machine; confirmed if at least {FASTER:g} × after division by "
-    f"{1 + TOLERANCE:g}; not confirmed if below {FASTER:g} × after multiplication by {1 + TOLERANCE:g}; otherwise "
+    "ratio of crops a second, measured in turns on the machine of `rates` (a GPU may decide otherwise: "
+    f"experiments/train_speed); confirmed if at least {FASTER:g} × after division by {1 + TOLERANCE:g}; not confirmed "
+    f"if below {FASTER:g} × after multiplication by {1 + TOLERANCE:g}; otherwise "
     "undecided"
 )
 INFERENCE_RULE = (
