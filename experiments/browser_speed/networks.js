@@ -2,12 +2,10 @@
 
 let session, image;
 
-const load = async name => (await fetch(name)).arrayBuffer();
-
 const tasks = {
   async start({ network, pixels, shape }) {
     ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmBinary ??= await load("runtime.wasm");
+    ort.env.wasm.wasmBinary = await load("runtime.wasm");
     session = await ort.InferenceSession.create(await load(network), { executionProviders: ["wasm"] });
     image = new ort.Tensor("float32", new Float32Array(await load(pixels)), shape);
   },
@@ -21,15 +19,4 @@ const tasks = {
     const { logits } = await session.run({ image });
     return new Uint8Array(logits.data.buffer).toBase64();
   },
-  async end() {
-    await session.release();
-  },
-};
-
-self.onmessage = async ({ data }) => {
-  try {
-    postMessage({ value: await tasks[data.task](data) });
-  } catch (error) {
-    postMessage({ error: String(error) });
-  }
 };

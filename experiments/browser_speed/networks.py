@@ -11,22 +11,20 @@ import numpy as np
 
 from experiments.answer.rows import NETWORKS as ANSWERED
 from experiments.answer.rows import OF_DECODERS
-from experiments.browser_speed.turns import NATIVE, PAGE, WEB, call, served
+from experiments.browser_speed.turns import NATIVE, WEB, call, served, write_page
 from experiments.shared.chromium import open_chromium
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.engines import difference, onnx_session
-from experiments.shared.networks import SHORT, Network, choose, make, synthetic_slices
+from experiments.shared.networks import SETTLING, SHORT, Network, choose, make, synthetic_slices
 from lits_seg import RESEARCH_USE
-from lits_seg.browser.bundle import worker_script
-from lits_seg.browser.third_party import part
+from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
 from lits_seg.common.ownership import table_file
 from lits_seg.common.settings import Place, Rounds, Size
 from lits_seg.common.tables import csv_text, markdown
 from lits_seg.common.timing import seconds
-from lits_seg.models.cost import count_macs, count_parameters, processor
+from lits_seg.models.cost import processor
 
-SETTLING = 4  # slices for the statistics of batch norms
 THREADS = 1
 LONG = {short: name for name, short in SHORT.items()}
 
@@ -70,6 +68,8 @@ def main(cfg: Settings) -> None:
     answered = [LONG.get(name, name) for name in dict.fromkeys((*ANSWERED, *OF_DECODERS))]
     chosen, notes = choose(cfg.networks or answered)
     timings = network_times(cfg.size, chosen, cfg.rounds, notes)
+    if not timings:
+        raise InputError("networks", "at least one that can be timed here", "; ".join(notes))
     publish(_text(timings, notes, cfg), Path(cfg.output) / "networks.md")
     write_text(Path(cfg.output) / "networks.csv", csv_text(_rows(timings)))
 
@@ -85,11 +85,9 @@ def network_times(size: int, networks: Sequence[str], rounds: int, notes: list[s
     """
     images = synthetic_slices(size, SETTLING)
     timings = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "index.html").write_text(PAGE)
-        (folder / "worker.js").write_text(worker_script((Path(__file__).parent / "networks.js").read_text()))
-        (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_page(folder, "networks.js")
         with served(folder) as address:
             for name in networks:
                 network = make(name, images, folder)
@@ -98,7 +96,6 @@ def network_times(size: int, networks: Sequence[str], rounds: int, notes: list[s
                 else:
                     timings.append(_timing(network, rounds, address, folder))
                     network.onnx.unlink()
-                    network.whole.unlink()
     return timings
 
 
@@ -118,11 +115,10 @@ def _timing(network: Network, rounds: int, address: str, folder: Path) -> Timing
             }
             for _ in range(1 + rounds)
         ][1:]  # the first warms up
-    plain, (_, channels, size, _) = network.module.network, image.shape
     return Timing(
         network.name,
-        count_parameters(plain),
-        count_macs(plain, channels, size),
+        network.parameters,
+        network.macs,
         {engine: min(turn[engine] for turn in turns) for engine in (WEB, NATIVE)},
         difference(network, logits.reshape(network.logits.shape)),
     )
@@ -170,7 +166,7 @@ def _text(timings: Sequence[Timing], notes: Sequence[str], cfg: Settings) -> str
             "relative). Untrained networks, synthetic CT.",
             "",
             f"{processor()}. Written by `python -m experiments.browser_speed.networks size={cfg.size}",
-            f"rounds={cfg.rounds}`. {RESEARCH_USE}",
+            f"rounds={cfg.rounds} 'networks=[{','.join(one.network for one in timings)}]'`. {RESEARCH_USE}",
             "",
         ]
     )

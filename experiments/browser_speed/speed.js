@@ -2,8 +2,6 @@
 
 let about, session, resizing, slices, near;
 
-const load = async name => (await fetch(name)).arrayBuffer();
-
 const tasks = {
   /** Load the network and the slices: those to segment, with `about.context >> 1` neighbours at each end. */
   async start({ threads, grid, about: facts }) {
@@ -36,11 +34,3 @@ async function segmentAll() {
   }
   return found;
 }
-
-self.onmessage = async ({ data }) => {
-  try {
-    postMessage({ value: await tasks[data.task](data) });
-  } catch (error) {
-    postMessage({ error: String(error) });
-  }
-};

@@ -69,6 +69,21 @@ def served(folder: Path) -> Iterator[str]:
             server.shutdown()
 
 
+def write_page(folder: Path, tasks: str, scripts: str = "") -> None:
+    """Write a page whose workers perform tasks with ONNX Runtime.
+
+    Args:
+        folder: folder for the page.
+        tasks: file next to this one that defines ``tasks``, functions by name.
+        scripts: scripts that the tasks need.
+    """
+    here = Path(__file__).parent
+    own = [scripts, *((here / name).read_text() for name in ("tasks.js", tasks))]
+    (folder / "index.html").write_text(PAGE)
+    (folder / "worker.js").write_text(worker_script("\n".join(own)))
+    (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
+
+
 def call(driver: Any, threads: int, **task: Any) -> Any:
     """Let a worker with a number of threads perform a task, and return its answer.
 
@@ -106,7 +121,9 @@ def slice_times(
     hu = _middle(hu, SEGMENTED + exported.context - 1)
     inputs = _inputs(exported, hu)
     sessions = {count: _session(model, count) for count in threads}
-    _write_page(folder, model, hu)
+    write_page(folder, "speed.js", own_scripts(SCRIPTS))
+    onnx.save(after_images(model), folder / "network.onnx")
+    hu.tofile(folder / "hu.bin")
     grid = {"height": hu.shape[1], "width": hu.shape[2], "pixelMm": [PIXEL_MM] * 2}
     preprocess = exported.metadata.preprocess
     about = {"context": exported.context, "finds_liver": exported.finds_liver, "preprocess": preprocess}
@@ -148,12 +165,3 @@ def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
 
 def _native(session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]) -> float:
     return 1000 * seconds(lambda: session.run(None, dict(inputs))) / SEGMENTED
-
-
-def _write_page(folder: Path, model: Path, hu: np.ndarray) -> None:
-    own = own_scripts(SCRIPTS) + (Path(__file__).parent / "speed.js").read_text()
-    (folder / "index.html").write_text(PAGE)
-    (folder / "worker.js").write_text(worker_script(own))
-    (folder / "runtime.wasm").write_bytes(part("ort-wasm-simd-threaded.wasm"))
-    onnx.save(after_images(model), folder / "network.onnx")
-    hu.tofile(folder / "hu.bin")

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.machine import out_of_memory, wait
-from experiments.shared.networks import Network, choose, make, synthetic_slices
+from experiments.shared.networks import SETTLING, Network, choose, make, synthetic_slices
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
@@ -20,10 +19,8 @@ from lits_seg.common.settings import BatchSize, Place, Rounds, Size
 from lits_seg.common.tables import csv_text, markdown, number
 from lits_seg.common.timing import fastest
 from lits_seg.models import for_inference
-from lits_seg.models.cost import count_macs, count_parameters
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
-SETTLING = 4  # slices for the statistics of batch norms
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def main(cfg: Settings) -> None:
         raise InputError("inference_speed.gpu", "a GPU that PyTorch can use", "none")
     timings, notes = gpu_times(cfg.size, cfg.batch, cfg.networks, cfg.passes, torch.device("cuda"))
     folder = Path(cfg.output)
-    publish(gpu_text(timings, notes, cfg.size, cfg.batch), folder / "gpu.md")
+    publish(gpu_text(timings, notes, cfg.size, cfg.batch, cfg.passes), folder / "gpu.md")
     write_text(folder / "gpu.csv", csv_text([vars(one) for one in timings]))
 
 
@@ -86,12 +83,12 @@ def gpu_times(
     timings = []
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
-            network = make(name, images, Path(folder), files=False)
+            network = make(name, images, Path(folder), file=False)
             timings += [_timing(network, batch, precision, passes, device) for precision in PRECISIONS]
     return timings, notes
 
 
-def gpu_text(timings: Sequence[Timing], notes: Sequence[str], size: int, batch: int) -> str:
+def gpu_text(timings: Sequence[Timing], notes: Sequence[str], size: int, batch: int, passes: int) -> str:
     """Return the table as Markdown, the fastest network of a large batch in bf16 first.
 
     Args:
@@ -99,12 +96,13 @@ def gpu_text(timings: Sequence[Timing], notes: Sequence[str], size: int, batch: 
         notes: notes on networks that were left out.
         size: side of the images, pixels.
         batch: slices in a large batch.
+        passes: timed passes.
     """
     found = {(one.network, one.precision): one for one in timings}
     header = ["network", "parameters", "GMAC"]
     header += [f"{count}, {precision}" for precision in PRECISIONS for count in ("one slice", f"in {batch} slices")]
-    rows = []
-    for name in sorted({one.network for one in timings}, key=lambda name: _order(found[name, "bf16"])):
+    rows, names = [], dict.fromkeys(one.network for one in timings)
+    for name in sorted(names, key=lambda name: _order(found[name, "bf16"])):
         both = [found[name, precision] for precision in PRECISIONS]
         times = [number(ms, 3) for one in both for ms in (one.slice_ms, one.batch_ms)]
         rows.append([f"`{name}`", f"{both[0].parameters:,}", f"{both[0].macs / 1e9:.2f}", *times])
@@ -117,10 +115,11 @@ def gpu_text(timings: Sequence[Timing], notes: Sequence[str], size: int, batch: 
             *(f"{note}.\n" for note in notes),
             f"Milliseconds a slice of {size} x {size} px, the fastest of several passes, in PyTorch's eager mode and",
             "channels-last order. Float32 is PyTorch's default, whose convolutions may use TF32; bf16 is autocast. A",
-            "single slice is limited by the processor that starts the kernels, not by the GPU. Untrained networks.",
+            "single slice may be limited by the processor that starts the kernels. Untrained networks.",
             "",
             f"{_device_name()}, torch {torch.__version__}. Written by",
-            f"`python -m experiments.inference_speed.gpu size={size} batch={batch}`. {RESEARCH_USE}",
+            f"`python -m experiments.inference_speed.gpu size={size} batch={batch} passes={passes}",
+            f"'networks=[{','.join(names)}]'`. {RESEARCH_USE}",
             "",
         ]
     )
@@ -131,8 +130,7 @@ def _order(one: Timing) -> float:
 
 
 def _timing(network: Network, batch: int, precision: str, passes: int, device: torch.device) -> Timing:
-    plain = network.module.network
-    module = for_inference(deepcopy(plain)).to(device).eval()
+    module = for_inference(network.module.network).to(device)
     image = network.image.to(device)
     try:
         many = _milliseconds(module, image.repeat(batch, 1, 1, 1), precision, passes) / batch
@@ -141,8 +139,7 @@ def _timing(network: Network, batch: int, precision: str, passes: int, device: t
             raise
         many = None
     one = _milliseconds(module, image, precision, passes)
-    _, channels, size, _ = image.shape
-    return Timing(network.name, count_parameters(plain), count_macs(plain, channels, size), precision, one, many)
+    return Timing(network.name, network.parameters, network.macs, precision, one, many)
 
 
 def _milliseconds(module: nn.Module, images: Tensor, precision: str, passes: int) -> float:

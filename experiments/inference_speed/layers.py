@@ -15,7 +15,7 @@ from experiments.shared.checkpoints import untrained
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.engines import onnx_session, openvino_has_bf16, openvino_request
 from experiments.shared.machine import matmul_rate, torch_threads
-from experiments.shared.networks import OURS, Network, make, synthetic_slices
+from experiments.shared.networks import OURS, SETTLING, Network, make, synthetic_slices
 from lits_seg import RESEARCH_USE
 from lits_seg.common.settings import Place, Size
 from lits_seg.common.tables import markdown, number
@@ -92,7 +92,7 @@ def layer_times(size: int) -> str:
 
 
 def _layers(size: int, folder: Path) -> str:
-    network = make(OURS, synthetic_slices(size, 4), folder)
+    network = make(OURS, synthetic_slices(size, SETTLING), folder)
     macs = _macs(network)
     precisions = {name: both for name, both in PRECISIONS.items() if name == "fp32" or openvino_has_bf16()}
     rates = [matmul_rate(dtype) for _, dtype in precisions.values()]

@@ -15,7 +15,6 @@ from experiments.shared.engines import ENGINES, Engine, NotHereError, require_ag
 from experiments.shared.machine import matmul_rate, out_of_memory, peak_memory, torch_threads
 from experiments.shared.networks import Network, choose, make, synthetic_slices
 from lits_seg.common.timing import fastest
-from lits_seg.models.cost import count_macs, count_parameters
 from lits_seg.training.malloc import keep_freed_memory
 from lits_seg.training.module import LesionModule
 
@@ -84,9 +83,9 @@ def measure(
     images = synthetic_slices(size, batch)
     timings = [Timing(name, engine, count) for name in chosen for engine in engines for count in thread_counts()]
     measured = Measured(size, batch, rounds, timings, notes)
-    files = any(engine.from_file for engine in engines)
+    file = any(engine.from_file for engine in engines)
     with tempfile.TemporaryDirectory() as folder:
-        networks = {name: make(name, images, Path(folder), overrides, files) for name in chosen}
+        networks = {name: make(name, images, Path(folder), overrides, file) for name in chosen}
         seconds = dict.fromkeys(chosen, inf)
         for _ in range(rounds):
             _measure_limits(measured)
@@ -133,12 +132,12 @@ def _visit(measured: Measured, networks: Mapping[str, Network]) -> None:
 
 
 def _cost(network: Network, timings: Sequence[Timing], step_seconds: float) -> Cost:
-    plain, (_, channels, size, _) = network.module.network, network.image.shape
+    _, channels, size, _ = network.image.shape
     runs = any(timing.network == network.name and timing.engine.name == "ONNX Runtime" for timing in timings)
     return Cost(
         network.name,
-        count_parameters(plain),
-        count_macs(plain, channels, size),
+        network.parameters,
+        network.macs,
         float("nan") if network.reason else float(network.onnx.stat().st_size),
         float(_peak_memory(network.onnx, channels, size)) if runs else float("nan"),
         step_seconds if step_seconds < inf else nan,

@@ -18,6 +18,7 @@ from lits_seg.exporters.onnx import export_onnx
 from lits_seg.exporters.quantize import quantize
 from lits_seg.models import for_inference
 from lits_seg.models.blocks import SeparableResidualBlock
+from lits_seg.models.cost import count_macs, count_parameters
 from lits_seg.models.unet import UShape
 from lits_seg.phantom.write import generate_volume
 from lits_seg.training.module import LesionModule
@@ -47,6 +48,7 @@ SHORT = {OURS: "dsc_unet", BASELINE: "unet", "unet_bn/deconv": "unet_bn"}
 UNPOOLING = ("segnet", "dsc_unet/maxunpool")
 PACKAGES = dict.fromkeys(("smp_unet", "smp_mobilenet"), "segmentation_models_pytorch")  # in the rivals extra
 SLICES = 64  # number of slices of the synthetic CT
+SETTLING = 4  # slices that suffice for the statistics of batch norms
 
 
 @dataclass
@@ -59,8 +61,7 @@ class Network:
         image: the slice, as all channels, ``(1, context, size, size)`` in [0, 1].
         logits: PyTorch's logits of the slice, ``(1, K, size, size)``.
         onnx: ONNX file as ``lits_seg.export`` writes it: the network for inference.
-        whole: ONNX file of the network for inference with int8, which int8 is quantized from.
-        reason: why the files are missing; empty if the files exist.
+        reason: why the file is missing; empty if it exists.
     """
 
     name: str
@@ -68,21 +69,31 @@ class Network:
     image: Tensor
     logits: Tensor
     onnx: Path
-    whole: Path
     reason: str = ""
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters."""
+        return count_parameters(self.module.network)
+
+    @property
+    def macs(self) -> int:
+        """The multiply-accumulates of the slice."""
+        _, channels, size, _ = self.image.shape
+        return count_macs(self.module.network, channels, size)
 
     @cached_property
     def int8(self) -> Path:
         """The path of the network as an ONNX file in 8-bit integers, calibrated on the slice."""
-        path = self.whole.with_suffix(".int8.onnx")
-        quantize(self.whole, self.image.numpy(), path)
+        whole, path = self.onnx.with_suffix(".whole.onnx"), self.onnx.with_suffix(".int8.onnx")
+        export_onnx(for_inference(self.module.network, int8=True), {"image": self.image}, ["logits"], whole)
+        quantize(whole, self.image.numpy(), path)
         return path
 
-    def write_files(self) -> None:
-        """Write both ONNX files, or keep the reason if the export fails."""
+    def write_file(self) -> None:
+        """Write the ONNX file, or keep the reason if the export fails."""
         try:
             export_onnx(for_inference(self.module.network), {"image": self.image}, ["logits"], self.onnx)
-            export_onnx(for_inference(self.module.network, int8=True), {"image": self.image}, ["logits"], self.whole)
         except Exception as error:  # of any kind, since the exporter does not wrap exceptions
             self.reason = f"no ONNX file: {str(error).splitlines()[0]}"
 
@@ -123,15 +134,15 @@ def synthetic_slices(size: int, count: int) -> Tensor:
     return images[:, None].float() / 255
 
 
-def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (), files: bool = True) -> Network:
-    """Make an untrained network, and its ONNX files.
+def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (), file: bool = True) -> Network:
+    """Make an untrained network, and its ONNX file.
 
     Args:
         name: a key of ``NETWORKS``.
         images: slices ``(B, 1, size, size)`` in [0, 1], for the statistics of batch norms; the first is the slice.
-        folder: folder for the ONNX files.
+        folder: folder for the ONNX file.
         overrides: further overrides of the network's configuration.
-        files: whether to write the ONNX files.
+        file: whether to write the ONNX file.
 
     Raises:
         InputError: if the network does not accept images of this size.
@@ -146,10 +157,10 @@ def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (),
             logits = module.eval()(image)
     except (RuntimeError, ValueError) as error:  # too many halvings
         raise InputError("size", f"a size that {name} accepts", f"{size} ({error})") from error
-    onnx, whole = (folder / f"{name.replace('/', '_')}{part}.onnx" for part in ("", "_whole"))
-    network = Network(name, module, image, logits, onnx, whole, "" if files else "no ONNX file was asked for")
-    if files:
-        network.write_files()
+    onnx = folder / f"{name.replace('/', '_')}.onnx"
+    network = Network(name, module, image, logits, onnx, "" if file else "no ONNX file was asked for")
+    if file:
+        network.write_file()
     return network
 
 

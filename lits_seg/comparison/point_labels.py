@@ -45,16 +45,17 @@ def place_labels(axes: Any, points: Sequence[tuple[float, float, float, float]],
             if best is None or cost < best[0]:
                 if best is not None:
                     best[1].remove()
-                best = (cost, label, box, (dx, dy))
+                best = cost, label, box, (dx, dy)
             else:
                 label.remove()
             if cost == 0:
                 break
         if best is not None:
-            taken.append(best[2])
-            if best[3] not in NEAR:
+            _, _, box, place = best
+            taken.append(box)
+            if place not in NEAR:
                 line = {"arrowstyle": "-", "lw": 0.5, "color": "0.5", "shrinkA": 0, "shrinkB": 3}
-                axes.annotate("", (x, y), best[3], textcoords="offset points", arrowprops=line).set_in_layout(False)
+                axes.annotate("", (x, y), place, textcoords="offset points", arrowprops=line).set_in_layout(False)
 
 
 def _taken(axes: Any, point: tuple[float, float, float, float], scale: float) -> list[Bbox]:

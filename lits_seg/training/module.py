@@ -60,7 +60,7 @@ class LesionModule(pl.LightningModule):
     Attributes:
         auxiliary: modules that callbacks add for the training only, such as those of ``DeepSupervision``.
         auxiliary_losses: losses that callbacks add to the training loss.
-        val_dice: name of the logged validation Dice: of the lesions, or of the liver if there are no others.
+        val_dice: name of the logged validation Dice: of the lesions, or of the liver if the network finds no lesions.
 
     Raises:
         InputError: if the number of classes is neither 2 nor 3, if the temperature is not positive, or if classes,

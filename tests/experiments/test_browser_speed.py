@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers.experiments import run_experiment
+from helpers.experiments import failed_experiment, run_experiment
 from PIL import Image
 
 from experiments.shared.named_runs import read_times
@@ -49,3 +49,11 @@ def test_networks_agree_with_pytorch_in_the_browser(tmp_path: Path) -> None:
     assert all(float(row["relative_rms_difference_from_pytorch"]) < 1e-4 for row in web)
     times = read_times(tmp_path / "out" / "networks.csv", ["WebAssembly"])
     assert times == {row["network"]: float(row["milliseconds_per_slice"]) for row in web}
+
+
+@NEEDED
+def test_no_network_to_time_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.shared.networks.find_spec", lambda name: None)
+    shown = failed_experiment("browser_speed.networks", "networks=[smp_unet]", "output=out", cwd=tmp_path)
+    assert shown.startswith("error: networks: expected at least one that can be timed here; found `smp_unet` is left")
+    assert not (tmp_path / "out").exists()

@@ -24,6 +24,6 @@ def test_every_network_is_timed_in_both_precisions() -> None:
     assert not notes
     assert [(one.network, one.precision) for one in timings] == [(n, p) for n in names for p in ("float32", "bf16")]
     assert all(one.slice_ms > 0 and one.batch_ms is not None and one.batch_ms > 0 for one in timings)
-    text = gpu_text(timings, notes, 32, 2)
+    text = gpu_text(timings, notes, 32, 2, 1)
     assert all(text.count(f"| `{name}`") == 1 for name in names)
     assert "2,246,365" in text

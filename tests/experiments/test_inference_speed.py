@@ -65,7 +65,7 @@ def test_networks_have_the_slices_and_classes_of_their_originals(
     name: str, context: int, classes: int, tmp_path: Path
 ) -> None:
     images = synthetic_slices(64, 2)
-    network = make(name, images, tmp_path, NARROW_OWN[name], files=False)
+    network = make(name, images, tmp_path, NARROW_OWN[name], file=False)
     assert (network.image.shape, network.logits.shape) == ((1, context, 64, 64), (1, classes, 64, 64))
     assert 0 < _step_seconds(network, images, []) < math.inf
 
@@ -75,7 +75,7 @@ def test_a_step_without_memory_is_one_note(monkeypatch: pytest.MonkeyPatch, tmp_
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: 9 bytes")
 
     images = synthetic_slices(32, 1)
-    network = make("dsc_unet/subpixel", images, tmp_path, NARROW, files=False)
+    network = make("dsc_unet/subpixel", images, tmp_path, NARROW, file=False)
     monkeypatch.setattr(network.module.network, "forward", no_memory)
     notes: list[str] = []
     assert [_step_seconds(network, images, notes) for _ in range(2)] == [math.inf, math.inf]
@@ -123,7 +123,7 @@ def _rounded_maxima(features: Tensor, size: int, return_indices: bool) -> tuple[
 
 def test_almost_equal_maxima_may_be_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = make("segnet", synthetic_slices(64, 2), tmp_path, NARROW_OWN["segnet"], files=False)
+    network = make("segnet", synthetic_slices(64, 2), tmp_path, NARROW_OWN["segnet"], file=False)
     monkeypatch.setattr("lits_seg.models.vgg.functional.max_pool2d", _rounded_maxima)
     logits = ENGINES[0].prepare(network, 1)()
     monkeypatch.undo()
