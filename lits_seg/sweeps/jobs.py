@@ -56,7 +56,8 @@ def run_job(cfg: DictConfig) -> float | None:
             say(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
             with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
                 _run(_command(folder, Path(hydra.sweep.dir).name), log, {**os.environ, **environment})
-        if not (folder / RESULT).exists():  # a fast_dev_run keeps no result
+        if not (folder / RESULT).exists():  # of a fast_dev_run, or of a training on all patients
+            say(f"#{hydra.job.num} finished: no patient was scored ({_short(folder / LOG)})", flush=True)
             return None
         result = read_result(folder / RESULT)
     except InputError as error:

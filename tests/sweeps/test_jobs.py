@@ -44,6 +44,16 @@ def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) ->
     assert "#1 finished" in out
 
 
+@pytest.mark.slow
+def test_a_job_that_trains_on_all_patients_says_that_it_scored_none(folder: Path) -> None:
+    out = run_process(
+        "train", "-m", *ONE_EPOCH, "sweep=all", "data.split=all", "callbacks=[default,last_weights]", cwd=folder
+    )
+    assert "#0 finished: no patient was scored (" in out
+    (job,) = job_folders(folder / "runs" / "all")
+    assert (job / "checkpoints" / "last.ckpt").exists()
+
+
 def test_experiments_of_a_sweep_share_its_folder_and_its_end(folder: Path) -> None:
     several = "experiment=bellver_baseline,bellver_liver"  # one network: only the recipe tells the jobs apart
     told = failed_command("train", "-m", several, "data=smoke", "data.fold=9", cwd=folder)
