@@ -235,6 +235,22 @@ def test_a_real_series_keeps_its_orientation(folder: Path) -> None:
     assert sum(map(len, inside)) == (mask(folder, "dicom_20slices") > 0).sum() == 366_708
 
 
+@pytest.mark.slow  # a process; test_segmenter has the threads
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_prediction_that_is_told_to_end_ends(number: signal.Signals, folder: Path) -> None:
+    for path in (folder / "cts").iterdir():
+        nib.save(nib.Nifti1Image(np.tile(HU, (6, 6, 12)), AFFINES["LPS"]), path)
+    process = start_command("predict", "input=cts", "output=out", cwd=folder)
+    while process.poll() is None and not any((folder / "out").glob(".predict-*")):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    assert not any((folder / "out").glob(".predict-*"))
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("seconds", [0, 0.2, 0.5, 1, 1.5, 2, 3])
 def test_a_killed_prediction_leaves_whole_files_and_the_next_one_cleans_up(seconds: float, folder: Path) -> None:

@@ -149,10 +149,13 @@ def _write_cases(
         tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="preparing slices", disable=None) as bar,
     ):
         written = pool.map(lambda case: _write_case(case, missing[case], preprocess, image_threads), missing)
-        for number, (case, result) in enumerate(zip(missing, written, strict=True), start=1):
-            bar.set_postfix_str(f"{number} of {len(missing)} cases", refresh=False)
-            bar.update(sizes[case])
-            yield case, result
+        try:
+            for number, (case, result) in enumerate(zip(missing, written, strict=True), start=1):
+                bar.set_postfix_str(f"{number} of {len(missing)} cases", refresh=False)
+                bar.update(sizes[case])
+                yield case, result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after an error, only the cases at work are finished
 
 
 def _write_case(case: Case, folder: Path, preprocess: Preprocess, image_threads: Executor) -> StoredCase | InputError:

@@ -142,7 +142,7 @@ def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) ->
             for start, _, found, likely in segmenter.segment(ct, batch_size):
                 block = slice(start, start + len(found))
                 labels[block], probability[block] = found, likely
-            segmenter.rules(labels, probability, ct.spacing, ct.voxel_ml, segmenter.finds_liver)
+            segmenter.rules(labels, probability, ct.spacing, ct.voxel_ml, segmenter.finds_liver, ct.slices)
         lesion = labels == 2
         counts.append((np.count_nonzero(lesion & truth), np.count_nonzero(lesion), np.count_nonzero(truth)))
     return case_scores(counts)["dice"].tolist()

@@ -146,9 +146,8 @@ class Segmenter(ABC):
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for future in waiting:
-                future.cancel()
-            wait(waiting)
+            # A future that somebody has cancelled never ends, so that only those at work are waited for.
+            wait([future for future in waiting if not future.cancel()])
 
     def _batch(self, ct: Ct, start: int, batch_size: int) -> Batch:
         """Segment the slices from ``start`` on, see ``segment``."""

@@ -65,6 +65,15 @@ def test_bad_case_leaves_nothing_half_written(lits: Path, tmp_path: Path) -> Non
         assert sorted(path.name for path in folder.iterdir()) == ["case.json", "image.npy", "label.npy", "truth.npy"]
 
 
+def test_after_a_bad_case_no_other_case_is_begun(lits: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(lits, tmp_path / "root")
+    cases = find_cases(root)
+    cases[0].image.write_bytes(b"cut off")
+    with pytest.raises(InputError, match=cases[0].image.name):
+        store_cases(cases, PREPROCESS, tmp_path / "store", workers=1)
+    assert len(list((tmp_path / "store").glob("*/*/case.json"))) < len(cases) - 1
+
+
 def test_store_goes_on_where_it_failed(lits: Path, tmp_path: Path) -> None:
     root = shutil.copytree(lits, tmp_path / "root")
     (root / "volume-3.nii.gz").write_bytes(b"cut off")

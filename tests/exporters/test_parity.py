@@ -14,6 +14,7 @@ from lits_seg.data.volumes import read_case
 from lits_seg.exporters.parity import Parity, lesion_dice, milliseconds, network_images, parity, slices_of
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.postprocess import Rules
+from lits_seg.postprocess.crf import Crf
 
 HU = np.random.default_rng(0).normal(50, 80, (2, 3, 40, 48)).astype(np.float32)
 
@@ -118,6 +119,19 @@ def test_dice_is_that_of_the_models_rules(lits: Path) -> None:
     truth = read_case(case)[1].slices
     for rules in (Rules(min_lesion_ml=1000), Rules(threshold=0.5)):  # Labels gives a probability of 2 / 255
         assert lesion_dice(Labels(truth, rules), [case], batch_size=3) == [0]
+
+
+def test_a_rule_that_reads_the_ct_has_it(lits: Path) -> None:
+    (case, *_) = find_cases(lits)
+    image, label = read_case(case)
+    truth = label.slices
+    # Labels gives a probability of at most 2 / 255.
+    rules = Rules(threshold=0.004, crf=Crf(appearance_mm=5.0, iterations=1))
+    (dice,) = lesion_dice(Labels(truth, rules), [case], batch_size=3)
+    expected = truth.copy()
+    rules(expected, truth, image.spacing, 1.0, hu=lambda start, stop: image.slices[start:stop])
+    lesion = expected == 2
+    assert dice == pytest.approx(2 * (lesion & (truth == 2)).sum() / (lesion.sum() + (truth == 2).sum()))
 
 
 def test_times_are_a_slices() -> None:

@@ -1,6 +1,8 @@
 """Blocks of slices: each slice with its neighbours, whatever the size of the blocks."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
 
 import nibabel as nib
 import numpy as np
@@ -45,6 +47,36 @@ def test_each_slice_has_its_neighbours(context: int, batch_size: int, tmp_path: 
     assert hu == list(range(SLICES))
     assert lowest == [max(0, i - side) for i in range(SLICES)]  # beyond the ends, the end slice is repeated
     assert highest == [min(SLICES - 1, i + side) for i in range(SLICES)]
+
+
+class Stopped(Neighbours):
+    """A network that stops after its first batch, until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.pool, self.begun, self.go_on = ThreadPoolExecutor(1), 0, Event()
+
+    def __call__(self, hu: np.ndarray, around: np.ndarray, pixel_mm: object = None) -> tuple[np.ndarray, np.ndarray]:
+        self.begun += 1
+        if self.begun > 1:
+            assert self.go_on.wait(60)
+        return super().__call__(hu, around)
+
+
+def test_a_ct_ends_with_its_batches_at_work_after_the_pool_was_told_to_end(tmp_path: Path) -> None:
+    voxels = np.zeros((4, 5, SLICES), np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, -1, 2, 1])), tmp_path / "ct.nii")
+    segmenter = Stopped()
+    with open_ct(tmp_path / "ct.nii") as ct:
+        blocks = segmenter.segment(ct, 1)
+        next(blocks)
+        segmenter.pool.shutdown(wait=False, cancel_futures=True)
+        segmenter.go_on.set()
+        end = Thread(target=blocks.close, daemon=True)
+        end.start()
+        end.join(30)
+        assert not end.is_alive()
+    assert segmenter.begun <= 2
 
 
 class Overflow(Neighbours):
