@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from annotated_types import MaxLen, MinLen
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain, from_plain, read_json
+from lits_seg.common.settings import Seed, Size, Threads
 from lits_seg.common.untrusted import read_yaml
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import PHANTOM, is_phantom
 from lits_seg.data.sources import Source
-from lits_seg.phantom.write import VERSION, write_phantom
+from lits_seg.phantom.write import VERSION, Cases, Slices, write_phantom
 from lits_seg.runs.folder import CONFIG, SPLIT, recorded_split
 from lits_seg.runs.renamed import with_new_names
 from lits_seg.training.module import LesionModule
@@ -30,21 +31,11 @@ GENERATOR = f"{write_phantom.__module__}.{write_phantom.__name__}"
 class Phantom:
     """The arguments of ``write_phantom``, by which a run has generated its volumes."""
 
-    cases: Annotated[int, Ge(1), Le(10_000)]
-    seed: Annotated[int, Ge(0), Le(2**63)]
-    size: Annotated[int, Ge(16), Le(1024)]
-    slices: Annotated[int, Ge(1), Le(2048)]
-    workers: Annotated[int, Ge(1), Le(256)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedSource:
-    """A further data set of a run, see ``data.sources.Source``."""
-
-    root: Folder
-    share: Annotated[float, Gt(0), Lt(1)]
-    lesions: Literal["known", "absent", "unknown"] = "known"
-    split: bool = False
+    cases: Cases
+    seed: Seed
+    size: Size
+    slices: Slices
+    workers: Threads | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +62,7 @@ class RecordedData:
     val_share: float | None = 0.15
     on_error: Literal["stop", "skip"] = "stop"
     generate: Phantom | None = None
-    sources: dict[str, RecordedSource] | None = None
+    sources: dict[str, Source] | None = None
 
 
 def recorded_volumes(
@@ -111,7 +102,7 @@ def recorded_volumes(
         on_error=data.on_error,
         eval_batch_size=batch_size,
         workers=workers,
-        sources={name: Source(**vars(source)) for name, source in (data.sources or {}).items()},
+        sources=data.sources,
         recorded=as_plain(split),
     )
 

@@ -58,6 +58,7 @@ class Cascade(nn.Module):
         self.in_channels, self.out_channels, self.trained_classes = in_channels, out_channels, trained_classes
         self.margin, self.enlarge = margin, enlarge
         self.out_slices = int(getattr(lesion, "out_slices", 1))
+        self.liver_seen: Tensor | None = None  # the liver's logit in the last training images, if `forward` needed it
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the lesion network; the liver network is always in evaluation."""
@@ -71,6 +72,8 @@ class Cascade(nn.Module):
             return self.lesion(middle_slices(images, self.channels[1]))
         with torch.no_grad():
             liver = self.liver_logit(images)
+        if self.training:
+            self.liver_seen = liver
         seen = middle_slices(images, self.channels[1])
         if self.margin is not None:
             rows, columns = (_between((liver > 0).any(axis), self.margin) for axis in (2, 1))
@@ -103,6 +106,13 @@ class Cascade(nn.Module):
         """Return a logit ``(B, H, W)`` that is positive where the liver or its lesions are predicted."""
         logits = self.liver(middle_slices(images, self.channels[0])).float()
         return logits[:, 1:].amax(1) - logits[:, 0]
+
+    @torch.no_grad()
+    def outside_liver(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Return ``(B, H, W)``: where the liver is not predicted, after ``forward`` has mapped images to logits."""
+        if not self.training:
+            return logits[:, 1:].amax(1) <= logits[:, 0]
+        return (self.liver_logit(images) if self.liver_seen is None else self.liver_seen) <= 0
 
     @contextmanager
     def hidden_liver(self) -> Iterator[None]:

@@ -33,15 +33,17 @@ from lits_seg.phantom.scanner import PhantomVolume, as_file, field_of_view, scan
 from lits_seg.phantom.tumours import paint_lesions
 
 VERSION = 6
+Cases = Annotated[int, Ge(1), Le(10_000)]
+Slices = Annotated[int, Ge(4), Le(2000)]
 
 
 def write_phantom(
     root: str | Path,
     *,
-    cases: Annotated[int, Ge(1), Le(10_000)] = 80,
+    cases: Cases = 80,
     seed: Seed = 0,
     size: Size = 192,
-    slices: Annotated[int, Ge(4), Le(2000)] = 40,
+    slices: Slices = 40,
     workers: Threads | None = None,
 ) -> list[Path]:
     """Write ``volume-N.nii.gz`` and ``segmentation-N.nii.gz`` for N below ``cases``; existing files are skipped.

@@ -180,7 +180,7 @@ class LesionModule(pl.LightningModule):
         outputs = self(batch["image"])
         # On a CPU, losses sum over classes and pixels faster in PyTorch's default memory format.
         logits, *sides = (one.float().contiguous() for one in (outputs if isinstance(outputs, tuple) else (outputs,)))
-        label, slices = self._seen_label(batch), self.out_slices
+        label, slices = self._seen_label(batch, logits), self.out_slices
         losses = [self.known_loss(by_slice(one, slices, True), by_slice(label, slices)) for one in (logits, *sides)]
         side_weight = self.loss.side_weight(self.progress()) if isinstance(self.loss, SideOutputs) else 1.0
         loss = losses[0] + side_weight * torch.stack(losses[1:]).sum() if sides else losses[0]
@@ -199,13 +199,12 @@ class LesionModule(pl.LightningModule):
         """Return the loss of the pixels whose labels are known, see ``Targets.known``."""
         return self.loss(*self.learned.known(logits, label))
 
-    def _seen_label(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def _seen_label(self, batch: Mapping[str, Tensor], logits: Tensor) -> Tensor:
         """Return the labels; outside of the middle slice's predicted liver, if it is ``loss_region``, none is known."""
         label = batch["label"]
         if self.targets.region != "predicted_liver":
             return label
-        with torch.no_grad():
-            outside = self.network.liver_logit(batch["image"]) <= 0
+        outside = self.network.outside_liver(batch["image"], logits)
         return label.masked_fill(outside if label.dim() == 3 else outside[:, None], LIVER_OR_LESION)
 
     def on_train_epoch_end(self) -> None:
@@ -245,7 +244,7 @@ class LesionModule(pl.LightningModule):
     def _evaluate(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self(batch["image"]).float()
         if self.seen.part == "val":
-            loss = self.known_loss(merged(logits, self.learned.classes), self._seen_label(batch))
+            loss = self.known_loss(merged(logits, self.learned.classes), self._seen_label(batch, logits))
             self.log("val/loss", loss, sync_dist=True, batch_size=len(logits))
         else:
             self.seen.require_finite(logits, batch)

@@ -47,6 +47,13 @@ def test_the_recorded_test_patients_are_scored(folder: Path) -> None:
     assert sorted(case["case"] for case in evaluation["cases"]) == ["3", "5"]
 
 
+def test_every_phantom_that_a_run_can_generate_is_read(folder: Path) -> None:
+    largest = {"_target_": GENERATOR, "cases": 10_000, "seed": 2**32 - 1, "size": 2048, "slices": 2000, "workers": 1024}
+    write_config(folder, generate=largest)
+    volumes = recorded_volumes(folder / "run", load_module(folder / "run" / "checkpoints" / "net.ckpt"), 4, 0)
+    assert volumes.generate is not None
+
+
 @pytest.mark.hostile
 @pytest.mark.parametrize("target", [*CALLABLES, *LOADERS])
 def test_nothing_that_a_configuration_names_is_called(target: str, folder: Path) -> None:
@@ -87,6 +94,7 @@ def test_no_interpolation_of_a_configuration_is_resolved(folder: Path, monkeypat
     "content",
     ["", "data: 1", "data: null", "data: [", "[1]", "a: &a [1]\ndata: *a", "data: {root: lits}", "data: {root: 1}"]
     + [f"data: {{root: lits, store: s, {more}}}" for more in ("folds: x", "on_error: x", "fold: 1.5", "val_share: []")]
+    + [f"data: {{root: lits, store: s, sources: {{a: {{root: b, share: {share}}}}}}}" for share in ("1.5", "x", "[]")]
     + [
         f"data: {{root: lits, store: s, generate: {{_target_: {GENERATOR}, cases: 1e9}}}}",
         'data: {root: "a\\0b", store: s}',

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
@@ -142,9 +143,11 @@ def test_fine_tuning_starts_the_lesion_stage_and_leaves_the_liver_network(
     assert "learned with" not in caplog.text
 
 
-def test_no_loss_sees_what_is_outside_of_the_predicted_liver(folder: Path) -> None:
+@pytest.mark.parametrize("margin", [None, 0])
+def test_no_loss_sees_what_is_outside_of_the_predicted_liver(margin: int | None, folder: Path) -> None:
     liver = load_cascade(folder / "liver.ckpt", None)
     settings = cascade_settings({**LESION, "rules": None}, liver, "liver.ckpt")
+    settings["model"]["margin"] = margin
     module = LesionModule(**{**settings, "loss_region": "predicted_liver"})
     module.network.liver.load_state_dict(liver.network.state_dict())
     DeepSupervision([0.5], ["lesion.decoder.2"]).setup(SimpleNamespace(), module, "fit")
@@ -154,6 +157,9 @@ def test_no_loss_sees_what_is_outside_of_the_predicted_liver(folder: Path) -> No
     for step in (validation_loss, training_loss):
         first, outside, within = (step(module, {"image": images, "label": one}) for one in labels)
         assert outside == first != within
+        with mock.patch.object(module.network.liver, "forward", side_effect=module.network.liver.forward) as found:
+            step(module, {"image": images, "label": label})
+        assert found.call_count == 1
 
 
 @pytest.mark.hostile
