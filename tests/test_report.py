@@ -149,7 +149,7 @@ def test_unusable_input_is_named_and_nothing_written(tmp_path: Path) -> None:
     )
     for name in ("one", "two"):
         write_run(tmp_path / "runs" / name, [case("1")])
-    assert "one and two" in failed_command("report", "runs=runs", "output=out", cwd=tmp_path)
+    assert "one: tested 1 with seed 0 as two did" in failed_command("report", "runs=runs", "output=out", cwd=tmp_path)
     assert not (tmp_path / "out").exists()
 
 

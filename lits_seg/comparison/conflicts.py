@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lits_seg.common.errors import InputError
 from lits_seg.comparison.finished_runs import Found, Run
 from lits_seg.comparison.pool import by_test_data, tested_on
 from lits_seg.comparison.variants import names
@@ -12,14 +13,19 @@ from lits_seg.comparison.variants import names
 def without_conflicts(found: Found) -> Found:
     """Return the runs without those that contradict others, which count as unreadable.
 
-    If no run would be left, all runs are kept: ``pool`` then raises the error.
+    Raises:
+        InputError: if no run would be left; names the contradictions.
     """
     reasons: dict[str, str] = {}
     for runs in by_test_data(found.finished):
         reasons |= _other_references(runs)
         reasons |= _tested_twice([run for run in runs if run.name not in reasons])
     kept = [run for run in found.finished if run.name not in reasons]
-    return replace(found, finished=kept, unreadable={**found.unreadable, **reasons}) if kept else found
+    if reasons and not kept:
+        expected = "the same references, and each patient tested once with a seed (report on one sweep, or move a run)"
+        told = "".join(f"\n  {name}: {reason}" for name, reason in reasons.items())
+        raise InputError("runs", expected, f"only runs that contradict each other:{told}")
+    return replace(found, finished=kept, unreadable={**found.unreadable, **reasons})
 
 
 def _other_references(runs: Sequence[Run]) -> dict[str, str]:

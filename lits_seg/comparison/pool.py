@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from lits_seg.common.errors import InputError
 from lits_seg.comparison.finished_runs import Run
 from lits_seg.comparison.variants import FOLDS, names, split_of
 from lits_seg.metrics.scores import CaseScores, VoxelCounts
@@ -148,11 +147,8 @@ def pool(runs: Sequence[Run], baseline: str) -> list[Group]:
     """Group runs by test data and variant.
 
     Args:
-        runs: finished runs in any order.
+        runs: finished runs in any order, ``without_conflicts``.
         baseline: name of the variant that others are compared with.
-
-    Raises:
-        InputError: if a variant tested a patient twice with the same seed, or if a patient differs between runs.
     """
     return [_group(group, baseline) for group in by_test_data(runs)]
 
@@ -214,12 +210,11 @@ def tested_on(run: Run) -> TestedOn:
 
 def _group(runs: list[Run], wanted: str) -> Group:
     shared = tested_on(runs[0])
-    _require_same_references(runs)
     named: dict[str, list[Run]] = {}
     for run, name in zip(runs, names(runs), strict=True):
         named.setdefault(name, []).append(run)
     variants = sorted(
-        (_variant(name, members, shared.elsewhere) for name, members in named.items()),
+        (_variant(name, members) for name, members in named.items()),
         key=lambda variant: (variant.runs[0].result.parameters, variant.name),
     )
     chosen = find_variant(variants, wanted)
@@ -234,21 +229,10 @@ def _stand_in(variants: Sequence[Variant]) -> Variant:
     return max(variants, key=lambda variant: (variant.median("parameters") or 0, len(variant.cases)))
 
 
-def _variant(name: str, runs: list[Run], elsewhere: bool) -> Variant:
+def _variant(name: str, runs: list[Run]) -> Variant:
     rows: dict[str, list[CaseScores]] = {}
-    tested_by: dict[tuple, Run] = {}
     for run in runs:
-        # Every fold's network is tested on all test volumes outside the folds: there, folds repeat as seeds do.
-        repeat = (run.result.seed, run.result.fold if elsewhere else None)
         for case in run.result.cases:
-            other = tested_by.get((repeat, case.case))
-            if other is not None:
-                raise InputError(
-                    f"{other.name} and {run.name} ({name})",
-                    f"each patient tested once with seed {run.result.seed} (report on one sweep, or move a run)",
-                    f"patient {case.case} in both",
-                )
-            tested_by[repeat, case.case] = run
             rows.setdefault(case.case, []).append(case)
     cases = {patient: _mean(rows[patient]) for patient in sorted(rows)}
     pooled = list(cases.values())
@@ -278,17 +262,3 @@ def _mean(rows: list[Any]) -> Any:
             means["lesions"] = tuple(lesion for of_one_seed in lesions for lesion in of_one_seed)
         return replace(first, **means)  # type: ignore[type-var]  # an instance, since it came from a row
     return float(np.mean(rows))
-
-
-def _require_same_references(runs: Sequence[Run]) -> None:
-    seen: dict[str, tuple[float, Run]] = {}
-    for run in runs:
-        for case in run.result.cases:
-            voxels = case.voxels.lesion.reference
-            before, other = seen.setdefault(case.case, (voxels, run))
-            if voxels != before:
-                raise InputError(
-                    f"{other.name} and {run.name}",
-                    f"the same data: {case.case} with {before} lesion voxels in both references",
-                    f"{voxels} in the second",
-                )

@@ -4,19 +4,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.commands import failed_command, run_command
-from helpers.run_folders import case, write_run
+from helpers.run_folders import LIGHT, case, run, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from lits_seg.common.errors import InputError
 from lits_seg.comparison.conflicts import without_conflicts
-from lits_seg.comparison.finished_runs import find_runs
+from lits_seg.comparison.finished_runs import Found, find_runs
 from lits_seg.comparison.froc_figure import froc
 from lits_seg.comparison.pool import pool
 from lits_seg.comparison.text import report_text
@@ -209,6 +210,19 @@ def test_runs_that_contradict_others_are_named(tmp_path: Path) -> None:
     assert found.unreadable.keys() == {"copy", "run2", "other"}
     assert found.unreadable["copy"] == "tested 1 with seed 2 as run2 did"
     assert "the reference of 1 has 30 lesion voxels" in found.unreadable["other"]
+
+
+def test_runs_that_all_contradict_each_other_are_an_error() -> None:
+    twice = Found([run("a", [case("1"), case("2")]), run("b", [case("2"), case("3")], fold=1)])
+    with pytest.raises(InputError, match=r"each patient tested once .*\n  a: tested 2 with seed 0 as b did\n  b: "):
+        without_conflicts(twice)
+    other = case("1")
+    counts = other.voxels.lesion
+    other = replace(other, voxels=replace(other.voxels, lesion=counts._replace(reference=counts.reference + 1)))
+    with pytest.raises(
+        InputError, match=r"expected the same references.*\n  a: the reference of 1 has 20 lesion voxels"
+    ):
+        without_conflicts(Found([run("a", [case("1")]), run("b", [other], LIGHT)]))
 
 
 def test_linked_runs_are_found_and_counted_once(tmp_path: Path) -> None:

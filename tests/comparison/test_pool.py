@@ -6,7 +6,6 @@ from helpers.run_folders import HEAVY, LIGHT, case, one_group, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lits_seg.common.errors import InputError
 from lits_seg.comparison.notes import folds_text, group_notes
 from lits_seg.comparison.pool import DICE, pool
 from lits_seg.metrics.statistics import bootstrap_interval
@@ -78,11 +77,6 @@ def test_missing_fold_is_told_and_compared_on_common_patients() -> None:
     assert "use the 2 patients that both have" in note
 
 
-def test_patient_twice_for_one_seed_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"a and b \(unet, deconv\): expected each patient tested once .* 2 in both"):
-        pool([run("a", [case("1"), case("2")]), run("b", [case("2"), case("3")], fold=1)], HEAVY)
-
-
 def test_folds_tested_on_the_same_volumes_from_elsewhere_repeat_as_seeds_do() -> None:
     elsewhere = {"data.test_root": "/data/other"}
     runs = [run(f"{fold}", [case("1", 2 * fold), case("2", 8)], fold=fold, **elsewhere) for fold in (0, 1)]
@@ -112,14 +106,6 @@ def test_a_split_of_the_training_makes_variants_of_the_same_test_volumes() -> No
     splits = {name: {"data.test_root": "/data/other", "data.split": name} for name in ("folds", "all")}
     group = one_group([run(name, [case("1")], **changed) for name, changed in splits.items()])
     assert [variant.name for variant in group.variants] == [f"{HEAVY}, split all", f"{HEAVY}, split folds"]
-
-
-def test_other_data_of_the_same_name_is_an_error() -> None:
-    other = case("1")
-    counts = other.voxels.lesion
-    other = replace(other, voxels=replace(other.voxels, lesion=counts._replace(reference=counts.reference + 1)))
-    with pytest.raises(InputError, match="the same data: 1 with 20 lesion voxels"):
-        pool([run("a", [case("1")]), run("b", [other], LIGHT)], HEAVY)
 
 
 def test_runs_that_do_not_compare_are_in_groups_of_their_own() -> None:
