@@ -17,9 +17,9 @@ from lits_seg.data.preprocess import Preprocess
 from lits_seg.exporters.onnx import export_onnx
 from lits_seg.exporters.quantize import quantize
 from lits_seg.models import for_inference
+from lits_seg.models.any_size import AnySize
 from lits_seg.models.blocks import SeparableResidualBlock
 from lits_seg.models.cost import count_macs, count_parameters
-from lits_seg.models.unet import UShape
 from lits_seg.phantom.write import generate_volume
 from lits_seg.training.module import LesionModule
 
@@ -167,7 +167,7 @@ def make(name: str, images: Tensor, folder: Path, overrides: Sequence[str] = (),
 def contiguous(network: nn.Module) -> nn.Module:
     """Change weights and maps of a network to contiguous memory order, in place, and return the network."""
     for part in network.modules():
-        if isinstance(part, (UShape, SeparableResidualBlock)):
+        if isinstance(part, (AnySize, SeparableResidualBlock)):
             part.channels_last = False
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in torch's types
 

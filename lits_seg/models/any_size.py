@@ -14,18 +14,21 @@ class AnySize(nn.Module):
 
     Attributes:
         stride: side in pixels of what one pixel of the innermost map covers.
+        channels_last: give one-channel images channels-last strides, the memory format in which convolutions are
+            fastest. To keep PyTorch's default strides, set the attribute to False here and in the blocks.
         pretrained: names of the layers that the original took from a classifier of ImageNet, in the classifier's order
             (see ``models.pretrained``).
     """
 
     stride: int
+    channels_last = True
     pretrained: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax), or to a tuple of them."""
         height, width = images.shape[-2:]
         padded = functional.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        logits = self.logits_of(channels_last(padded))
+        logits = self.logits_of(channels_last(padded) if self.channels_last else padded)
         if isinstance(logits, tuple):
             return tuple(one[..., :height, :width] for one in logits)
         return logits[..., :height, :width]

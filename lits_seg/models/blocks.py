@@ -96,7 +96,7 @@ class SeparableResidualBlock(nn.Module):
             "bottleneck layer"). ``"pad"`` pads with zero channels and has no parameters (He et al., 2015, option A).
 
     Attributes:
-        channels_last: see ``UShape``.
+        channels_last: see ``AnySize``.
 
     Raises:
         InputError: if ``shortcut`` is neither ``"conv"`` nor ``"pad"``.

@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Width, Widths
+from lits_seg.models.any_size import AnySize
 from lits_seg.models.folding import fold_norms
 from lits_seg.models.upsample import dense_gradient
 
@@ -122,15 +123,12 @@ class ResidualBlock(nn.Module):
             fold_norms(self.shortcut)
 
 
-class StridedUNet(nn.Module):
+class StridedUNet(AnySize):
     """A UNet whose encoder downsamples by stride and whose decoder has one convolution per level.
 
     No layer works at full resolution. The first convolution halves the resolution. The last 1x1 convolution returns
     four logits per class, which a pixel shuffle arranges as 2 x 2 pixels (Shi et al., 2016). All other convolutions are
     dense 3x3 convolutions of few channels, which processors run at their full rate.
-
-    ``forward`` maps images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, for any H and W. Images
-    are padded with their edge values to multiples of ``2 ** levels``, and the logits are cropped.
 
     Args:
         in_channels: channels of the images (1, 3, 5: neighbouring CT slices).
@@ -164,6 +162,7 @@ class StridedUNet(nn.Module):
             raise InputError("model.decoder_widths", f"{len(widths) - 1} channel numbers", list(decoder_widths))
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         self.fine = fine is not None
+        self.stride = 2 ** (len(widths) + self.fine)
         channels = in_channels
         if fine is not None:
             self.unshuffled = nn.Sequential(nn.PixelUnshuffle(2), ConvNormReLU(4 * in_channels, fine))
@@ -184,12 +183,9 @@ class StridedUNet(nn.Module):
             channels = fine
         self.logits = nn.Sequential(nn.Conv2d(channels, 4 * out_channels, 1), nn.PixelShuffle(2))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax)."""
-        height, width = images.shape[-2:]
-        stride = 2 ** (len(self.encoder) + self.fine)
-        features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
-        first = features = self.unshuffled(features) if self.fine else features
+    def logits_of(self, images: Tensor) -> Tensor:
+        """Map padded images to logits of the same size."""
+        first = features = self.unshuffled(images) if self.fine else images
         skips: list[Tensor] = []
         for level in self.encoder:
             features = level(features)
@@ -199,7 +195,7 @@ class StridedUNet(nn.Module):
             features = level(skips.pop(), features)
         if self.fine:
             features = self.merged(torch.cat([first, self.shuffled(features)], dim=1))
-        return self.logits(features)[..., :height, :width]
+        return self.logits(features)
 
     def for_inference(self, int8: bool = False) -> Self:
         """Fold norms and skips, and split the decoder's convolutions, in place; see ``folding.for_inference``."""

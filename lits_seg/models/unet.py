@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Probability, Width, Widths
+from lits_seg.models.any_size import AnySize
 from lits_seg.models.blocks import (
     ConvBlock,
     PointwiseConv2d,
     SeparableConvBlock,
     SeparableResidualBlock,
-    channels_last,
 )
 from lits_seg.models.folding import fold_norms
 from lits_seg.models.split_block import SplitResidualBlock
@@ -25,11 +25,8 @@ Block = Callable[[int, int], nn.Module]
 KernelSize = Annotated[int, Ge(1), Le(31)]
 
 
-class UShape(nn.Module):
+class UShape(AnySize):
     """An encoder, an innermost layer, and a decoder with skip connections (Ronneberger et al., 2015).
-
-    ``forward`` maps images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``, for any H and W. Images
-    are padded with their edge values to multiples of ``2 ** levels``, and the logits are cropped.
 
     Args:
         in_channels: channels of the images (1: one CT slice).
@@ -41,15 +38,9 @@ class UShape(nn.Module):
         block: called with the input and output channels of an encoder or decoder level; returns the level.
         innermost: called in the same way; returns the innermost layer.
 
-    Attributes:
-        channels_last: give one-channel maps channels-last strides, the memory format in which convolutions are fastest.
-            To keep PyTorch's default strides, set the attribute to False here and in the blocks.
-
     Raises:
         InputError: if the lengths of the lists do not fit, or an upsampler has an unknown name.
     """
-
-    channels_last = True
 
     def __init__(
         self,
@@ -65,7 +56,7 @@ class UShape(nn.Module):
         super().__init__()
         if len(decoder_widths) != len(encoder_widths):
             raise InputError("model.decoder_widths", f"{len(encoder_widths)} channel numbers", list(decoder_widths))
-        self.out_channels = out_channels
+        self.out_channels, self.stride = out_channels, 2 ** len(encoder_widths)
         self.encoder, self.upsamplers, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         channels = in_channels
         for width in encoder_widths:
@@ -83,12 +74,9 @@ class UShape(nn.Module):
         for part in (self.encoder, self.innermost, self.decoder):
             part.apply(_initialise)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)`` (before the softmax)."""
-        height, width = images.shape[-2:]
-        stride = 2 ** len(self.encoder)
-        features = functional.pad(images, (0, -width % stride, 0, -height % stride), mode="replicate")
-        features = channels_last(features) if self.channels_last else features
+    def logits_of(self, images: Tensor) -> Tensor:
+        """Map padded images to logits of the same size."""
+        features = images
         skips: list[tuple[Tensor, Tensor | None]] = []
         for level, upsampler in zip(self.encoder, reversed(self.upsamplers), strict=True):
             features = level(features)
@@ -103,7 +91,7 @@ class UShape(nn.Module):
             skip, indices = skips.pop()
             maps = skip, upsampler(features, indices)
             features = level(*maps) if isinstance(level, SplitResidualBlock) else level(torch.cat(maps, dim=1))
-        return self.logits(features)[..., :height, :width]
+        return self.logits(features)
 
 
 class UNet(UShape):
