@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _PACKAGE = Path(__file__).parents[1]
-# conf/ is inside the package in a wheel, and next to the package in the source tree.
 LOCK = "lits_seg.lock"  # in a scratch folder: marks its origin, and is held by its process
+# conf/ is inside the package in a wheel, and next to the package in the source tree.
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
 
 

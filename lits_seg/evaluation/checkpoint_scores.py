@@ -40,12 +40,12 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
         rules: changes of the checkpoint's rules.
     """
     hide_chatter()
-    segmenter = load_cascade(cfg.ckpt, cfg.liver_ckpt)
-    segmenter.rules = rules.of(segmenter.rules)
-    datamodule = checkpoint_volumes(cfg, segmenter)
-    facts = network_facts(segmenter)
-    macs = count_macs(segmenter.network, datamodule.context, datamodule.preprocess.size)
-    segmenter.network = for_inference(segmenter.network)
+    module = load_cascade(cfg.ckpt, cfg.liver_ckpt)
+    module.rules = rules.of(module.rules)
+    datamodule = checkpoint_volumes(cfg, module)
+    facts = network_facts(module)
+    macs = count_macs(module.network, datamodule.context, datamodule.preprocess.size)
+    module.network = for_inference(module.network)
     output = Path(cfg.output)
     scored = PatientScores(output)
     free = LambdaCallback(on_test_start=lambda trainer, _: require_free(pictures(output, trainer.datamodule)))
@@ -62,13 +62,13 @@ def evaluate_checkpoint(cfg: DictConfig, rules: Changes) -> str:
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     try:
-        trainer.test(segmenter, datamodule, verbose=False)
+        trainer.test(module, datamodule, verbose=False)
     except BaseException:
         if new and not any(output.iterdir()):
             output.rmdir()
         raise
-    result = _result(facts, macs, datamodule, scored.cases, segmenter.structures[0])
-    recorded = {**as_plain(provenance(cfg.ckpt)), **as_plain(result), "rules": segmenter.rules.plain()}
+    result = _result(facts, macs, datamodule, scored.cases, module.structures[0])
+    recorded = {**as_plain(provenance(cfg.ckpt)), **as_plain(result), "rules": module.rules.plain()}
     if cfg.liver_ckpt is not None:
         recorded["liver_checkpoint"] = as_plain(CheckpointFile(cfg.liver_ckpt, sha256(cfg.liver_ckpt)))
     text = write_scores(output, scored.cases, References(result.data, result.synthetic), recorded)
@@ -86,14 +86,12 @@ def pictures(output: Path, datamodule: SliceDataModule) -> dict[Path, Kind]:
     return {output / CASES: table_file("case,lesion_"), **{output / name: PICTURE for name in drawn}}
 
 
-def checkpoint_volumes(
-    cfg: DictConfig, segmenter: LesionModule, part: Literal["val", "test"] = "test"
-) -> SliceDataModule:
+def checkpoint_volumes(cfg: DictConfig, module: LesionModule, part: Literal["val", "test"] = "test") -> SliceDataModule:
     """Return the volumes in ``cfg.references``, or those of the run of ``cfg.ckpt``.
 
     Args:
         cfg: configuration of ``evaluate``.
-        segmenter: module of the checkpoint, which defines the pre-processing.
+        module: the checkpoint's module, which defines the pre-processing.
         part: the part of the run's split that must have patients.
 
     Raises:
@@ -104,8 +102,8 @@ def checkpoint_volumes(
             root=cfg.references,
             test_root=cfg.references,
             store=cfg.store,
-            preprocess=segmenter.preprocess,
-            context=segmenter.context,
+            preprocess=module.preprocess,
+            context=module.context,
             eval_batch_size=cfg.batch_size,
             workers=cfg.workers,
             trained_on=_trained_on(cfg),
@@ -114,7 +112,7 @@ def checkpoint_volumes(
     run = run_of(cfg.ckpt)
     if not (run / CONFIG).exists():
         raise InputError(cfg.ckpt, "references=FOLDER, or a checkpoint within its run folder", f"no {run / CONFIG}")
-    return recorded_volumes(run, segmenter, cfg.batch_size, cfg.workers, part)
+    return recorded_volumes(run, module, cfg.batch_size, cfg.workers, part)
 
 
 def _result(

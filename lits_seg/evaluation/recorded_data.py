@@ -66,13 +66,13 @@ class RecordedData:
 
 
 def recorded_volumes(
-    run: Path, segmenter: LesionModule, batch_size: int, workers: int, part: Literal["val", "test"] = "test"
+    run: Path, module: LesionModule, batch_size: int, workers: int, part: Literal["val", "test"] = "test"
 ) -> SliceDataModule:
     """Return the volumes and the split of a run.
 
     Args:
         run: the run's folder.
-        segmenter: the run's network, which defines the pre-processing.
+        module: the run's module, which defines the pre-processing.
         batch_size: slices in a batch.
         workers: number of loader processes.
         part: the part that must have patients.
@@ -93,8 +93,8 @@ def recorded_volumes(
         root=data.root,
         store=data.store,
         test_root=data.test_root,
-        preprocess=segmenter.preprocess,
-        context=segmenter.context,
+        preprocess=module.preprocess,
+        context=module.context,
         generate=_generator(data.generate),
         folds=data.folds,
         fold=data.fold,

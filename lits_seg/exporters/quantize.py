@@ -9,6 +9,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from lits_seg.inference.contract import IMAGE
+
 # These operators only move or scale values, and would be slower and less precise in 8 bits. In addition, OpenVINO
 # crashes on some networks if the outputs of a concatenation and of a batch norm are in 8 bits.
 IN_32_BITS = ("BatchNormalization", "Concat", "Resize", "DepthToSpace")
@@ -20,7 +22,7 @@ class _Images(CalibrationDataReader):
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         batch = next(self.batches, None)
-        return None if batch is None else {"image": batch}
+        return None if batch is None else {IMAGE: batch}
 
 
 def quantize(logits: Path, images: np.ndarray, quantized: Path) -> None:

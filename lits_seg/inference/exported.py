@@ -13,7 +13,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import sha256
 from lits_seg.common.untrusted import require_file, require_stored
 from lits_seg.data.volumes import LABELS as LITS_LABELS
-from lits_seg.inference.contract import HU, METADATA, OUTPUTS, PIXEL, ExportMetadata, read_metadata
+from lits_seg.inference.contract import HU, IMAGE, METADATA, OUTPUTS, PIXEL, ExportMetadata, read_metadata
 from lits_seg.inference.runtimes import first_line, onnx_session, openvino_request, require_runtime
 from lits_seg.inference.segmenter import ExportedFile, ModelFacts, NotFiniteError, RunSettings, Segmenter
 
@@ -233,7 +233,7 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata, boo
     def run(inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         for request in requests[:-1]:
             request.infer(dict(inputs), share_inputs=True)
-            inputs = {**inputs, "image": request.get_tensor("image").data}
+            inputs = {**inputs, IMAGE: request.get_tensor("image").data}
         request = requests[-1]
         request.infer(dict(inputs), share_inputs=True)
         return [np.array(request.get_tensor(name).data) for name in outputs]

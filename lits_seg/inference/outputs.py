@@ -15,8 +15,8 @@ from lits_seg.common.dependencies import install
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import description
 from lits_seg.data.ct import Ct
+from lits_seg.data.dicom_slice import CT_IMAGE
 
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 # Attributes that a segmentation needs from its CT, but that may be empty.
 PATIENT_AND_STUDY = (
     "PatientID",
@@ -157,7 +157,7 @@ def _source(path: Path, gap: float) -> Any:
     import pydicom
 
     header = pydicom.dcmread(path, stop_before_pixels=True)
-    header.SOPClassUID = header.get("SOPClassUID") or CT_IMAGE_STORAGE
+    header.SOPClassUID = header.get("SOPClassUID") or CT_IMAGE
     header.SOPInstanceUID = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     if not header.SOPInstanceUID:
         raise InputError(path, "a SOPInstanceUID, to which a DICOM-SEG refers", "none")

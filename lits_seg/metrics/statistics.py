@@ -17,6 +17,8 @@ from lits_seg.metrics.scores import IOU_OVER_HALF, IOU_OVER_ZERO, CaseScores
 
 RESAMPLES = 10_000
 PERMUTATIONS = 9_999
+SEED = 0  # of resamples and permutations
+PERCENTILES = 2.5, 97.5  # of the 95 % interval
 
 Interval = tuple[float, float]
 
@@ -96,27 +98,24 @@ class Difference:
     test: PairedTest | None
 
 
-def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval | None:
-    """Return the percentile bootstrap interval of the mean over patients.
+def bootstrap_interval(values: Sequence[float]) -> Interval | None:
+    """Return the 95 % percentile bootstrap interval of the mean over patients, from 10,000 resamples.
 
     Args:
         values: a value per patient.
-        confidence: confidence level, in (0, 1).
-        seed: seed of the 10,000 resamples.
 
     Returns:
         The interval; None for a single patient.
     """
     over = np.asarray(values, dtype=float)
-    return interval(Figure(over, np.ones(len(over))).value(_draw(len(over), seed)), confidence)
+    return interval(Figure(over, np.ones(len(over))).value(_draw(len(over))))
 
 
-def interval(resampled: np.ndarray, confidence: float = 0.95) -> Interval | None:
-    """Return the percentile interval of a figure's resamples.
+def interval(resampled: np.ndarray) -> Interval | None:
+    """Return the 95 % percentile interval of a figure's resamples.
 
     Args:
         resampled: values ``(resamples,)``; values that are not finite are ignored.
-        confidence: confidence level, in (0, 1).
 
     Returns:
         The interval; None if no resample has a value.
@@ -124,22 +123,21 @@ def interval(resampled: np.ndarray, confidence: float = 0.95) -> Interval | None
     defined = resampled[np.isfinite(resampled)]
     if not len(defined):
         return None
-    low, high = np.percentile(defined, [50 * (1 - confidence), 50 * (1 + confidence)])
+    low, high = np.percentile(defined, PERCENTILES)
     return (float(low), float(high))
 
 
-def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Estimate]:
+def summarise_cases(cases: Sequence[CaseScores]) -> dict[str, Estimate]:
     """Estimate each figure of a data set.
 
     Args:
         cases: the patients.
-        seed: seed of the resamples.
 
     Returns:
         Estimates by name: ``figures``, and the FROC scores (see ``froc_curve``), which are NaN unless every patient has
         a probability map. ``tumour_burden/max_error`` has no interval, since it is an extreme.
     """
-    drawn = _draw(len(cases), seed)
+    drawn = _draw(len(cases))
     summary = {}
     for name, figure in figures(cases).items():
         undefined = int((figure.under == 0).sum()) if figure.per_case else 0
@@ -151,7 +149,7 @@ def summarise_cases(cases: Sequence[CaseScores], seed: int = 0) -> dict[str, Est
     return summary
 
 
-def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 0) -> dict[str, Difference]:
+def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores]) -> dict[str, Difference]:
     """Compare two programs on the same patients.
 
     Means ignore patients for whom either program has no value.
@@ -159,12 +157,11 @@ def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 
     Args:
         a: scores of the first program.
         b: scores of the second program, with the patients in the same order.
-        seed: seed of the resamples and permutations.
 
     Returns:
         Differences by name of the figure.
     """
-    drawn = _draw(len(a), seed)
+    drawn = _draw(len(a))
     compared = {}
     for name, (first, second) in _both(figures(a), figures(b)).items():
         compared[name] = Difference(
@@ -172,7 +169,7 @@ def compare_cases(a: Sequence[CaseScores], b: Sequence[CaseScores], seed: int = 
             b=_plain(second.value()),
             difference=_plain(first.value() - second.value()),
             interval=interval(first.value(drawn) - second.value(drawn)),
-            test=_test(first, second, seed) if first.per_case else None,
+            test=_test(first, second) if first.per_case else None,
         )
     return compared
 
@@ -192,16 +189,14 @@ def _only(figure: Figure, patients: np.ndarray) -> Figure:
     return Figure(figure.over * patients, figure.under * patients, figure.root, figure.empty, figure.better)
 
 
-def _test(first: Figure, second: Figure, seed: int) -> PairedTest:
+def _test(first: Figure, second: Figure) -> PairedTest:
     a, b = (figure.cases()[figure.under != 0] for figure in (first, second))
     gain = (a - b) * first.better if first.better else np.abs(b) - np.abs(a)
-    p = None
-    if len(a) > 1:
-        p = _sign_test(a - b, seed)
+    p = _sign_test(a - b) if len(a) > 1 else None
     return PairedTest(p, int((gain > 0).sum()), int((gain < 0).sum()), int((gain == 0).sum()), len(a))
 
 
-def _sign_test(gains: np.ndarray, seed: int) -> float:
+def _sign_test(gains: np.ndarray) -> float:
     """Return the p-value of a mean that differs from 0, both sides, by exchanging the programs of each patient.
 
     With up to 13 patients, all exchanges are tested (exact), with more, ``PERMUTATIONS`` random ones.
@@ -210,25 +205,24 @@ def _sign_test(gains: np.ndarray, seed: int) -> float:
     if exact:
         signs = np.array(list(product((-1, 1), repeat=len(gains))))
     else:
-        signs = np.random.default_rng(seed).choice((-1, 1), (PERMUTATIONS, len(gains)))
+        signs = np.random.default_rng(SEED).choice((-1, 1), (PERMUTATIONS, len(gains)))
     means, found = (signs * gains).mean(axis=1), gains.mean()
     tolerance = 1e-13 * abs(found)  # equal means may differ by rounding
     extreme = min(np.count_nonzero(means <= found + tolerance), np.count_nonzero(means >= found - tolerance))
     return min(1.0, 2 * (extreme + (not exact)) / (len(means) + (not exact)))
 
 
-def froc_points(cases: Sequence[CaseScores], seed: int = 0) -> list[FrocPoint]:
+def froc_points(cases: Sequence[CaseScores]) -> list[FrocPoint]:
     """Return the points of all FROC curves; none unless every patient has a probability map.
 
     Args:
         cases: the patients.
-        seed: seed of the resamples.
     """
     if not all(map(has_curve, cases)):
         return []
     points = []
     for overlap in (IOU_OVER_HALF, IOU_OVER_ZERO):
-        (recall, false), (resampled, _) = curve(cases, overlap), curve(cases, overlap, _draw(len(cases), seed))
+        (recall, false), (resampled, _) = curve(cases, overlap), curve(cases, overlap, _draw(len(cases)))
         for i, size in enumerate(CLASSES):
             for j, threshold in enumerate(THRESHOLDS):
                 around = interval(resampled[:, i, j])
@@ -258,7 +252,7 @@ def _plain(value: np.ndarray) -> float:
     return math.nan if np.isnan(value) else float(value)
 
 
-def _draw(patients: int, seed: int) -> np.ndarray:
+def _draw(patients: int) -> np.ndarray:
     """Draw the patients of each resample, ``(resamples, patients)``; draw no resample of a single patient."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     return rng.integers(0, patients, (RESAMPLES if patients > 1 else 0, patients))

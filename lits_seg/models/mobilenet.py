@@ -1,17 +1,13 @@
 """A UNet on the encoder of MobileNet V1 (Howard et al., 2017)."""
 
-from collections.abc import Sequence
-from typing import Annotated
-
 import torch
-from annotated_types import Len
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lits_seg.common.settings import Width
 from lits_seg.models.any_size import AnySize, conv_norm_relu, initialise
+from lits_seg.models.vgg import FiveWidths
 
-FiveWidths = Annotated[Sequence[Width], Len(5, 5)]
 BLOCKS = (1, 2, 2, 6, 2)  # separable convolutions of each level
 
 

@@ -17,6 +17,7 @@ from lits_seg.common.files import write_text
 from lits_seg.common.records import read_json
 from lits_seg.data.layouts import PHANTOM
 from lits_seg.data.nifti import nifti_errors
+from lits_seg.data.walk import entries
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,11 @@ def claim(root: Path, settings: dict[str, Any]) -> None:
     found = read_json(description, "a phantom's settings")
     if found != settings:
         raise InputError(description, f"a phantom with {settings} ({ANOTHER})", found)
-    foreign = [p for p in _visible(root) if p.is_dir() or (VOLUME.fullmatch(p.name) and not OWN.fullmatch(p.name))]
+    foreign = [p for p in entries(root) if p.is_dir() or (VOLUME.fullmatch(p.name) and not OWN.fullmatch(p.name))]
     if foreign:
         raise InputError(root, f"nothing but synthetic volumes ({ANOTHER})", foreign[0].name)
     expected = sorted([settings["size"], settings["size"], settings["slices"]])
-    for path in sorted(path for path in _visible(root) if OWN.fullmatch(path.name)):
+    for path in sorted(path for path in entries(root) if OWN.fullmatch(path.name)):
         with nifti_errors(path):
             shape = nib.load(path).shape
         if sorted(shape) != expected:
@@ -63,14 +64,10 @@ def claim(root: Path, settings: dict[str, Any]) -> None:
 
 
 def _require_empty(root: Path) -> None:
-    files = _visible(root) if root.is_dir() else []
+    files = entries(root) if root.is_dir() else []
     # Another process may have claimed the folder for its phantom just now.
     if files and root / PHANTOM not in files:
         found = f"{len(files)} files or folders, such as {files[0].name}"
         raise InputError(
             root, f"an empty folder, or one with {PHANTOM}, to write synthetic volumes to ({ANOTHER})", found
         )
-
-
-def _visible(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if not path.name.startswith("."))

@@ -32,7 +32,8 @@ from lits_seg.training.losses import set_counts
 from lits_seg.training.messages import hide_chatter
 from lits_seg.training.patient_scores import PatientScores
 from lits_seg.training.rates import factors
-from lits_seg.training.signatures import require_signatures, resolved, with_steps
+from lits_seg.training.schedules import with_steps
+from lits_seg.training.signatures import require_signatures, resolved
 from lits_seg.training.targets import Targets
 
 LARGEST = 2_000_000_000  # parameters of a network

@@ -222,7 +222,7 @@ def _log_overlays(logger: WandbLogger, rows: list[dict[str, Any]]) -> None:
     classes = {0: "background", 1: "liver", 2: "lesion"}
     logger.log_image(
         "test/overlays",
-        [pictures.on_grid(row["image"], *row["truth"].shape) for row in rows],
+        [row["image"] for row in rows],
         caption=[row["title"] for row in rows],
         masks=[
             {part: {"mask_data": row[part], "class_labels": classes} for part in ("truth", "predicted")} for row in rows

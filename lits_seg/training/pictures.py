@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch.nn import functional
 
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
@@ -90,17 +88,16 @@ def overlays(rows: Sequence[dict[str, Any]]) -> Figure:
     """Draw a row per slice with the network's input, the reference and the prediction (the paper's Fig. 3).
 
     Args:
-        rows: mappings with ``image`` ``(size, size)`` or ``(H, W)`` in [0, 1], LiTS labels ``truth`` and ``predicted``
+        rows: mappings with ``image`` ``(H, W)`` in [0, 1], LiTS labels ``truth`` and ``predicted``
             ``(H, W)``, and ``title``.
     """
     figure = Figure(figsize=(9, 3.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
-        image = on_grid(row["image"], *row["truth"].shape)
         for ax, mask, title in zip(
             axes, (None, row["truth"], row["predicted"]), (row["title"], "reference", "prediction"), strict=True
         ):
-            ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+            ax.imshow(row["image"], cmap="gray", vmin=0, vmax=1)
             if mask is not None:
                 _outline(ax, mask >= 1, "tab:cyan")
                 _outline(ax, mask == 2, "tab:red")
@@ -130,32 +127,17 @@ def panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.nd
     """Place a slice, its reference and its prediction next to each other.
 
     Args:
-        image: network image ``(size, size)`` or slice ``(H, W)`` in [0, 1].
+        image: the network's input on the slice's grid, ``(H, W)`` in [0, 1].
         truth: LiTS labels ``(H, W)`` of the reference.
         predicted: LiTS labels ``(H, W)`` of the prediction.
 
     Returns:
         8-bit colours ``(h, 3w, 3)``; h and w are at most ``SIDE`` pixels.
     """
-    grey = (on_grid(image, *truth.shape).clip(0, 1) * 255).astype(np.uint8)
+    grey = (image.clip(0, 1) * 255).astype(np.uint8)
     step = -(-max(truth.shape) // SIDE)
     parts = [tinted(grey, labels)[::step, ::step] for labels in (np.zeros_like(truth), truth, predicted)]
     return np.concatenate(parts, axis=1)
-
-
-def on_grid(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resample a network image to the resolution of its slice and remove the padding.
-
-    Args:
-        image: network image ``(size, size)``, or an image ``(height, width)`` on the slice's grid, which is kept.
-        height: rows of the slice, in pixels.
-        width: columns of the slice, in pixels.
-    """
-    if image.shape == (height, width):
-        return image
-    side = max(height, width)
-    full = functional.interpolate(torch.from_numpy(image)[None, None], side, mode="bilinear", align_corners=False)
-    return full[0, 0, :height, :width].numpy()
 
 
 def _outline(axes: Any, mask: np.ndarray, colour: str) -> None:

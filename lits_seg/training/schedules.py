@@ -112,8 +112,7 @@ def scheduler_of(config: Mapping[str, Any], optimizer: Optimizer, trainer: pl.Tr
         raise InputError("scheduler", "a run with an end in steps, or scheduler=cosine or poly", "none")
     if "max_lr" in config and len(optimizer.param_groups) > 1:
         raise InputError("scheduler", "one that keeps the rates of the layers (rates=…), such as cosine", "max_lr")
-    settings = {key: steps if value == "auto" else value for key, value in config.items()}
-    scheduler = instantiate(settings, optimizer=optimizer)
+    scheduler = instantiate(with_steps(config, steps), optimizer=optimizer)
     if isinstance(scheduler, Decay):
         scheduler.progress = progress(trainer)
     total = getattr(scheduler, "total_steps", steps)
@@ -133,3 +132,15 @@ def progress(trainer: pl.Trainer) -> float:
     by_time = [elapsed / (elapsed + left) for elapsed, left in limits if left is not None]
     done = min(1.0, max([by_steps, *by_time]))
     return trainer.strategy.broadcast(done) if by_time else done
+
+
+def with_steps(settings: Any, steps: int) -> Any:
+    """Replace ``auto`` in the settings of a scheduler.
+
+    Args:
+        settings: the settings; anything but a mapping is returned as given.
+        steps: number of steps of the run.
+    """
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: steps if value == "auto" else value for key, value in settings.items()}

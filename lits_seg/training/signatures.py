@@ -36,6 +36,7 @@ from lits_seg.models.upsample import UPSAMPLERS
 from lits_seg.postprocess import Changes
 from lits_seg.training.module import LesionModule
 from lits_seg.training.rates import Rates
+from lits_seg.training.schedules import with_steps
 from lits_seg.training.targets import Foreground, LossRegion
 
 
@@ -169,15 +170,3 @@ def _mapping(key: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InputError(key, "a mapping", value)
     return value
-
-
-def with_steps(settings: Any, steps: int) -> Any:
-    """Replace ``auto`` in the settings of a scheduler.
-
-    Args:
-        settings: the settings; anything but a mapping is returned as given.
-        steps: number of steps of the run.
-    """
-    if not isinstance(settings, Mapping):
-        return settings
-    return {key: steps if value == "auto" else value for key, value in settings.items()}

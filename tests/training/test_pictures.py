@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lits_seg.training.pictures import SIDE, curves, history, on_grid, overlays, panels, tinted
+from lits_seg.training.pictures import SIDE, curves, history, overlays, panels, tinted
 
 HEADER = "epoch,step,train/loss_epoch,val/dice\n"
 
@@ -42,21 +42,14 @@ def test_labels_tint_the_image_in_their_colour() -> None:
     assert lesion == [145, 79, 79]
 
 
-def test_an_image_is_shown_on_its_slices_grid_without_padding() -> None:
-    rows = np.linspace(0, 1, 64, dtype=np.float32)[:, None].repeat(64, axis=1)
-    shown = on_grid(rows, 32, 128)
-    assert shown.shape == (32, 128)
-    np.testing.assert_allclose(shown[:, 0], np.linspace(0, 0.25, 32), atol=0.01)  # the upper quarter of the square
-
-
 def test_panels_are_image_truth_and_prediction() -> None:
-    image, truth, predicted = np.full((16, 16), 0.5, np.float32), np.zeros((32, 24), int), np.full((32, 24), 2)
+    image, truth, predicted = np.full((32, 24), 0.5, np.float32), np.zeros((32, 24), int), np.full((32, 24), 2)
     shown = panels(image, truth, predicted)
     assert shown.shape == (32, 3 * 24, 3)
     left, middle, right = np.split(shown, 3, axis=1)
     np.testing.assert_array_equal(left, middle)
     assert (right[..., 0] > left[..., 0]).all()
-    assert max(panels(image, np.zeros((700, 512), int), np.zeros((700, 512), int)).shape) <= 3 * SIDE
+    assert max(panels(np.zeros((700, 512), np.float32), *np.zeros((2, 700, 512), int)).shape) <= 3 * SIDE
 
 
 def test_overlays_outline_lesions_in_rows() -> None:
