@@ -23,8 +23,8 @@ def without_conflicts(found: Found) -> Found:
     kept = [run for run in found.finished if run.name not in reasons]
     if reasons and not kept:
         expected = "the same references, and each patient tested once with a seed (report on one sweep, or move a run)"
-        told = "".join(f"\n  {name}: {reason}" for name, reason in reasons.items())
-        raise InputError("runs", expected, f"only runs that contradict each other:{told}")
+        listed = "".join(f"\n  {name}: {reason}" for name, reason in reasons.items())
+        raise InputError("runs", expected, f"only runs that contradict each other:{listed}")
     return replace(found, finished=kept, unreadable={**found.unreadable, **reasons})
 
 
