@@ -22,7 +22,7 @@ Settings = TypeVar("Settings")
 Place = Annotated[str, MinLen(1), "one file or folder"]
 Count = Annotated[int, Ge(1), Le(1_000_000)]
 CountOrZero = Annotated[int, Ge(0), Le(1_000_000)]
-Size = Annotated[int, Ge(16), Le(2048)]  # side of the network's images in pixels
+Size = Annotated[int, Ge(16), Le(2048)]  # side of the network's images in pixels; larger ones would take gigabytes
 BatchSize = Annotated[int, Ge(1), Le(4096)]
 Workers = Annotated[int, Ge(0), Le(256)]
 Threads = Annotated[int, Ge(1), Le(1024)]
@@ -131,9 +131,25 @@ def fits(annotation: Any, value: Any) -> bool:
 
     try:
         read = _adapter(annotation).validate_json(json.dumps(value), strict=True)
-    except ValidationError:
+    except (ValidationError, TypeError):  # TypeError: an object that JSON does not have
         return False
     return isinstance(read, bool) == isinstance(value, bool)  # pydantic accepts true for Literal[1]
+
+
+def require_fits(prefix: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Require that settings fit their annotations.
+
+    Args:
+        prefix: prefix of all keys in error messages.
+        kinds: annotations by name.
+        values: values by name.
+
+    Raises:
+        InputError: if a value does not fit; names the key.
+    """
+    for name, kind in kinds.items():
+        if not fits(kind, values[name]):
+            raise misfit(f"{prefix}{name}", kind, values[name])
 
 
 @functools.cache

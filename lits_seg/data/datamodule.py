@@ -12,7 +12,7 @@ from torch import Generator
 from torch.utils.data import DataLoader
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers
+from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers, arguments, require_fits
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.copies import require_apart
 from lits_seg.data.data_sets import DataSets, SplitSettings
@@ -24,7 +24,8 @@ from lits_seg.data.sources import Source, require_livers, require_shares, requir
 from lits_seg.data.split_record import SplitRecord
 from lits_seg.data.splits import PARTS, Split
 
-SLICES = ("all", "liver", "lesion")
+# Arguments that are no plain values.
+OBJECTS = ("root", "store", "test_root", "preprocess", "augment", "generate", "sources", "recorded", "trained_on")
 
 
 class SliceDataModule(pl.LightningDataModule):
@@ -107,27 +108,15 @@ class SliceDataModule(pl.LightningDataModule):
         allow_overlap: bool = False,
     ) -> None:
         super().__init__()
-        if slices not in SLICES:
-            raise InputError("data.slices", f"one of {', '.join(SLICES)}", slices)
-        if lesion_share is not None and not 0 < lesion_share < 1:
-            raise InputError("data.lesion_share", "between 0 and 1, or null", lesion_share)
-        if on_error not in ("stop", "skip"):
-            raise InputError("data.on_error", "stop or skip", on_error)
-        if not isinstance(allow_overlap, bool):
-            raise InputError("data.allow_overlap", "true or false", allow_overlap)
-        if context not in (1, 3, 5):
+        given = locals()
+        plain = {name: kind for name, kind in arguments(SliceDataModule).items() if name not in OBJECTS}
+        require_fits("data.", plain, given)
+        if context % 2 == 0:
             raise InputError("data.context", "1, 3 or 5 slices", context)
         if label_context % 2 == 0 or label_context > context:
             raise InputError("data.label_context", f"an odd number, at most data.context ({context})", label_context)
         if label_context > 1 and getattr(augment, "lesions", None):
             raise InputError("augment.lesions", "null, since these are drawn for one slice's labels", "drawn lesions")
-        for name, value, lowest in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("workers", workers, 0),
-        ):
-            if not isinstance(value, int) or value < lowest:
-                raise InputError(f"data.{name}", f"a whole number, at least {lowest}", value)
         if not fold < folds:
             raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
         if device_resident and isinstance(augment, Compose):

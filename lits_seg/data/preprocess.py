@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import Size
+from lits_seg.common.settings import Size, annotations, require_fits
 from lits_seg.data.resample import to_image, to_slice
 
 BLOCK = 16  # slices
@@ -62,18 +62,9 @@ class Preprocess:
         if window.shape != (2,) or not _finite(window) or not window[0] < window[1]:
             raise InputError("data.preprocess.window", "[lower, upper] in HU", self.window)
         object.__setattr__(self, "window", tuple(float(hu) for hu in window))
-        if not isinstance(self.bins, int) or not 2 <= self.bins <= 256:
-            raise InputError("data.preprocess.bins", "a whole number from 2 to 256", self.bins)
-        if not isinstance(self.size, int) or self.size < 16:
-            raise InputError("data.preprocess.size", "a whole number of pixels, at least 16", self.size)
+        require_fits("data.preprocess.", dict(annotations(Preprocess)), vars(self))
         if self.spacing is not None:
-            if type(self.spacing) not in (int, float) or not SPACING[0] <= self.spacing <= SPACING[1]:
-                expected = f"mm from {SPACING[0]:g} to {SPACING[1]:g}, or null"
-                raise InputError("data.preprocess.spacing", expected, self.spacing)
             object.__setattr__(self, "spacing", float(self.spacing))
-        for name in ("equalize", "equalize_first"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"data.preprocess.{name}", "true or false", getattr(self, name))
 
     def plain(self) -> dict[str, Any]:
         """Return the settings, without ``spacing`` if it is not used: stores and files of earlier versions lack it."""

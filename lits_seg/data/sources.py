@@ -3,12 +3,13 @@
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Lt
 
 from lits_seg.common.errors import InputError
+from lits_seg.common.settings import annotations, require_fits
 from lits_seg.data.stored_case import StoredCase
-
-LESIONS = ("known", "absent", "unknown")
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,12 @@ class Source:
     """
 
     root: str
-    share: float
+    share: Annotated[float, Gt(0), Lt(1)]
     lesions: Literal["known", "absent", "unknown"] = "known"
     split: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise InputError("data.sources: share", "above 0, less than 1", self.share)
-        if self.lesions not in LESIONS:
-            raise InputError("data.sources: lesions", f"one of {', '.join(LESIONS)}", self.lesions)
+        require_fits("data.sources: ", dict(annotations(Source)), vars(self))
 
     def cases(self, name: str, cases: Sequence[StoredCase]) -> list[StoredCase]:
         """Return the cases of this data set as its own.

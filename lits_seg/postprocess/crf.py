@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import annotations, fits, misfit
+from lits_seg.common.settings import annotations, require_fits
 from lits_seg.metrics.lesions import Box
 
 LOW, HIGH = -150.0, 250.0  # HU; all fat and air is alike, and all bone
@@ -49,9 +49,7 @@ class Crf:
     iterations: Annotated[int, Ge(1), Le(50)] = 5
 
     def __post_init__(self) -> None:
-        for name, limits in annotations(Crf):
-            if not fits(limits, getattr(self, name)):
-                raise misfit(f"rules.crf.{name}", limits, getattr(self, name))
+        require_fits("rules.crf.", dict(annotations(Crf)), vars(self))
 
     @property
     def reach_mm(self) -> float:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import Probability, annotations, fits, misfit
+from lits_seg.common.settings import Probability, annotations, misfit, require_fits
 from lits_seg.metrics.lesions import label_box
 from lits_seg.postprocess.components import drop, fill, keep_largest, pieces, remove_far
 from lits_seg.postprocess.crf import Crf, ReadHu, read_box, refine, widened
@@ -63,9 +63,8 @@ class Rules:
             object.__setattr__(self, "crf", Crf(**self.crf))
         if not isinstance(self.crf, Crf | None):
             raise misfit("rules.crf", Crf, self.crf)
-        for name, kind in annotations(Rules):  # ``Crf`` checks its own
-            if not name.startswith("crf") and not fits(kind, value := getattr(self, name)):
-                raise misfit(f"rules.{name}", kind, value)
+        own = {name: kind for name, kind in annotations(Rules) if not name.startswith("crf")}  # ``Crf`` checks its own
+        require_fits("rules.", own, vars(self))
         for name in ("smooth_mm", "crf"):
             if getattr(self, name) and self.threshold is None:
                 raise InputError(f"rules.{name}", "rules.threshold as well, such as 0.5", "none")

@@ -43,7 +43,6 @@ GLOBALS = re.compile(
     r"collections (OrderedDict|Counter)|builtins set|torch (Size|device|\w+Storage|b?float\d+|u?int\d+|bool)"
     r"|torch\._utils _rebuild_(tensor_v2|parameter)"
 )
-LARGEST_IMAGE = 4096  # pixels; images of a larger side would take gigabytes of memory
 EXPECTED = "a checkpoint of lits_seg"
 # Settings of the images and classes of a network, by their places in the settings of a module.
 LEARNED = {
@@ -233,8 +232,6 @@ def _sketch(path: str | Path, settings: dict[str, Any], tensors: int) -> LesionM
     except Exception as error:  # any constructor with any arguments may raise anything
         cause = error.__cause__ if error.__cause__ is not None else error
         raise InputError(path, "settings of a network", f"{type(cause).__name__}: {cause}"[:300]) from error
-    if size > LARGEST_IMAGE:
-        raise InputError(path, f"images of at most {LARGEST_IMAGE} pixels along a side", size)
     if logits != (1, module.classes, size, size) or not any(True for _ in module.network.parameters()):
         raise InputError(path, f"a network with {module.classes} maps of {size} x {size} logits", logits)
     return module

@@ -193,8 +193,12 @@ def test_warnings_are_not_repeated_before_every_stage(
     ("settings", "told"),
     [
         ({"slices": "kidney"}, "all, liver, lesion"),
-        ({"lesion_share": 1.5}, "between 0 and 1"),
+        (
+            {"lesion_share": 1.5},
+            "data.lesion_share: expected a number, greater than 0, less than 1, or null; found 1.5",
+        ),
         ({"context": 2}, "1, 3 or 5"),
+        ({"folds": 1}, "data.folds: expected a whole number, at least 2; found 1"),
         ({"batch_size": 0}, "data.batch_size: expected a whole number, at least 1; found 0"),
         ({"eval_batch_size": "many"}, "data.eval_batch_size: expected a whole number, at least 1; found many"),
         ({"workers": -1}, "data.workers: expected a whole number, at least 0; found -1"),

@@ -95,7 +95,7 @@ def test_the_loss_ignores_livers_whose_lesions_are_unknown(lits: Path, store: Pa
 @pytest.mark.parametrize(
     ("source", "settings", "named"),
     [
-        ({"share": 0.0}, {}, "data.sources: share: expected above 0"),
+        ({"share": 0.0}, {}, "data.sources: share: expected a number, greater than 0, less than 1; found 0.0"),
         ({"lesions": "some"}, {}, "data.sources: lesions: expected one of known, absent, unknown"),
         ({"root": "lits"}, {}, "data.sources: expected each folder once"),
     ],
