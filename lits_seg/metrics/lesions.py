@@ -181,7 +181,7 @@ def _vertices(lesion: np.ndarray) -> np.ndarray:
 
     A voxel halfway between two others is none. Few of the rest are no vertices.
     """
-    padded = np.pad(lesion, 2)
+    padded = np.ascontiguousarray(np.pad(lesion, 2))  # pad keeps the order of axes that run the other way
     flat, strides = padded.ravel(), np.array(padded.strides)  # bytes are voxels
     places = np.flatnonzero(flat)
     for step in STEPS:

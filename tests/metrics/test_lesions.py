@@ -61,7 +61,9 @@ def test_a_large_lesion_is_as_long_as_its_convex_hull(seed: int) -> None:
     affine = np.diag([0.7, 0.8, 2.5, 1])
     points = (np.argwhere(lesion)[:, ::-1][:, None] + FACES).reshape(-1, 3) @ affine[:3, :3].T
     hull = points[spatial.ConvexHull(points).vertices]
-    assert diameter(lesion, affine) == pytest.approx(spatial.distance.pdist(hull).max(), rel=1e-12)
+    expected = pytest.approx(spatial.distance.pdist(hull).max(), rel=1e-12)
+    assert diameter(lesion, affine) == expected
+    assert diameter(np.asfortranarray(lesion), affine) == expected  # the same voxels in another order of the bytes
 
 
 def test_one_voxel_is_as_long_as_its_longest_edge() -> None:
