@@ -87,7 +87,8 @@ def test_a_sweep_that_was_killed_skips_what_is_finished_and_resumes_the_rest(fol
     assert len(job_folders(sweep)) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+# Slurm and kill send the other signal, which test_train sends in an ordinary run.
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_sweep_that_is_told_to_end_ends_with_its_job(number: signal.Signals, folder: Path) -> None:
     sweep = f"told{number}"
     process = start_command("train", "-m", *CPU, "trainer=cpu", "trainer.max_epochs=90", f"sweep={sweep}", cwd=folder)

@@ -1,7 +1,6 @@
-"""Processes at the same time: ranks of a job, jobs of a sweep, and runs in one folder."""
+"""Processes at the same time: ranks of a job, and runs in one folder."""
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
@@ -44,35 +43,6 @@ def test_each_job_of_a_sweep_has_two_ranks_and_equals_one_process(folder: Path) 
 def losses(sweep: Path, name: str) -> list[float]:
     (history,) = sweep.glob(f"{name}*/metrics/version_0/metrics.csv")
     return [float(row["val/loss"]) for row in csv.DictReader(history.open()) if row["val/loss"]]
-
-
-def test_jobs_side_by_side_have_their_own_gpus_and_their_part_of_the_cores(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # There need be no GPU: the trainer is told to use the CPU, after the devices were dealt.
-    (folder / "sitecustomize.py").write_text(
-        "import os, pathlib, sys\n"
-        "if 'hydra.run.dir' in ' '.join(sys.orig_argv):\n"
-        "    place = [os.environ.get(name) for name in ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS')]\n"
-        "    with pathlib.Path(os.environ['PLACES']).open('a') as file: print(*place, file=file)\n"
-    )
-    monkeypatch.setattr(
-        "helpers.commands.ENVIRONMENT",
-        {
-            **{key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"},
-            "CUDA_VISIBLE_DEVICES": "4,5,6,7",
-            "PLACES": str(folder / "places"),
-            "PYTHONPATH": os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", ""))),
-        },
-    )
-    arguments = (*CPU, "trainer.max_epochs=1", "sweep=parallel", "decoder=subpixel,deconv,bilinear")
-    run_process("train", "-m", *arguments, "hydra/launcher=parallel", "hydra.launcher.n_jobs=2", cwd=folder)
-    assert len(results(folder / "runs" / "parallel")) == 3
-    places = [line.split() for line in (folder / "places").read_text().splitlines()]
-    assert len(places) == 3
-    assert {gpus for gpus, _ in places[:2]} == {"4", "5"}
-    assert places[2][0] in ("4", "5")
-    assert {threads for _, threads in places} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
 
 
 def test_a_run_waits_for_another_process_that_works_on_it(folder: Path) -> None:
