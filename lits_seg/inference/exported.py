@@ -233,7 +233,7 @@ def _openvino(path: Path, threads: int | None) -> tuple[Run, ExportMetadata, boo
     def run(inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         for request in requests[:-1]:
             request.infer(dict(inputs), share_inputs=True)
-            inputs = {**inputs, IMAGE: request.get_tensor("image").data}
+            inputs = {**inputs, IMAGE: request.get_tensor(IMAGE).data}
         request = requests[-1]
         request.infer(dict(inputs), share_inputs=True)
         return [np.array(request.get_tensor(name).data) for name in outputs]
