@@ -15,6 +15,7 @@ from helpers.commands import failed_command, run_command, start_command
 from helpers.dicom_series import write_series
 from helpers.real_data import real_data
 from helpers.volumes import AFFINES, anatomy
+from nibabel.orientations import axcodes2ornt, ornt_transform
 
 HU, LABELS = anatomy(0)
 
@@ -94,6 +95,22 @@ def test_a_dicom_series_gives_a_dicom_seg_too(folder: Path) -> None:
     predict(folder, "input=cts/volume-0.nii.gz")
     # The same voxels but for the spacing, which the network does not see.
     np.testing.assert_array_equal(mask(folder, "patient"), mask(folder))
+
+
+def test_measures_do_not_depend_on_the_order_of_the_axes(folder: Path) -> None:
+    ct = nib.load(folder / "cts" / "volume-0.nii.gz")
+    start = nib.io_orientation(ct.affine)
+    (folder / "turned").mkdir()
+    orders = ["".join(nib.aff2axcodes(ct.affine)), "RAS", "SAL", "ASL", "IPR"]
+    for axes in orders:
+        turned = ct.as_reoriented(ornt_transform(start, axcodes2ornt(axes)))
+        nib.save(turned, folder / "turned" / f"volume-{axes}.nii.gz")
+    predict(folder, "input=turned", "page=false")
+    reports = [json.loads((folder / "out" / f"segmentation-{axes}.json").read_text()) for axes in orders]
+    first, *others = ([(one["volume_ml"], one["diameter_mm"]) for one in report["lesions"]] for report in reports)
+    assert first
+    for other in others:
+        np.testing.assert_allclose(other, first)
 
 
 def test_several_networks_and_views(folder: Path) -> None:

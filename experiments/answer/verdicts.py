@@ -21,8 +21,7 @@ FEWER_RULE = f"confirmed if the counted ratio is at least {FEWER:g} ×; otherwis
 FASTER_RULE = (
     "ratio of crops a second, measured in turns on the machine of `rates` (a GPU may decide otherwise: "
     f"experiments/train_speed); confirmed if at least {FASTER:g} × after division by {1 + TOLERANCE:g}; not confirmed "
-    f"if below {FASTER:g} × after multiplication by {1 + TOLERANCE:g}; otherwise "
-    "undecided"
+    f"if below {FASTER:g} × after multiplication by {1 + TOLERANCE:g}; otherwise undecided"
 )
 INFERENCE_RULE = (
     "ratio of times of a slice of 256 px with one thread; confirmed if in every measured engine in 32 bits at least 1 "

@@ -15,7 +15,7 @@ from experiments.browser_speed.turns import NATIVE, WEB, call, served, write_pag
 from experiments.shared.chromium import open_chromium
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.engines import difference, onnx_session
-from experiments.shared.networks import SETTLING, SHORT, Network, choose, make, synthetic_slices
+from experiments.shared.networks import SETTLING, SHORT, Network, choose, make, synthetic_slices, typed
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
@@ -166,7 +166,7 @@ def _text(timings: Sequence[Timing], notes: Sequence[str], cfg: Settings) -> str
             "relative). Untrained networks, synthetic CT.",
             "",
             f"{processor()}. Written by `python -m experiments.browser_speed.networks size={cfg.size}",
-            f"rounds={cfg.rounds} 'networks=[{','.join(one.network for one in timings)}]'`. {RESEARCH_USE}",
+            f"rounds={cfg.rounds} {typed(one.network for one in timings)}`. {RESEARCH_USE}",
             "",
         ]
     )

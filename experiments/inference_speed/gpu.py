@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from experiments.shared.command import PUBLISHED, command, publish
 from experiments.shared.machine import out_of_memory, wait
-from experiments.shared.networks import SETTLING, Network, choose, make, synthetic_slices
+from experiments.shared.networks import SETTLING, Network, choose, make, synthetic_slices, typed
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
@@ -119,7 +119,7 @@ def gpu_text(timings: Sequence[Timing], notes: Sequence[str], size: int, batch: 
             "",
             f"{_device_name()}, torch {torch.__version__}. Written by",
             f"`python -m experiments.inference_speed.gpu size={size} batch={batch} passes={passes}",
-            f"'networks=[{','.join(names)}]'`. {RESEARCH_USE}",
+            f"{typed(names)}`. {RESEARCH_USE}",
             "",
         ]
     )

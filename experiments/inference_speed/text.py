@@ -8,7 +8,7 @@ import torch
 
 from experiments.inference_speed.measure import LIMITED, Measured, Timing, thread_counts
 from experiments.shared.engines import ENGINES, Engine
-from experiments.shared.networks import BASELINE, OURS
+from experiments.shared.networks import BASELINE, OURS, typed
 from lits_seg import RESEARCH_USE
 from lits_seg.common.tables import csv_text, markdown, number
 from lits_seg.models.cost import processor
@@ -204,14 +204,14 @@ def _times(value: float) -> str:
 
 def _written_by(measured: Measured) -> str:
     versions = [f"torch {torch.__version__}", *_versions(["onnxruntime", "openvino", "monai"])]
-    chosen = f" 'networks=[{','.join(cost.network for cost in measured.costs)}]'"
+    chosen = typed(cost.network for cost in measured.costs)
     return "\n".join(
         [
             f"{processor()}; {', '.join(versions)}. Untrained networks, on synthetic CT.",
             f"All were measured in turns, {measured.rounds} times; the fastest time counts. Each engine's logits were",
             "first compared with PyTorch's. The times hold for this machine and hour only; compare ratios.",
             f"Written by `python -m experiments.inference_speed size={measured.size} batch={measured.batch}"
-            f" rounds={measured.rounds}{chosen}`.",
+            f" rounds={measured.rounds} {chosen}`.",
         ]
     )
 

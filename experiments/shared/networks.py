@@ -1,6 +1,6 @@
 """Build the networks that experiments compare, ready to run and as ONNX files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -112,6 +112,11 @@ def choose(names: Sequence[str] | str | None) -> tuple[list[str], list[str]]:
         if name not in NETWORKS:
             raise InputError("networks", f"some of {', '.join(NETWORKS)}", name)
     return installed(chosen)
+
+
+def typed(names: Iterable[str]) -> str:
+    """Return the override that chooses networks, as it is typed in a shell."""
+    return f"'networks=[{','.join(names)}]'"
 
 
 def installed(names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -51,6 +51,7 @@ def _tested_twice(runs: Sequence[Run]) -> dict[str, str]:
     """Return the runs of a variant that tested a patient with the seed of another run, such as a copy of a run."""
     tests: dict[tuple, list[str]] = {}
     for run, variant in zip(runs, names(runs), strict=True):
+        # Every fold's network is tested on all test volumes outside the folds: there, folds repeat as seeds do.
         fold = run.result.fold if tested_on(run).elsewhere else None
         for case in run.result.cases:
             tests.setdefault((variant, run.result.seed, fold, case.case), []).append(run.name)

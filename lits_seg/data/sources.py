@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Lt
 
 from lits_seg.common.errors import InputError
-from lits_seg.common.settings import annotations, require_fits
+from lits_seg.common.settings import Place, annotations, require_fits
 from lits_seg.data.stored_case import StoredCase
 
 
@@ -27,7 +27,7 @@ class Source:
         InputError: if a setting is invalid.
     """
 
-    root: str
+    root: Place
     share: Annotated[float, Gt(0), Lt(1)]
     lesions: Literal["known", "absent", "unknown"] = "known"
     split: bool = False

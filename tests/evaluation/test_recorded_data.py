@@ -95,6 +95,7 @@ def test_no_interpolation_of_a_configuration_is_resolved(folder: Path, monkeypat
     ["", "data: 1", "data: null", "data: [", "[1]", "a: &a [1]\ndata: *a", "data: {root: lits}", "data: {root: 1}"]
     + [f"data: {{root: lits, store: s, {more}}}" for more in ("folds: x", "on_error: x", "fold: 1.5", "val_share: []")]
     + [f"data: {{root: lits, store: s, sources: {{a: {{root: b, share: {share}}}}}}}" for share in ("1.5", "x", "[]")]
+    + ["data: {root: lits, store: s, sources: {a: {root: '', share: 0.5}}}"]
     + [
         f"data: {{root: lits, store: s, generate: {{_target_: {GENERATOR}, cases: 1e9}}}}",
         'data: {root: "a\\0b", store: s}',
