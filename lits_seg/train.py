@@ -33,7 +33,7 @@ from lits_seg.models.cascade import learned_part
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
 from lits_seg.packaged.card import CHECKPOINT, packaged_file
-from lits_seg.runs.folder import BEST, RESULT, claimed, held
+from lits_seg.runs.folder import BEST, RESULT, claimed, held, in_run
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training.cascades import UnseenBy, module_settings
@@ -46,7 +46,6 @@ from lits_seg.training.precision import chosen_precision
 from lits_seg.training.resume import (
     RESUMABLE,
     find_checkpoint,
-    in_run,
     recorded_patients,
     require_training_state,
     while_restoring,

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
-from lits_seg.runs.folder import FREE, LAST, RESULT
+from lits_seg.runs.folder import CONTINUED, FREE, LAST, OWN, RESULT
 
 LONGEST = 200  # longest folder name in bytes; file systems allow 255
 OWN_DECODER = "own"
@@ -137,7 +137,8 @@ def job_name(
     unnamed = _UNNAMED if experiment is None else _UNNAMED | {"experiment"}
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
-        if key not in unnamed and key.split(".")[0] not in FREE:
+        own = key == CONTINUED and value.strip("'\"") in OWN
+        if key not in unnamed and key.split(".")[0] not in FREE and not own:
             parts.append(f"{key.rsplit('.', 1)[-1]}{value}" if "." in key else f"{key}-{value or 'none'}")
     name = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
     if len(name) <= LONGEST:

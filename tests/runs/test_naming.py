@@ -74,6 +74,14 @@ def test_where_a_job_is_and_how_it_is_watched_is_not_in_its_name() -> None:
     assert job(*watched, "store=/fast/disk", "data.root=/data", "data.workers=8") == job()
 
 
+def test_a_job_that_continues_from_a_checkpoint_is_named_by_it() -> None:
+    first, second = (job(f"ckpt_path=runs/{name}/checkpoints/last.ckpt") for name in ("first", "second"))
+    assert first == "unet_deconv_fold2_seed7_ckpt_path-runs-first-checkpoints-last.ckpt"
+    assert first != second
+    for by_itself in ("last", "'last'", "null", ""):
+        assert job(f"ckpt_path={by_itself}") == job()
+
+
 @given(st.lists(st.tuples(st.sampled_from(["optimizer.lr", "model.dropout", "data.slices"]), st.text(max_size=80))))
 def test_names_are_folders_whatever_the_values(overrides: list[tuple[str, str]]) -> None:
     name = job(*(f"{key}={value}" for key, value in overrides))
