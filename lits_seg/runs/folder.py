@@ -21,6 +21,7 @@ CONFIG = "config.yaml"
 VERSIONS = "versions.json"
 SPLIT = "split.json"
 RESULT = "result.json"
+FINISHED = "finished.json"  # instead of a result, if there was no patient to test
 FAILED = "failed.txt"
 CURVES = "curves.png"
 CASES = "test_cases.csv"
@@ -29,7 +30,7 @@ PICTURES = "overlays"
 BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
 CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrate
 # The files that a run writes with its checkpoints, and replaces when it is started again.
-FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
+FILES = (CONFIG, VERSIONS, SPLIT, RESULT, FINISHED, CURVES, CASES, OVERLAYS)
 # What Hydra and Lightning write before the first step of a training.
 EARLY = (".lock", "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
 MODULE = "lits_seg.training.module.LesionModule"
@@ -70,10 +71,15 @@ def claimed(folder: Path, cfg: DictConfig) -> Iterator[None]:
         raise
 
 
+def finished(folder: Path) -> bool:
+    """Return whether a run has ended: with a result, or without one if there was no patient to test."""
+    return (folder / RESULT).exists() or (folder / FINISHED).exists()
+
+
 def trained(folder: Path) -> bool:
-    """Return whether a folder has a result or a checkpoint, of an epoch or of Slurm's time limit."""
-    patterns = (RESULT, "checkpoints/*.ckpt", "hpc_ckpt_*.ckpt")
-    return any(True for pattern in patterns for _ in folder.glob(pattern))
+    """Return whether a run is finished or has a checkpoint, of an epoch or of Slurm's time limit."""
+    patterns = ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt")
+    return finished(folder) or any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
 def run_of(ckpt: str | Path) -> Path:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
-from lits_seg.runs.folder import CONTINUED, FREE, LAST, OWN, RESULT
+from lits_seg.runs.folder import CONTINUED, FREE, LAST, OWN, finished
 
 LONGEST = 200  # longest folder name in bytes; file systems allow 255
 OWN_DECODER = "own"
@@ -80,9 +80,8 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
     """
     _require_below("name", name)
     if ckpt_path == "last" and _DEFAULT.match(name):
-        unfinished = [
-            path.parent.parent for path in Path(runs).glob(f"**/{LAST}") if not (path.parent.parent / RESULT).exists()
-        ]
+        trained = [path.parent.parent for path in Path(runs).glob(f"**/{LAST}")]
+        unfinished = [folder for folder in trained if not finished(folder)]
         if not unfinished:
             raise InputError(runs, "an interrupted run, for ckpt_path=last", "none with a checkpoint")
         return str(max(unfinished, key=lambda folder: (folder / LAST).stat().st_mtime))

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
-from lits_seg.runs.folder import RESULT
+from lits_seg.runs.folder import FINISHED, RESULT
 from lits_seg.runs.naming import (
     LONGEST,
     decoder_name,
@@ -32,6 +32,7 @@ def test_last_is_the_newest_interrupted_run(tmp_path: Path) -> None:
     name = "2026-01-01/10-00-00-000000_dsc_unet_subpixel"
     old, new = unfinished(tmp_path / "a", age=9), unfinished(tmp_path / "b" / "c", age=5)
     (unfinished(tmp_path / "done", age=1) / RESULT).touch()
+    (unfinished(tmp_path / "untested", age=1) / FINISHED).touch()
     assert run_dir(str(tmp_path), name, None) == str(tmp_path / name)
     assert run_dir(str(tmp_path), name, "last") == str(new)
     for own in ("demo", "2026/demo"):

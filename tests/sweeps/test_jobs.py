@@ -46,10 +46,11 @@ def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) ->
 
 @pytest.mark.slow
 def test_a_job_that_trains_on_all_patients_says_that_it_scored_none(folder: Path) -> None:
-    out = run_process(
-        "train", "-m", *ONE_EPOCH, "sweep=all", "data.split=all", "callbacks=[default,last_weights]", cwd=folder
-    )
+    command = ("train", "-m", *ONE_EPOCH, "sweep=all", "data.split=all", "callbacks=[default,last_weights]")
+    out = run_process(*command, cwd=folder)
     assert "#0 finished: no patient was scored (" in out
+    assert "runs/all: 1 finished run" in out
+    assert "#0 was finished before: no patient was scored (" in run_process(*command, cwd=folder)
     (job,) = job_folders(folder / "runs" / "all")
     assert (job / "checkpoints" / "last.ckpt").exists()
 
