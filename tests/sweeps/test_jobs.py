@@ -63,6 +63,23 @@ def test_experiments_of_a_sweep_share_its_folder_and_its_end(folder: Path) -> No
     assert ends == {"bellver_baseline", "bellver_liver"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "ends"),
+    [
+        (("data.root=data/one,data/two",), ["seed0_rootdata-one", "seed0_rootdata-two"]),
+        (("data.root=data/one", "seed=0,1"), ["seed0", "seed1"]),
+    ],
+)
+def test_data_sets_are_in_the_names_of_jobs_if_they_differ(
+    arguments: tuple[str, ...], ends: list[str], folder: Path
+) -> None:
+    wrong = ("data=smoke", "data.fold=9", "trainer.accelerator=cpu", f"sweep=roots{len(arguments)}")
+    told = failed_command("train", "-m", *wrong, *arguments, cwd=folder)
+    assert "expected no failed job; found 2:" in told
+    jobs = job_folders(folder / "runs" / wrong[-1].partition("=")[2])
+    assert [job.name for job in jobs] == [f"dsc_unet_subpixel_fold9_{end}_data-smoke_acceleratorcpu" for end in ends]
+
+
 @pytest.mark.kill
 def test_a_sweep_that_was_killed_skips_what_is_finished_and_resumes_the_rest(folder: Path) -> None:
     command = ("train", "-m", *CPU, "trainer=cpu", "trainer.max_epochs=4", "sweep=killed", "decoder=bilinear,nearest")
