@@ -131,7 +131,8 @@ def job_name(
         decoder: name of the decoder, from ``decoder_name``.
         fold: number of the fold.
         seed: seed of the run.
-        overrides: the job's overrides, ``key=value``; the name contains only the last part of each key.
+        overrides: the job's overrides, ``key=value``; the name contains only the last part of each key. Long names,
+            and those with letters outside ASCII, end with a hash.
         shared: what all jobs have, from ``shared_by_jobs``.
     """
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
@@ -139,10 +140,12 @@ def job_name(
         key, _, value = override.lstrip("+~").partition("=")
         if _is_named(key, value, shared["overrides"]):
             parts.append(f"{key.rsplit('.', 1)[-1]}{value}" if "." in key else f"{key}-{value or 'none'}")
-    name = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
-    if len(name) <= LONGEST:
+    name = re.sub(r"[^a-zA-Z0-9_.+\x80-\U0010ffff-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
+    if name.isascii() and len(name) <= LONGEST:
         return name
-    return f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    # Other alphabets are only in the hash: file systems may count bytes, or not know some letters.
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{re.sub(r'[^!-~]+', '-', name)[: LONGEST - 9]}-{digest}"
 
 
 def _is_named(key: str, value: str, shared: Sequence[str]) -> bool:

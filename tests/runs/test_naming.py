@@ -108,6 +108,15 @@ def test_long_names_stay_different() -> None:
     one, other = (job(f"data.slices={'x' * 300}{end}") for end in "ab")
     assert one != other
     assert len(one) == len(other) == LONGEST
+    assert job(f"data.slices={'x' * 300}").endswith("x-7ba287a0")  # as earlier versions named it
+
+
+def test_names_stay_different_in_any_alphabet() -> None:
+    values = ("/K\u00e4lber", "/K\u00f6lber", "/Ka\u0308lber", "/K-lber", "/K\udcc3lber", "/\u808c", "/\u809d")
+    names = [job(f"data.test_root='{value}'") for value in values]
+    assert len(set(names)) == len(values)
+    assert all(name.isascii() for name in names)
+    assert names[3] == "unet_deconv_fold2_seed7_test_root-K-lber"
 
 
 MIXED = "decoder.levels=[bilinear,bilinear,deconv,subpixel]"
