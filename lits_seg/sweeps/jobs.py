@@ -26,7 +26,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
-from lits_seg.runs.folder import FAILED, RESULT, finished, require_same_run
+from lits_seg.runs.folder import FAILED, LAST, RESULT, finished, require_same_run
 from lits_seg.runs.result import read_result
 
 LOG = "log.txt"
@@ -72,7 +72,9 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _command(folder: Path, sweep: str) -> list[str]:
     overrides = list(HydraConfig.get().overrides.task)
-    if not any(override.startswith("ckpt_path=") for override in overrides):
+    given = [override for override in overrides if override.startswith("ckpt_path=")]
+    # A job that started from a given checkpoint resumes from its own.
+    if not given or (given[-1] != "ckpt_path=null" and (folder / LAST).exists()):
         overrides.append("ckpt_path=last")
     overrides += [f"name={sweep}/{folder.name}", f"sweep={sweep}", f'hydra.run.dir="{folder}"']
     if rank_zero_only.rank > 0:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from helpers.commands import failed_command, run_process, start_command
+from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
+from helpers.interrupted import interrupted_run
 from helpers.sweeps import CPU, ONE_EPOCH, job_folders, results
 
 
@@ -78,6 +79,16 @@ def test_data_sets_are_in_the_names_of_jobs_if_they_differ(
     assert "expected no failed job; found 2:" in told
     jobs = job_folders(folder / "runs" / wrong[-1].partition("=")[2])
     assert [job.name for job in jobs] == [f"dsc_unet_subpixel_fold9_{end}_data-smoke_acceleratorcpu" for end in ends]
+
+
+def test_an_interrupted_job_with_a_checkpoint_of_its_own_resumes_from_that(folder: Path) -> None:
+    start = "ckpt_path=runs/start/checkpoints/last.ckpt"
+    run_command("train", *SMOKE, "trainer.max_epochs=1", "name=start", cwd=folder)
+    interrupted_run(folder, "trainer.max_epochs=3", start, "name=on/job")
+    run_process("train", "-m", *SMOKE, "trainer.max_epochs=3", start, "sweep=on", "hydra.sweep.subdir=job", cwd=folder)
+    log = (folder / "runs" / "on" / "job" / "log.txt").read_text()
+    assert "epoch 3/3" in log
+    assert "epoch 2/3" not in log
 
 
 @pytest.mark.kill
