@@ -26,10 +26,10 @@ from lits_seg.common.dependencies import install, missing
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
 from lits_seg.common.settings import annotations, nearest, read_settings
-from lits_seg.runs.naming import decoder_name, job_name, run_dir, sweep_experiment, sweep_name
+from lits_seg.runs.naming import decoder_name, job_name, run_dir, shared_by_jobs, sweep_name
 
-for resolver in (run_dir, sweep_name, sweep_experiment, job_name, decoder_name):
-    cached = resolver in (run_dir, sweep_experiment)
+for resolver in (run_dir, sweep_name, shared_by_jobs, job_name, decoder_name):
+    cached = resolver in (run_dir, shared_by_jobs)
     OmegaConf.register_new_resolver(resolver.__name__, resolver, use_cache=cached, replace=True)
 OmegaConf.register_new_resolver(
     "gpus", lambda kind, devices: devices if kind in ("gpu", "cuda") else None, replace=True

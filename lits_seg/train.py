@@ -33,7 +33,7 @@ from lits_seg.models.cascade import learned_part
 from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
 from lits_seg.packaged.card import CHECKPOINT, packaged_file
-from lits_seg.runs.folder import BEST, RESULT, claimed, held
+from lits_seg.runs.folder import BEST, FINISHED, RESULT, claimed, finished, held, in_run
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training.cascades import UnseenBy, module_settings
@@ -46,7 +46,6 @@ from lits_seg.training.precision import chosen_precision
 from lits_seg.training.resume import (
     RESUMABLE,
     find_checkpoint,
-    in_run,
     recorded_patients,
     require_training_state,
     while_restoring,
@@ -63,12 +62,12 @@ def main(cfg: DictConfig) -> float | None:
         return run_job(cfg)
     folder = Path(cfg.output_dir)
     if rank_zero_only.rank > 0:
-        if not (folder / RESULT).exists():  # of a finished run, the first rank trains nothing: others would wait for it
+        if not finished(folder):  # of a finished run, the first rank trains nothing: others would wait for it
             train(cfg, folder)
         return None
     with held(folder), claimed(folder, cfg):
-        if (folder / RESULT).exists():
-            result: RunResult | None = _finished(folder)
+        if finished(folder):
+            result = _result(folder)
             print(f"{folder}: this run is finished; training is not repeated")
         else:
             result = train(cfg, folder)
@@ -86,7 +85,8 @@ def train(cfg: DictConfig, folder: Path) -> RunResult | None:
         folder: folder of the run, for ``result.json`` and all other files.
 
     Returns:
-        The result; None on ranks other than the first, and for a ``fast_dev_run``, which keeps no checkpoint.
+        The result; None on ranks other than the first, for a ``fast_dev_run``, which keeps no checkpoint, and if there
+        is no patient to test. Such a training writes ``finished.json`` instead of ``result.json``.
     """
     hide_chatter()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -166,6 +166,8 @@ def _test(
         score = trainer.callback_metrics[module.val_dice]
     if not datamodule.split["test"]:
         log.info("%s: not tested, since every patient trains (data.split=all without data.test_root)", best)
+        if trainer.is_global_zero:
+            write_text(folder / FINISHED, json_text({"steps": steps, "train_seconds": seconds}))
         return None
     trainer.test(module, datamodule, ckpt_path=best, weights_only=True, verbose=False)
     if not trainer.is_global_zero:
@@ -189,7 +191,10 @@ def _test(
     return result
 
 
-def _finished(folder: Path) -> RunResult:
+def _result(folder: Path) -> RunResult | None:
+    """Read the result of a finished run; return None if it tested no patient."""
+    if not (folder / RESULT).exists():
+        return None
     try:
         return read_result(folder / RESULT)
     except InputError as error:

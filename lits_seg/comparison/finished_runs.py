@@ -16,7 +16,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.records import read_json, read_record
 from lits_seg.comparison.plausible import require_plausible
 from lits_seg.postprocess.fitting import Calibration
-from lits_seg.runs.folder import CALIBRATED, CONFIG, FAILED, RESULT, VERSIONS, read_config
+from lits_seg.runs.folder import CALIBRATED, CONFIG, FAILED, RESULT, VERSIONS, finished, read_config
 from lits_seg.runs.naming import decoder_levels, decoder_name
 from lits_seg.runs.result import RunResult, read_result
 from lits_seg.training.pictures import history
@@ -55,6 +55,7 @@ class Found:
 
     finished: list[Run] = field(default_factory=list)
     livers: list[str] = field(default_factory=list)  # finished runs of networks that find livers only
+    untested: list[str] = field(default_factory=list)  # finished runs that had no patient to test
     unfinished: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -133,6 +134,8 @@ def find_runs(root: str | Path) -> Found:
                     found.finished.append(run)
             except InputError as error:
                 found.unreadable[name] = _printable(str(error).replace(f"{root}/", ""))
+        elif finished(folder):
+            found.untested.append(name)
         elif (folder / FAILED).exists():
             found.failed[name] = _last_line(folder / FAILED)
         else:
@@ -211,6 +214,7 @@ def _printable(text: str) -> str:
 def _others(found: Found) -> str:
     kinds = {
         "of livers only": found.livers,
+        "without test patients": found.untested,
         "unfinished": found.unfinished,
         "failed": found.failed,
         "unreadable": found.unreadable,

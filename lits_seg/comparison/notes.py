@@ -29,10 +29,9 @@ def group_notes(group: Group) -> list[str]:
 
 def run_notes(found: Found) -> list[str]:
     """Return notes on runs that are left out, on different versions, and on uncommitted changes."""
-    runs, left_out = (
-        found.finished,
-        len(found.livers) + len(found.unfinished) + len(found.failed) + len(found.unreadable),
-    )
+    runs = found.finished
+    others = (found.livers, found.untested, found.unfinished, found.failed, found.unreadable)
+    left_out = sum(map(len, others))
     notes = []
     if left_out:
         notes.append(f"{left_out} of {left_out + len(runs)} runs are not in the tables; they are listed at the end.")

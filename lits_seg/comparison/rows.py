@@ -105,6 +105,7 @@ def other_runs(found: Found) -> list[str]:
     lines = [f"{name}: unfinished (still running, or interrupted)" for name in found.unfinished]
     lines += [f"{name}: failed ({reason})" if reason else f"{name}: failed" for name, reason in found.failed.items()]
     lines += [f"{name}: finds livers only, no lesions" for name in found.livers]
+    lines += [f"{name}: has no test patients, since every patient trained" for name in found.untested]
     return lines + [f"{name}: cannot be read ({reason})" for name, reason in found.unreadable.items()]
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from lits_seg.comparison.finished_runs import Run
 from lits_seg.data.named_splits import ALL, NAMED
+from lits_seg.runs.folder import CONTINUED
 from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
 
 # Settings that do not make a variant: paths and speed do not change what is learned, test data makes groups.
 FREE = (
     *FREE_OF_A_RUN,
+    CONTINUED,  # each fold continues from a checkpoint of its own
     "module",
     "store",
     "baseline",

@@ -21,6 +21,7 @@ CONFIG = "config.yaml"
 VERSIONS = "versions.json"
 SPLIT = "split.json"
 RESULT = "result.json"
+FINISHED = "finished.json"  # instead of a result, if there was no patient to test
 FAILED = "failed.txt"
 CURVES = "curves.png"
 CASES = "test_cases.csv"
@@ -29,7 +30,7 @@ PICTURES = "overlays"
 BEST, LAST = Path("checkpoints", "best.ckpt"), Path("checkpoints", "last.ckpt")
 CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrate
 # The files that a run writes with its checkpoints, and replaces when it is started again.
-FILES = (CONFIG, VERSIONS, SPLIT, RESULT, CURVES, CASES, OVERLAYS)
+FILES = (CONFIG, VERSIONS, SPLIT, RESULT, FINISHED, CURVES, CASES, OVERLAYS)
 # What Hydra and Lightning write before the first step of a training.
 EARLY = (".lock", "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
 MODULE = "lits_seg.training.module.LesionModule"
@@ -37,10 +38,14 @@ MODULE = "lits_seg.training.module.LesionModule"
 WATCHING = ("last", "restored", "finite", "timer", "progress", "split", "patients", "curves", "hparams")
 # Keys that do not change what a run computes, such as paths and loggers.
 FREE = (
-    *("ckpt_path", "name", "runs", "sweep", "output_dir", "logger", "data.allow_overlap"),
+    *("name", "runs", "sweep", "output_dir", "logger", "data.allow_overlap"),
     *(f"callbacks.{name}" for name in WATCHING),
     *(f"callbacks.best.{key}" for key in ("dirpath", "filename", "auto_insert_metric_name", "enable_version_counter")),
 )
+
+# A run continues from the checkpoint of this key; with these values from its own, or from none.
+CONTINUED = "ckpt_path"
+OWN = (None, "", "null", "last")
 
 
 @contextmanager
@@ -66,10 +71,15 @@ def claimed(folder: Path, cfg: DictConfig) -> Iterator[None]:
         raise
 
 
+def finished(folder: Path) -> bool:
+    """Return whether a run has ended: with a result, or without one if there was no patient to test."""
+    return (folder / RESULT).exists() or (folder / FINISHED).exists()
+
+
 def trained(folder: Path) -> bool:
-    """Return whether a folder has a result or a checkpoint, of an epoch or of Slurm's time limit."""
-    patterns = (RESULT, "checkpoints/*.ckpt", "hpc_ckpt_*.ckpt")
-    return any(True for pattern in patterns for _ in folder.glob(pattern))
+    """Return whether a run is finished or has a checkpoint, of an epoch or of Slurm's time limit."""
+    patterns = ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt")
+    return finished(folder) or any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
 def run_of(ckpt: str | Path) -> Path:
@@ -82,6 +92,16 @@ def run_of(ckpt: str | Path) -> Path:
     """
     folder = Path(ckpt).absolute().parent
     return folder if (folder / SPLIT).exists() else folder.parent
+
+
+def in_run(folder: Path, checkpoint: Path | None) -> bool:
+    """Return whether a checkpoint is in the folder of a run.
+
+    Args:
+        folder: the run's folder.
+        checkpoint: the checkpoint, if any.
+    """
+    return checkpoint is not None and folder.resolve() in checkpoint.resolve().parents
 
 
 def recorded_split(folder: Path) -> SplitRecord | None:
@@ -143,7 +163,10 @@ def require_same_run(folder: Path, cfg: DictConfig) -> None:
         InputError: if the configurations differ; lists the differences.
     """
     before = read_yaml(folder / CONFIG, "the configuration of this run (name=… chooses another folder)")
-    differing = differences(before, OmegaConf.to_container(cfg, resolve=True))
+    after: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.get(CONTINUED) and in_run(folder, Path(cfg[CONTINUED])):
+        after[CONTINUED] = "last"
+    differing = differences(before, after)
     if differing:
         expected = "no run, or this run, in the folder (name=…, or sweep=… for a sweep, chooses another folder)"
         raise InputError(folder / CONFIG, expected, "; ".join(differing))
@@ -167,6 +190,8 @@ def held(folder: Path) -> Iterator[None]:
 
 def differences(before: Any, after: Any) -> list[str]:
     """Return a text for each difference between two configurations that changes what a run computes.
+
+    A run may be resumed from its own checkpoint, or from a copy of it. Only two named checkpoints are a difference.
 
     Args:
         before: the earlier configuration, a mapping.
@@ -210,7 +235,7 @@ def _essence(config: Any) -> dict[str, Any]:
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[str]:
-    if key in FREE:
+    if key in FREE or (key == CONTINUED and (before in OWN or after in OWN)):
         return []
     if isinstance(before, dict) and isinstance(after, dict):
         keys = sorted(before.keys() | after.keys(), key=str)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
-from lits_seg.runs.folder import FREE, LAST, RESULT
+from lits_seg.runs.folder import CONTINUED, FREE, LAST, OWN, finished
 
 LONGEST = 200  # longest folder name in bytes; file systems allow 255
 OWN_DECODER = "own"
@@ -26,9 +26,10 @@ _UNNAMED = {
     "data.fold",
     "seed",
     "store",
-    "data.root",
     "data.workers",
 }
+# Keys that it leaves out if all jobs have the same value.
+_SHARED = {"experiment", "data.root"}
 
 
 def decoder_levels(model: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,27 +81,26 @@ def run_dir(runs: str, name: str, ckpt_path: str | None) -> str:
     """
     _require_below("name", name)
     if ckpt_path == "last" and _DEFAULT.match(name):
-        unfinished = [
-            path.parent.parent for path in Path(runs).glob(f"**/{LAST}") if not (path.parent.parent / RESULT).exists()
-        ]
+        trained = [path.parent.parent for path in Path(runs).glob(f"**/{LAST}")]
+        unfinished = [folder for folder in trained if not finished(folder)]
         if not unfinished:
             raise InputError(runs, "an interrupted run, for ckpt_path=last", "none with a checkpoint")
         return str(max(unfinished, key=lambda folder: (folder / LAST).stat().st_mtime))
     return str(Path(runs, name))
 
 
-def sweep_name(given: str | None, experiment: str | None) -> str:
+def sweep_name(given: str | None, shared: Mapping[str, Any]) -> str:
     """Return the name of a sweep's folder below ``runs``, which stays the same when a sweep is started again.
 
     Args:
         given: name chosen by the user.
-        experiment: choice in ``conf/experiment``, the default name.
+        shared: what all jobs have, from ``shared_by_jobs``; their experiment is the default name.
 
     Raises:
         InputError: if the folder would be outside ``runs``.
     """
     _require_below("sweep", given or "")
-    return given or experiment or "sweep"
+    return given or shared["experiment"] or "sweep"
 
 
 def _require_below(key: str, name: str) -> None:
@@ -108,20 +108,21 @@ def _require_below(key: str, name: str) -> None:
         raise InputError(key, "a folder name below runs (runs=… chooses another parent folder)", name)
 
 
-def sweep_experiment(choice: str | None) -> str | None:
-    """Return the experiment of all jobs of a sweep; None: no experiment, or several.
+def shared_by_jobs(experiment: str | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what all jobs of a sweep have: an experiment, if it is the same, and the overrides of the sweep's command.
 
-    The resolver is cached, and Hydra copies the cache of a sweep to its jobs. Each job therefore gets the choice of the
-    sweep, which has none if the command lists several.
+    The resolver is cached, and Hydra copies the cache of a sweep to its jobs. Each job therefore gets what the sweep
+    has: no experiment if the command lists several, and an override such as ``data.root=A,B``.
 
     Args:
-        choice: choice in ``conf/experiment``.
+        experiment: choice in ``conf/experiment``.
+        overrides: the overrides, ``key=value``.
     """
-    return choice
+    return {"experiment": experiment, "overrides": list(overrides)}
 
 
 def job_name(
-    model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str], experiment: str | None = None
+    model: str, decoder: str, fold: int, seed: int, overrides: Sequence[str], shared: Mapping[str, Any]
 ) -> str:
     """Return the name of a job's folder, such as ``unet_deconv_fold0_seed0_lr0.001``.
 
@@ -130,19 +131,29 @@ def job_name(
         decoder: name of the decoder, from ``decoder_name``.
         fold: number of the fold.
         seed: seed of the run.
-        overrides: the job's overrides, ``key=value``; the name contains only the last part of each key.
-        experiment: the experiment of all jobs of the sweep; None: the name contains the job's own, if any.
+        overrides: the job's overrides, ``key=value``; the name contains only the last part of each key. Long names,
+            and those with letters outside ASCII, end with a hash.
+        shared: what all jobs have, from ``shared_by_jobs``.
     """
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
-    unnamed = _UNNAMED if experiment is None else _UNNAMED | {"experiment"}
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
-        if key not in unnamed and key.split(".")[0] not in FREE:
+        if _is_named(key, value, shared["overrides"]):
             parts.append(f"{key.rsplit('.', 1)[-1]}{value}" if "." in key else f"{key}-{value or 'none'}")
-    name = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
-    if len(name) <= LONGEST:
+    name = re.sub(r"[^a-zA-Z0-9_.+\x80-\U0010ffff-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
+    if name.isascii() and len(name) <= LONGEST:
         return name
-    return f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    # Other alphabets are only in the hash: file systems may count bytes, or not know some letters.
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{re.sub(r'[^!-~]+', '-', name)[: LONGEST - 9]}-{digest}"
+
+
+def _is_named(key: str, value: str, shared: Sequence[str]) -> bool:
+    if key in _SHARED:  # Hydra escapes spaces in the overrides of jobs
+        return f"{key}={value}".replace("\\", "") not in [one.lstrip("+").replace("\\", "") for one in shared]
+    if key == CONTINUED:
+        return value.strip("'\"") not in OWN
+    return key not in _UNNAMED and key.split(".")[0] not in FREE
 
 
 @functools.cache

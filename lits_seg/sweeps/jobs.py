@@ -26,7 +26,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
-from lits_seg.runs.folder import FAILED, RESULT, require_same_run
+from lits_seg.runs.folder import FAILED, LAST, RESULT, finished, require_same_run
 from lits_seg.runs.result import read_result
 
 LOG = "log.txt"
@@ -48,16 +48,17 @@ def run_job(cfg: DictConfig) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     say = print if rank_zero_only.rank == 0 else lambda *_, **__: None
     (folder / FAILED).unlink(missing_ok=True)
-    finished = (folder / RESULT).exists()
+    before = finished(folder)
+    ended = "was finished before" if before else "finished"
     try:
-        if finished:
+        if before:
             require_same_run(folder, cfg)
         else:
             say(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
             with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
                 _run(_command(folder, Path(hydra.sweep.dir).name), log, {**os.environ, **environment})
         if not (folder / RESULT).exists():  # of a fast_dev_run, or of a training on all patients
-            say(f"#{hydra.job.num} finished: no patient was scored ({_short(folder / LOG)})", flush=True)
+            say(f"#{hydra.job.num} {ended}: no patient was scored ({_short(folder / LOG)})", flush=True)
             return None
         result = read_result(folder / RESULT)
     except InputError as error:
@@ -65,14 +66,15 @@ def run_job(cfg: DictConfig) -> float | None:
             write_text(folder / FAILED, f"{error}\n")
         say(f"#{hydra.job.num} failed: {error}", flush=True)
         return None
-    ended = "was finished before" if finished else "finished"
     say(f"#{hydra.job.num} {ended}: Dice {result.scores.dice:.3f}", flush=True)
     return result.val_dice
 
 
 def _command(folder: Path, sweep: str) -> list[str]:
     overrides = list(HydraConfig.get().overrides.task)
-    if not any(override.startswith("ckpt_path=") for override in overrides):
+    given = [override for override in overrides if override.startswith("ckpt_path=")]
+    # A job that started from a given checkpoint resumes from its own.
+    if not given or (given[-1] != "ckpt_path=null" and (folder / LAST).exists()):
         overrides.append("ckpt_path=last")
     overrides += [f"name={sweep}/{folder.name}", f"sweep={sweep}", f'hydra.run.dir="{folder}"']
     if rank_zero_only.rank > 0:
@@ -193,9 +195,10 @@ class Outcome(Callback):
         """Count results and failures in the jobs' folders, which also works for jobs on other machines."""
         folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
         failed = [path for path in sorted(folder.glob(f"*/{FAILED}")) if path.stat().st_mtime >= self.start]
-        finished = len(list(folder.glob(f"*/{RESULT}")))
-        runs = "1 finished run" if finished == 1 else f"{finished} finished runs"
-        hint = f"; lits-seg report {shlex.quote(_argument('runs', folder))} compares them" if finished > 1 else ""
+        ended = sum(finished(job) for job in folder.glob("*"))
+        runs = "1 finished run" if ended == 1 else f"{ended} finished runs"
+        compared = len(list(folder.glob(f"*/{RESULT}"))) > 1
+        hint = f"; lits-seg report {shlex.quote(_argument('runs', folder))} compares them" if compared else ""
         print(f"{folder}: {runs}{hint}")
         if failed:
             reasons = "".join(f"\n  {path.read_text().strip()}" for path in failed)

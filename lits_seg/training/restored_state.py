@@ -10,7 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from lits_seg.training.resume import in_run, inherit_patients
+from lits_seg.runs.folder import in_run
+from lits_seg.training.resume import inherit_patients
 
 log = logging.getLogger(__name__)
 

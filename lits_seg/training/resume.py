@@ -59,16 +59,6 @@ def find_checkpoint(ckpt_path: str | None, folder: Path, model: dict[str, Any]) 
     return kept[0]
 
 
-def in_run(folder: Path, checkpoint: Path | None) -> bool:
-    """Return whether a checkpoint is in the folder of a run.
-
-    Args:
-        folder: the run's folder.
-        checkpoint: the checkpoint, if any.
-    """
-    return checkpoint is not None and folder.resolve() in checkpoint.resolve().parents
-
-
 def recorded_patients(folder: Path, checkpoint: Path | None, data: Mapping[str, Any]) -> SplitRecord | None:
     """Return the split that this run has recorded, or else the run of the checkpoint, if both are split alike.
 

@@ -110,9 +110,10 @@ def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> N
     write_run(tmp_path / "deep" / "good", [case("1", missed=20), case("2")])
     (tmp_path / "deep" / "good" / ".hydra").mkdir()
     (tmp_path / "deep" / "good" / ".hydra" / "config.yaml").write_text("a: 1")
-    for name in ("open", "broken", "crashed"):
+    for name in ("open", "broken", "crashed", "untested"):
         write_run(tmp_path / name, [case("1")])
     (tmp_path / "open" / "result.json").unlink()
+    (tmp_path / "untested" / "result.json").rename(tmp_path / "untested" / "finished.json")
     for name in ("result.json", "config.yaml", "versions.json"):  # as where the settings themselves were wrong
         (tmp_path / "crashed" / name).unlink()
     (tmp_path / "crashed" / "failed.txt").write_text("Traceback\nRuntimeError: out of memory\n\n")
@@ -121,8 +122,10 @@ def test_run_folders_are_read_with_nan_and_others_are_named(tmp_path: Path) -> N
     assert [run.name for run in found.finished] == ["deep/good"]
     assert np.isnan(found.finished[0].result.cases[0].lesions[0].dice)
     assert found.unfinished == ["open"]
+    assert found.untested == ["untested"]
     assert found.failed == {"crashed": "RuntimeError: out of memory"}
     assert list(found.unreadable) == ["broken"]
     (tmp_path / "deep" / "good" / "result.json").unlink()
-    with pytest.raises(InputError, match=r"found 2 unfinished \(deep/good, open\); 1 failed \(crashed\); 1 unreadable"):
+    others = r"2 unfinished \(deep/good, open\); 1 failed \(crashed\); 1 unreadable"
+    with pytest.raises(InputError, match=rf"found 1 without test patients \(untested\); {others}"):
         find_runs(tmp_path)

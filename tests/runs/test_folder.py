@@ -46,6 +46,23 @@ def test_run_with_other_callbacks_is_another_run_wherever_they_write(tmp_path: P
             describe_run(tmp_path, OmegaConf.merge(config, {"callbacks": other}))
 
 
+def test_run_that_continues_from_another_checkpoint_is_another_run(tmp_path: Path) -> None:
+    config = OmegaConf.create({"seed": 0, "ckpt_path": "runs/a/checkpoints/last.ckpt"})
+    describe_run(tmp_path, config)
+    own = str(tmp_path / "checkpoints" / "best.ckpt")
+    for same in (config.ckpt_path, "last", None, own):
+        describe_run(tmp_path, OmegaConf.merge(config, {"ckpt_path": same}))
+    with pytest.raises(InputError, match=r"ckpt_path was runs/a/checkpoints/last\.ckpt, now runs/b/"):
+        describe_run(tmp_path, OmegaConf.merge(config, {"ckpt_path": "runs/b/checkpoints/last.ckpt"}))
+
+
+@pytest.mark.parametrize("first", ["last", None])
+def test_run_may_be_resumed_from_a_copy_of_its_checkpoint(first: str | None, tmp_path: Path) -> None:
+    config = OmegaConf.create({"seed": 0, "ckpt_path": first})
+    describe_run(tmp_path, config)
+    describe_run(tmp_path, OmegaConf.merge(config, {"ckpt_path": "copies/last.ckpt"}))
+
+
 RUN = OmegaConf.create({"seed": 0, "module": {"_target_": MODULE}, "data": {"fold": 1}})
 OTHER = OmegaConf.merge(RUN, {"data": {"fold": 2}})
 

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from omegaconf import OmegaConf
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
-from lits_seg.runs.folder import RESULT
+from lits_seg.runs.folder import FINISHED, RESULT
 from lits_seg.runs.naming import (
     LONGEST,
     decoder_name,
     job_name,
     require_decoder_applies,
     run_dir,
+    shared_by_jobs,
     sweep_name,
 )
 
@@ -32,6 +34,7 @@ def test_last_is_the_newest_interrupted_run(tmp_path: Path) -> None:
     name = "2026-01-01/10-00-00-000000_dsc_unet_subpixel"
     old, new = unfinished(tmp_path / "a", age=9), unfinished(tmp_path / "b" / "c", age=5)
     (unfinished(tmp_path / "done", age=1) / RESULT).touch()
+    (unfinished(tmp_path / "untested", age=1) / FINISHED).touch()
     assert run_dir(str(tmp_path), name, None) == str(tmp_path / name)
     assert run_dir(str(tmp_path), name, "last") == str(new)
     for own in ("demo", "2026/demo"):
@@ -43,21 +46,23 @@ def test_last_is_the_newest_interrupted_run(tmp_path: Path) -> None:
 
 
 def test_sweep_is_named_by_the_user_else_by_the_experiment() -> None:
-    assert sweep_name("mine", "smoke") == "mine"
-    assert sweep_name(None, "smoke") == "smoke"
-    assert sweep_name(None, None) == "sweep"
+    one, several = shared_by_jobs("smoke", ["experiment=smoke"]), shared_by_jobs(None, ["experiment=smoke,paper"])
+    assert sweep_name("mine", one) == "mine"
+    assert sweep_name(None, one) == "smoke"
+    assert sweep_name(None, several) == "sweep"
     for elsewhere in ("../up", "/tmp/up", "a/../../up"):
         with pytest.raises(InputError, match="below runs"):
-            sweep_name(elsewhere, None)
+            sweep_name(elsewhere, several)
 
 
-def job(*overrides: str, experiment: str | None = "smoke") -> str:
-    return job_name("unet", "deconv", 2, 7, overrides, experiment)
+def job(*overrides: str, sweep: Sequence[str] = ()) -> str:
+    return job_name("unet", "deconv", 2, 7, overrides, shared_by_jobs(None, sweep))
 
 
 def test_job_is_named_by_what_it_is() -> None:
-    assert job("model=unet", "decoder=deconv", "data.fold=2", "seed=7", "experiment=smoke") == "unet_deconv_fold2_seed7"
-    assert job("experiment=smoke", experiment=None) == "unet_deconv_fold2_seed7_experiment-smoke"  # one of several
+    assert job("model=unet", "decoder=deconv", "data.fold=2", "seed=7") == "unet_deconv_fold2_seed7"
+    assert job("experiment=smoke", sweep=["experiment=smoke", "seed=7,8"]) == "unet_deconv_fold2_seed7"
+    assert job("experiment=smoke", sweep=["experiment=smoke,paper"]) == "unet_deconv_fold2_seed7_experiment-smoke"
     assert job("optimizer.lr=0.001") == "unet_deconv_fold2_seed7_lr0.001"
     assert job("trainer=ddp", "trainer.devices=2") == "unet_deconv_fold2_seed7_devices2_trainer-ddp"
     assert job("decoder.levels=[bilinear,bilinear,deconv,subpixel]") == "unet_deconv_fold2_seed7"  # in the decoder
@@ -71,7 +76,23 @@ def test_callbacks_that_change_the_training_are_in_a_jobs_name() -> None:
 
 def test_where_a_job_is_and_how_it_is_watched_is_not_in_its_name() -> None:
     watched = ("logger=wandb", "logger.wandb.offline=false", "runs=/elsewhere", "name=x", "sweep=y", "ckpt_path=last")
-    assert job(*watched, "store=/fast/disk", "data.root=/data", "data.workers=8") == job()
+    assert job(*watched, "store=/fast/disk", "data.workers=8") == job()
+
+
+def test_a_data_set_is_in_a_jobs_name_unless_all_jobs_have_it() -> None:
+    assert job("data.root=/data/LiTS", sweep=["data.root=/data/LiTS", "seed=0,1"]) == job()
+    assert job("data.root=/data/my\\ CTs", sweep=["data.root=/data/my CTs"]) == job()
+    several = ["data.root=/a/LiTS,/b/LiTS"]
+    assert job("data.root=/a/LiTS", sweep=several) == "unet_deconv_fold2_seed7_root-a-LiTS"
+    assert job("data.root=/b/LiTS", sweep=several) == "unet_deconv_fold2_seed7_root-b-LiTS"
+
+
+def test_a_job_that_continues_from_a_checkpoint_is_named_by_it() -> None:
+    first, second = (job(f"ckpt_path=runs/{name}/checkpoints/last.ckpt") for name in ("first", "second"))
+    assert first == "unet_deconv_fold2_seed7_ckpt_path-runs-first-checkpoints-last.ckpt"
+    assert first != second
+    for by_itself in ("last", "'last'", "null", ""):
+        assert job(f"ckpt_path={by_itself}") == job()
 
 
 @given(st.lists(st.tuples(st.sampled_from(["optimizer.lr", "model.dropout", "data.slices"]), st.text(max_size=80))))
@@ -87,6 +108,15 @@ def test_long_names_stay_different() -> None:
     one, other = (job(f"data.slices={'x' * 300}{end}") for end in "ab")
     assert one != other
     assert len(one) == len(other) == LONGEST
+    assert job(f"data.slices={'x' * 300}").endswith("x-7ba287a0")  # as earlier versions named it
+
+
+def test_names_stay_different_in_any_alphabet() -> None:
+    values = ("/K\u00e4lber", "/K\u00f6lber", "/Ka\u0308lber", "/K-lber", "/K\udcc3lber", "/\u808c", "/\u809d")
+    names = [job(f"data.test_root='{value}'") for value in values]
+    assert len(set(names)) == len(values)
+    assert all(name.isascii() for name in names)
+    assert names[3] == "unet_deconv_fold2_seed7_test_root-K-lber"
 
 
 MIXED = "decoder.levels=[bilinear,bilinear,deconv,subpixel]"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from helpers.commands import failed_command, run_process, start_command
+from helpers.commands import SMOKE, failed_command, run_command, run_process, start_command
+from helpers.interrupted import interrupted_run
 from helpers.sweeps import CPU, ONE_EPOCH, job_folders, results
 
 
@@ -46,10 +47,11 @@ def test_failed_jobs_are_named_at_the_end_and_the_others_finish(folder: Path) ->
 
 @pytest.mark.slow
 def test_a_job_that_trains_on_all_patients_says_that_it_scored_none(folder: Path) -> None:
-    out = run_process(
-        "train", "-m", *ONE_EPOCH, "sweep=all", "data.split=all", "callbacks=[default,last_weights]", cwd=folder
-    )
+    command = ("train", "-m", *ONE_EPOCH, "sweep=all", "data.split=all", "callbacks=[default,last_weights]")
+    out = run_process(*command, cwd=folder)
     assert "#0 finished: no patient was scored (" in out
+    assert "runs/all: 1 finished run" in out
+    assert "#0 was finished before: no patient was scored (" in run_process(*command, cwd=folder)
     (job,) = job_folders(folder / "runs" / "all")
     assert (job / "checkpoints" / "last.ckpt").exists()
 
@@ -60,6 +62,33 @@ def test_experiments_of_a_sweep_share_its_folder_and_its_end(folder: Path) -> No
     assert "expected no failed job; found 2:" in told
     ends = {job.name.partition("_experiment-")[2] for job in job_folders(folder / "runs" / "sweep")}
     assert ends == {"bellver_baseline", "bellver_liver"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ends"),
+    [
+        (("data.root=data/one,data/two",), ["seed0_rootdata-one", "seed0_rootdata-two"]),
+        (("data.root=data/one", "seed=0,1"), ["seed0", "seed1"]),
+    ],
+)
+def test_data_sets_are_in_the_names_of_jobs_if_they_differ(
+    arguments: tuple[str, ...], ends: list[str], folder: Path
+) -> None:
+    wrong = ("data=smoke", "data.fold=9", "trainer.accelerator=cpu", f"sweep=roots{len(arguments)}")
+    told = failed_command("train", "-m", *wrong, *arguments, cwd=folder)
+    assert "expected no failed job; found 2:" in told
+    jobs = job_folders(folder / "runs" / wrong[-1].partition("=")[2])
+    assert [job.name for job in jobs] == [f"dsc_unet_subpixel_fold9_{end}_data-smoke_acceleratorcpu" for end in ends]
+
+
+def test_an_interrupted_job_with_a_checkpoint_of_its_own_resumes_from_that(folder: Path) -> None:
+    start = "ckpt_path=runs/start/checkpoints/last.ckpt"
+    run_command("train", *SMOKE, "trainer.max_epochs=1", "name=start", cwd=folder)
+    interrupted_run(folder, "trainer.max_epochs=3", start, "name=on/job")
+    run_process("train", "-m", *SMOKE, "trainer.max_epochs=3", start, "sweep=on", "hydra.sweep.subdir=job", cwd=folder)
+    log = (folder / "runs" / "on" / "job" / "log.txt").read_text()
+    assert "epoch 3/3" in log
+    assert "epoch 2/3" not in log
 
 
 @pytest.mark.kill

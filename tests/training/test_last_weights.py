@@ -71,6 +71,12 @@ def test_everybody_trains_and_nobody_is_tested(place: Path) -> None:
     split = json.loads((run / "split.json").read_text())
     assert (len(split["train"]), split["val"], split["test"]) == (8, [], [])
     assert not (run / "result.json").exists()
+    best = run / "checkpoints" / "best.ckpt"
+    before = best.stat().st_mtime_ns
+    assert "this run is finished; training is not repeated" in run_command("train", *everybody, cwd=place)
+    assert best.stat().st_mtime_ns == before
+    assert "runs: expected an interrupted run" in failed_command("train", *LAST, "ckpt_path=last", cwd=place)
+    assert "1 without test patients" in failed_command("report", "runs=runs/all", cwd=place)
     run_command("predict", "ckpt=runs/all/checkpoints/best.ckpt", "input=data/smoke/volume-0.nii.gz", cwd=place)
     error = failed_command("evaluate", "ckpt=runs/all/checkpoints/best.ckpt", "output=none", cwd=place)
     assert "expected patients for the test (or references=FOLDER); found none" in error
