@@ -140,7 +140,12 @@ def _references(cfg: Settings) -> str:
 
 
 def _patients(cfg: Settings) -> list[str] | None:
-    return None if cfg.split is None else read_split(cfg.split, cfg.fold).test
+    if cfg.split is None:
+        return None
+    patients = read_split(cfg.split, cfg.fold).test
+    if not patients:
+        raise InputError(cfg.split, "patients for the test", "none")
+    return patients
 
 
 def _described(references: str, unscored: list[str]) -> References:
