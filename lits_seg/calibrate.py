@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 
@@ -18,7 +19,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import scratch_folder, write_text
 from lits_seg.common.ownership import PICTURE, Kind, json_file, require_free, require_not_inputs
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import BatchSize, Place, Workers
+from lits_seg.common.settings import Accelerator, BatchSize, Place, Workers
 from lits_seg.common.tables import json_text
 from lits_seg.evaluate import Overlap
 from lits_seg.evaluation.calibration import Labelled, calibrate, path_next_to, summary, with_calibration
@@ -40,6 +41,7 @@ class Settings:
     folds: list[str] | None
     data: Overlap
     store: Place
+    accelerator: Accelerator
     batch_size: BatchSize
     workers: Workers
     crf: bool
@@ -85,12 +87,14 @@ def main(cfg: Settings) -> None:
 
 def _labelled(cfg: Settings, part: Literal["val", "test"]) -> Labelled:
     """Return the network of ``cfg.ckpt`` with patients of its run, or with those in ``references``."""
+    # Only its choice of a device is used, which is that of evaluate ckpt=.
+    trainer = pl.Trainer(accelerator=cfg.accelerator, devices=1, logger=False, enable_checkpointing=False)
     module = load_module(cfg.ckpt)
     volumes = checkpoint_volumes(OmegaConf.create(asdict(cfg)), module, part)
     volumes.prepare_data()
     volumes.setup("test" if part == "test" else "fit")
     module.network = for_inference(module.network)
-    return Labelled(module, volumes, part)
+    return Labelled(module.to(trainer.strategy.root_device), volumes, part)
 
 
 def _folds(cfg: Settings, folds: list[str], checkpoint: dict) -> list[Labelled]:

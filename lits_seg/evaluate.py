@@ -15,7 +15,7 @@ from lits_seg.cli import entry
 from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import require_free
 from lits_seg.common.records import as_plain
-from lits_seg.common.settings import BatchSize, CountOrZero, Place, Precision, Workers
+from lits_seg.common.settings import Accelerator, BatchSize, CountOrZero, Place, Precision, Workers
 from lits_seg.data.layouts import is_phantom
 from lits_seg.data.named_splits import read_split
 from lits_seg.evaluation.mask_scores import score_masks
@@ -55,7 +55,7 @@ class Settings:
     output: Place
     grid: Literal["affine", "voxels"]
     store: Place
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    accelerator: Accelerator
     precision: Precision
     batch_size: BatchSize
     workers: Workers
@@ -140,7 +140,12 @@ def _references(cfg: Settings) -> str:
 
 
 def _patients(cfg: Settings) -> list[str] | None:
-    return None if cfg.split is None else read_split(cfg.split, cfg.fold).test
+    if cfg.split is None:
+        return None
+    patients = read_split(cfg.split, cfg.fold).test
+    if not patients:
+        raise InputError(cfg.split, "patients for the test", "none")
+    return patients
 
 
 def _described(references: str, unscored: list[str]) -> References:

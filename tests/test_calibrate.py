@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from helpers.checkpoints import save_checkpoint, with_model
 from helpers.commands import failed_command, run_command
 from omegaconf import OmegaConf
 
+from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.volumes import read_labels, read_volume
 from lits_seg.evaluation import calibration
 from lits_seg.evaluation.calibration import Predicted, liver_sample
@@ -180,6 +182,28 @@ def test_the_network_runs_once_on_each_batch(runs: Path, monkeypatch: pytest.Mon
     run_command("calibrate", "ckpt=a/checkpoints/net.ckpt", "folds=[b/checkpoints/net.ckpt]", "batch_size=7", cwd=runs)
     # After the one slice on which load_module tries the network: patients of 10 and 40 slices.
     assert sizes == [1, 7, 3, 7, 7, 7, 7, 7, 5]
+
+
+def test_the_network_and_the_images_are_on_the_device_that_lightning_chooses(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is only named: the network predicts on the CPU."""
+    gpu = torch.device("cuda", 0)
+    asked, network, images = [], set(), set()
+
+    def trainer(accelerator: str, **_: object) -> SimpleNamespace:
+        asked.append(accelerator)
+        return SimpleNamespace(strategy=SimpleNamespace(root_device=gpu))
+
+    monkeypatch.setattr(pl, "Trainer", trainer)
+    monkeypatch.setattr(LesionModule, "to", lambda module, device: (network.add(device), module)[1])
+    monkeypatch.setattr(LesionModule, "device", gpu)
+    monkeypatch.setattr(
+        SliceDataModule, "transfer_batch_to_device", lambda volumes, batch, device, _: (images.add(device), batch)[1]
+    )
+    folds = "folds=[b/checkpoints/net.ckpt]"
+    run_command("calibrate", "ckpt=a/checkpoints/net.ckpt", folds, "accelerator=gpu", "workers=0", cwd=runs)
+    assert (asked, network, images) == (["gpu"], {gpu}, {gpu})
 
 
 @pytest.mark.hostile

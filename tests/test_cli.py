@@ -183,6 +183,10 @@ def test_arguments_that_are_no_settings_are_one_message(arguments: tuple[str, ..
             "weights: expected null with init_from=packaged, whose weights would replace these; found vgg16.pth",
         ),
         (
+            ("baseline=true", "foreground=liver"),
+            "baseline: expected false with foreground=liver, since the threshold marks lesions; found true",
+        ),
+        (
             ("callbacks.best.monitor=val/loss",),
             "callbacks.best.mode: expected min, since val/loss chooses the checkpoint; found max",
         ),

@@ -90,6 +90,8 @@ def test_only_the_test_patients_of_a_fold_are_scored(folder: Path) -> None:
     folds = [{"train": names[:2], "val": names[2:]}, {"train": names[2:], "val": names[:2]}]
     (folder / "folds.json").write_text(json.dumps(folds))
     (folder / "split.json").write_text(json.dumps({"train": names[2:], "val": [], "test": names[:2]}))
+    (folder / "nobody.json").write_text(json.dumps({"train": names, "val": [], "test": []}))
+    (folder / "empty.json").write_text(json.dumps([folds[0], {"train": names, "val": []}]))
     compare = ("a=perfect", "b=shifted", "references=references", "output=out")
     for split in (("split=folds.json", "fold=1"), ("split=split.json",)):
         run_command("evaluate", *compare, *split, cwd=folder)
@@ -98,6 +100,11 @@ def test_only_the_test_patients_of_a_fold_are_scored(folder: Path) -> None:
         assert found["split"] == split[0].removeprefix("split=")
     for arguments, told in (
         ((*compare, "split=folds.json", "fold=2"), "fold: expected one of the 2 folds in folds.json; found 2"),
+        (
+            ("predictions=perfect", "references=references", "split=nobody.json"),
+            "nobody.json: expected patients for the test; found none",
+        ),
+        ((*compare, "split=empty.json", "fold=1"), "empty.json: expected patients for the test; found none"),
         (("ckpt=packaged", "split=split.json"), "split: expected masks (predictions=, or a= and b=); found ckpt"),
     ):
         assert told in failed_command("evaluate", *arguments, cwd=folder)

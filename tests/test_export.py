@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers.browser import NEEDS_PARTS
-from helpers.checkpoints import save_checkpoint, with_model
+from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
 from helpers.commands import failed_command, run_command, start_command
 
 from lits_seg.data.layouts import find_cases
@@ -106,6 +106,21 @@ def test_neighbouring_slices(tmp_path: Path, lits: Path) -> None:
     flat, around = hu.reshape(9, *hu.shape[2:]), np.arange(9).reshape(3, 3)
     expected = Ensemble([tmp_path / "net.ckpt"], device="cpu")(flat, around)[0]
     assert (ExportedModel(tmp_path / "exported/lits_seg_fp32.onnx", 1)(flat, around)[0] == expected).mean() > 0.999
+
+
+def test_a_network_of_the_liver_is_judged_by_its_livers(tmp_path: Path, lits: Path) -> None:
+    save_checkpoint(tmp_path / "net.ckpt", settings={**SETTINGS, "foreground": "liver"})
+    (tmp_path / "lits").symlink_to(lits)
+    out = export(tmp_path, "slices=2", "patients=2", "output=files")
+    told = json.loads((tmp_path / "files/exports.json").read_text())
+    (file,) = told["files"]
+    assert told["structure"] == "liver"
+    assert file["parity"]["dice"] > 0.99
+    assert all(0 < dice < 1 for dice in told["pytorch"]["dice"])
+    assert file["dice"] == pytest.approx(told["pytorch"]["dice"], abs=0.01)
+    for text in ("| Dice with PyTorch's liver mask ", "| liver Dice ", "\nLiver Dice is the mean", "0.005 liver Dice"):
+        assert text in out
+    assert "lesion" not in out.lower()
 
 
 def test_a_file_below_the_bar_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Pool what the exports of a cross-validation measured: lesion Dice of each format and precision on unseen patients."""
+"""Pool what the exports of a cross-validation measured: Dice of each format and precision on unseen patients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,14 @@ class Exports:
         patients: names of the test patients.
         pytorch: the checkpoint, run by PyTorch.
         files: the exported files.
+        structure: the structure whose Dice was measured.
     """
 
     volumes: str
     patients: list[str]
     pytorch: Row
     files: list[Row]
+    structure: str = "lesion"
 
 
 def read_folds(folders: Sequence[Path]) -> list[Exports]:
@@ -39,7 +41,8 @@ def fold_table(folds: Sequence[Exports]) -> str:
     Args:
         folds: the exports, all of the same files; each patient is tested by one fold.
     """
-    header = ["format", "precision", "MB", "equal labels", "ms per slice", "lesion Dice [95 %]", "to PyTorch [95 %]"]
+    header = ["format", "precision", "MB", "equal labels", "ms per slice"]
+    header += [f"{folds[0].structure} Dice [95 %]", "to PyTorch [95 %]"]
     reference = _dice([fold.pytorch for fold in folds])
     lines = []
     for rows in zip(*((fold.pytorch, *fold.files) for fold in folds), strict=True):
@@ -63,14 +66,15 @@ def fold_table(folds: Sequence[Exports]) -> str:
 
 def fold_text(folds: Sequence[Exports]) -> str:
     """Return the table with an explanation."""
-    patients = [patient for fold in folds for patient in fold.patients]
+    patients = sorted(patient for fold in folds for patient in fold.patients)
+    structure = folds[0].structure.capitalize()
     return "\n".join(
         [
             "# What an exported file keeps on patients that the network has not seen",
             "",
             fold_table(folds),
             "",
-            f"Lesion Dice per case of {len(patients)} patients ({', '.join(sorted(patients))}) of {folds[0].volumes},",
+            f"{structure} Dice per case of {len(patients)} patients ({', '.join(patients)}) of {folds[0].volumes},",
             f"after the model's rules. Each was predicted by the network of its fold ({len(folds)} in all); int8 was",
             "calibrated on training patients. Intervals: bootstrap over patients. Equal labels: lowest of the folds.",
             "Written by `python -m experiments.export folds=[…]`. Research use only.",

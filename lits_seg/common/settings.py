@@ -32,6 +32,7 @@ Share = Annotated[float, Ge(0), Lt(1)]
 Probability = Annotated[float, Ge(0), Le(1)]
 Width = Annotated[int, Ge(1), Le(4096)]  # channels of a layer
 Widths = Annotated[Sequence[Width], Len(1, 8)]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 # Lightning's precision, as far as the weights have 32 bits: images have 32 bits, too.
 Precision = Literal["auto", "16-mixed", "bf16-mixed", "32-true", 16, 32]
 

@@ -36,7 +36,7 @@ class Labelled:
     """Labelled patients, and a network that has not seen them.
 
     Args:
-        module: the network, in eval mode.
+        module: the network, in eval mode, on the device that predicts.
         volumes: the volumes, after ``setup``.
         part: the part of the split.
     """
@@ -137,10 +137,10 @@ def predict(group: Labelled, folder: Path) -> list[Predicted]:
         reserve(file)
     loader = volumes.val_dataloader() if group.part == "val" else volumes.test_dataloader()
     for loaded in tqdm(loader, desc="predicting", unit="batch", disable=None, leave=False):
-        batch = volumes.on_after_batch_transfer(loaded, 0)
-        number, slices = int(batch["case"][0]), batch["slice"].numpy()
+        number, slices = int(loaded["case"][0]), loaded["slice"].numpy()
+        batch = volumes.transfer_batch_to_device(loaded, group.module.device, 0)
         with torch.inference_mode():
-            logits = group.module(batch["image"]).half()
+            logits = group.module(volumes.on_after_batch_transfer(batch, 0)["image"]).half().cpu()
         if not logits.isfinite().all():
             near = f"NaN or infinity near slice {slices[0]} of {group.cases[number].name}"
             raise InputError("the network", "finite logits", near)

@@ -12,7 +12,7 @@ from lits_seg import RESEARCH_USE
 from lits_seg.browser.bundle import write_page
 from lits_seg.common.files import sha256, write_text
 from lits_seg.common.records import as_plain
-from lits_seg.common.tables import json_text
+from lits_seg.common.tables import json_text, plural
 from lits_seg.exporters.check_volumes import Volumes, find_volumes, phantom_volumes
 from lits_seg.exporters.choices import BROWSER, ENDINGS, WORTH
 from lits_seg.exporters.comparison_table import LEAST_GAIN, MOST_LOST, Row, table
@@ -20,7 +20,7 @@ from lits_seg.exporters.formats import import_executorch, open_file, write_file
 from lits_seg.exporters.metadata import describe_export
 from lits_seg.exporters.onnx import export_parts
 from lits_seg.exporters.output_files import move, new_files, size_of
-from lits_seg.exporters.parity import lesion_dice, milliseconds, network_images, parity, slices_of
+from lits_seg.exporters.parity import milliseconds, network_images, parity, slices_of, volume_dice
 from lits_seg.inference.ensemble import Ensemble
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.models.cost import processor
@@ -57,7 +57,8 @@ def export_checkpoint(cfg: Any, wanted: list[tuple[str, str]]) -> str:
             volumes = find_volumes(OmegaConf.create(asdict(cfg)), module)
         checkpoint, *rows = _export(cfg, module, volumes, wanted, scratch)
         move([scratch / row.file for row in rows], output)
-    text = _text(cfg, table(checkpoint, rows), volumes, len(checkpoint.dice))
+    structure = module.structures[0]
+    text = _text(cfg, table(checkpoint, rows, structure), volumes, len(checkpoint.dice), structure)
     write_text(output / "exports.md", text)
     about = {
         **as_plain(provenance(cfg.ckpt)),
@@ -65,6 +66,7 @@ def export_checkpoint(cfg: Any, wanted: list[tuple[str, str]]) -> str:
         "volumes": str(volumes.root),
         "synthetic": volumes.synthetic,
         "patients": [case.name for case in volumes.test[: cfg.patients]],
+        "structure": structure,
         "slices": cfg.slices,
         "threads": cfg.threads or os.cpu_count(),
         "processor": processor(),
@@ -111,12 +113,12 @@ def _export(
     taken = milliseconds(segmenters, checked, tuple(pixel_mm[0]))
     rows = [replace(row, ms=taken[row.file]) for row in rows]
     patients = volumes.test[: cfg.patients]
-    print(f"computing the lesion Dice of {len(rows)} models on {len(patients)} patients …", flush=True)
+    print(f"computing the {module.structures[0]} Dice of {len(rows)} models on {len(patients)} patients …", flush=True)
     return [
         # ExecuTorch files accept slices of a single size, and the volumes may have others.
         row
         if row.format == "executorch"
-        else replace(row, dice=lesion_dice(segmenters[row.file], patients, cfg.batch_size))
+        else replace(row, dice=volume_dice(segmenters[row.file], patients, cfg.batch_size))
         for row in rows
     ]
 
@@ -126,7 +128,7 @@ def _first_file(path: Path) -> Path:
     return path / "index.html" if path.is_dir() else path
 
 
-def _text(cfg: Any, rows: str, volumes: Volumes, patients: int) -> str:
+def _text(cfg: Any, rows: str, volumes: Volumes, patients: int, structure: str) -> str:
     kind = "synthetic volumes" if volumes.synthetic else "volumes"
     same = volumes.train == volumes.test
     patients_are = "of the same volumes, on which int8 was also calibrated" if same else "of the test set"
@@ -139,8 +141,8 @@ def _text(cfg: Any, rows: str, volumes: Volumes, patients: int) -> str:
             "",
             f"Parity and time were measured on {cfg.slices} slices of {kind} ({volumes.root}), from HU to labels.",
             f"Times are the fastest of several rounds, measured in turns on {threads} threads of {processor()}.",
-            f"Lesion Dice is the mean over {patients} {'patient' if patients == 1 else 'patients'} {patients_are}.",
-            f"{WORTH} {MOST_LOST} lesion Dice and is at least {LEAST_GAIN} times as",
+            f"{structure.capitalize()} Dice is the mean over {plural(patients, 'patient')} {patients_are}.",
+            f"{WORTH} {MOST_LOST} {structure} Dice and is at least {LEAST_GAIN} times as",
             "fast as the fp32 file of its format.",
             RESEARCH_USE,
             "",

@@ -8,7 +8,7 @@ from statistics import fmean
 from lits_seg.common.tables import markdown, number
 from lits_seg.exporters.parity import Parity
 
-MOST_LOST = 0.005  # lesion Dice
+MOST_LOST = 0.005  # Dice
 LEAST_GAIN = 1.05  # speed relative to fp32; smaller gains are within the scatter of timings
 
 
@@ -23,7 +23,7 @@ class Row:
         size: size in bytes.
         parity: agreement with PyTorch; None for the checkpoint.
         ms: milliseconds per slice, from HU to labels.
-        dice: lesion Dice of each test patient; empty if not measured.
+        dice: Dice of each test patient, see ``parity.volume_dice``; empty if not measured.
     """
 
     format: str
@@ -36,7 +36,7 @@ class Row:
 
 
 def verdict(row: Row, fp32: Row | None, checkpoint: Row) -> str:
-    """Judge a file: it is worth it if it loses at most 0.005 lesion Dice and is faster than its format's fp32 file.
+    """Judge a file: it is worth it if it loses at most 0.005 Dice and is faster than its format's fp32 file.
 
     Args:
         row: the file.
@@ -51,15 +51,16 @@ def verdict(row: Row, fp32: Row | None, checkpoint: Row) -> str:
     return f"not worth it: loses {lost:.3f} Dice" if lost > MOST_LOST else "yes"
 
 
-def table(checkpoint: Row, rows: Sequence[Row]) -> str:
-    """Return a Markdown table of size, parity, time and lesion Dice.
+def table(checkpoint: Row, rows: Sequence[Row], structure: str) -> str:
+    """Return a Markdown table of size, parity, time and Dice.
 
     Args:
         checkpoint: the checkpoint, the first row of the table.
         rows: the exported files.
+        structure: the structure whose Dice is measured, ``lesion`` or ``liver``.
     """
-    header = ["file", "MB", "equal labels", "Dice with PyTorch's lesion mask", "largest logit difference"]
-    header += ["ms per slice", "speed-up over PyTorch", "lesion Dice", "worth it"]
+    header = ["file", "MB", "equal labels", f"Dice with PyTorch's {structure} mask", "largest logit difference"]
+    header += ["ms per slice", "speed-up over PyTorch", f"{structure} Dice", "worth it"]
     fp32 = {row.format: row for row in rows if row.precision == "fp32"}
     lines = []
     for row in (checkpoint, *rows):
@@ -69,7 +70,7 @@ def table(checkpoint: Row, rows: Sequence[Row]) -> str:
                 row.file,
                 f"{row.size / 1e6:.1f}",
                 f"{found.labels:.4%}" if found else "–",
-                number(found.lesion, 4) if found else "–",
+                number(found.dice, 4) if found else "–",
                 f"{found.logits:.2g} of {found.largest:.2g}" if found else "–",
                 number(row.ms, 1),
                 f"{checkpoint.ms / row.ms:.1f} x",

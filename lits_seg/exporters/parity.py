@@ -1,4 +1,4 @@
-"""Compare an exported file with its checkpoint: labels, logits, time and lesion Dice."""
+"""Compare an exported file with its checkpoint: labels, logits, time and Dice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from lits_seg.data.volumes import read_case
 from lits_seg.inference.exported import ExportedSegmenter
 from lits_seg.inference.segmenter import Segmenter
 from lits_seg.metrics import case_scores
+from lits_seg.metrics.overlap import LOWEST_LABEL
 from lits_seg.training.module import LesionModule
 
 # Limits for each precision: lowest share of equal labels, and largest difference relative to the largest logit.
@@ -28,15 +29,16 @@ class Parity:
 
     Args:
         labels: share of equal labels.
-        lesion: Dice between the lesion masks of the file and of PyTorch; None if both are empty.
         logits: largest absolute difference of logits.
         largest: largest absolute logit of PyTorch.
+        dice: Dice between the masks of the file and of PyTorch, of the lesions, or of the liver if the network finds no
+            lesions; None if both are empty.
     """
 
     labels: float
-    lesion: float | None
     logits: float
     largest: float
+    dice: float | None = None
 
     def require(self, file: str, precision: str) -> None:
         """Check that the agreement is within the limits of a precision (``LIMITS``).
@@ -73,13 +75,14 @@ def parity(
         logits = module(torch.from_numpy(network_images(module, hu, pixel_mm)).float() / 255)
         height, width = hu.shape[2:]
         labels = module.labels(logits, height, width, pixel_mm)[0].numpy()
-    lesions = (labels == 2), (found_labels == 2)
-    together = sum(int(mask.sum()) for mask in lesions)
+    lowest = LOWEST_LABEL[module.structures[0]]
+    masks = (labels >= lowest), (found_labels >= lowest)
+    together = sum(int(mask.sum()) for mask in masks)
     return Parity(
         labels=float((labels == found_labels).mean()),
-        lesion=2 * int((lesions[0] & lesions[1]).sum()) / together if together else None,
         logits=float(np.abs(logits.numpy() - found_logits).max()),
         largest=float(logits.abs().max()),
+        dice=2 * int((masks[0] & masks[1]).sum()) / together if together else None,
     )
 
 
@@ -124,8 +127,10 @@ def slices_of(cases: Sequence[Case], count: int, context: int) -> tuple[np.ndarr
     return np.stack(found[:count]), np.array(pixel_mm[:count])
 
 
-def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
-    """Return the lesion Dice of each case after the model's rules, of the whole volume at its original resolution.
+def volume_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) -> list[float]:
+    """Return the Dice of each case after the model's rules, of the whole volume at its original resolution.
+
+    It is that of the lesions, or of the liver if the network finds no lesions.
 
     Args:
         segmenter: segmenter that predicts the labels.
@@ -134,17 +139,17 @@ def lesion_dice(segmenter: Segmenter, cases: Sequence[Case], batch_size: int) ->
     """
     if not cases:
         return []
-    counts = []
+    counts, lowest = [], LOWEST_LABEL[segmenter.foreground]
     for case in cases:
-        truth = read_case(case)[1].slices == 2
+        truth = read_case(case)[1].slices >= lowest
         labels, probability = (np.zeros(truth.shape, np.uint8) for _ in range(2))
         with open_ct(case.image) as ct:
             for start, _, found, likely in segmenter.segment(ct, batch_size):
                 block = slice(start, start + len(found))
                 labels[block], probability[block] = found, likely
             segmenter.rules(labels, probability, ct.spacing, ct.voxel_ml, segmenter.finds_liver, ct.slices)
-        lesion = labels == 2
-        counts.append((np.count_nonzero(lesion & truth), np.count_nonzero(lesion), np.count_nonzero(truth)))
+        mask = labels >= lowest
+        counts.append((np.count_nonzero(mask & truth), np.count_nonzero(mask), np.count_nonzero(truth)))
     return case_scores(counts)["dice"].tolist()
 
 

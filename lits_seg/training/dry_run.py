@@ -76,6 +76,8 @@ def require_dry_run(plain: Mapping[str, Any]) -> None:
         if plain["weights"] is not None and plain["init_from"] is not None:
             expected = f"null with init_from={plain['init_from']}, whose weights would replace these"
             raise InputError("weights", expected, plain["weights"])
+        if plain["baseline"] and plain["foreground"] == "liver":
+            raise InputError("baseline", "false with foreground=liver, since the threshold marks lesions", "true")
         _require_loss(plain["loss"], plain["model"]["out_channels"])
         _require_augmentation(datamodule)
         optimizer = _made("optimizer", plain["optimizer"], params=[nn.Parameter(torch.zeros(1))])

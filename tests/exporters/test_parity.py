@@ -11,7 +11,7 @@ from lits_seg.common.errors import InputError
 from lits_seg.data.ct import open_ct
 from lits_seg.data.layouts import find_cases
 from lits_seg.data.volumes import read_case
-from lits_seg.exporters.parity import Parity, lesion_dice, milliseconds, network_images, parity, slices_of
+from lits_seg.exporters.parity import Parity, milliseconds, network_images, parity, slices_of, volume_dice
 from lits_seg.inference.segmenter import ModelFacts, RunSettings, Segmenter
 from lits_seg.postprocess import Rules
 from lits_seg.postprocess.crf import Crf
@@ -46,26 +46,26 @@ def test_differences_are_those_of_the_file(tmp_path: Path) -> None:
     module = save_checkpoint(tmp_path / "net.ckpt", settings=with_model(out_channels=3, in_channels=3))
     assert network_images(module, HU).shape == (2, 3, 32, 32)
     same = parity(module, Same(module), HU)
-    assert (same.labels, same.lesion, same.logits) == (1, 1, 0)
+    assert (same.labels, same.dice, same.logits) == (1, 1, 0)
     assert same.largest > 0
     labels = Same(module).logits(HU)[0]
     changed = int((labels.ravel()[:100] != 2).sum())
     other = parity(module, Same(module, offset=0.25, added=100), HU)
     lesion = int((labels == 2).sum())
     assert other.labels == pytest.approx(1 - changed / labels.size)
-    assert other.lesion == pytest.approx(2 * lesion / (2 * lesion + changed))
+    assert other.dice == pytest.approx(2 * lesion / (2 * lesion + changed))
     assert other.logits == pytest.approx(0.25, abs=1e-5)
 
 
 @pytest.mark.parametrize(
     ("found", "precision", "fits"),
     [
-        (Parity(1, None, 0, 2), "fp32", True),
-        (Parity(0.9998, 1, 0, 2), "fp32", False),
-        (Parity(0.9998, 1, 0, 2), "fp16", True),
-        (Parity(1, 1, 0.11, 2), "fp32", False),
-        (Parity(1, 1, 0.11, 2), "bf16", True),
-        (Parity(1, 1, float("nan"), 2), "int8", False),
+        (Parity(1, 0, 2), "fp32", True),
+        (Parity(0.9998, 0, 2), "fp32", False),
+        (Parity(0.9998, 0, 2), "fp16", True),
+        (Parity(1, 0.11, 2), "fp32", False),
+        (Parity(1, 0.11, 2), "bf16", True),
+        (Parity(1, float("nan"), 2), "int8", False),
     ],
 )
 def test_each_precision_has_its_limits(found: Parity, precision: str, fits: bool) -> None:
@@ -107,18 +107,18 @@ class Labels(Segmenter):
 def test_dice_is_of_whole_volumes(lits: Path) -> None:
     (case, *_) = find_cases(lits)
     truth = read_case(case)[1].slices
-    assert lesion_dice(Labels(truth), [case], batch_size=3) == [1]
+    assert volume_dice(Labels(truth), [case], batch_size=3) == [1]
     half = np.where(np.cumsum(truth == 2).reshape(truth.shape) <= (truth == 2).sum() // 2, truth, truth * 0)
     kept, all_ = int((half == 2).sum()), int((truth == 2).sum())
-    assert lesion_dice(Labels(half), [case], batch_size=4) == pytest.approx([2 * kept / (kept + all_)])
-    assert lesion_dice(Labels(truth), [], batch_size=4) == []
+    assert volume_dice(Labels(half), [case], batch_size=4) == pytest.approx([2 * kept / (kept + all_)])
+    assert volume_dice(Labels(truth), [], batch_size=4) == []
 
 
 def test_dice_is_that_of_the_models_rules(lits: Path) -> None:
     (case, *_) = find_cases(lits)
     truth = read_case(case)[1].slices
     for rules in (Rules(min_lesion_ml=1000), Rules(threshold=0.5)):  # Labels gives a probability of 2 / 255
-        assert lesion_dice(Labels(truth, rules), [case], batch_size=3) == [0]
+        assert volume_dice(Labels(truth, rules), [case], batch_size=3) == [0]
 
 
 def test_a_rule_that_reads_the_ct_has_it(lits: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_rule_that_reads_the_ct_has_it(lits: Path) -> None:
     truth = label.slices
     # Labels gives a probability of at most 2 / 255.
     rules = Rules(threshold=0.004, crf=Crf(appearance_mm=5.0, iterations=1))
-    (dice,) = lesion_dice(Labels(truth, rules), [case], batch_size=3)
+    (dice,) = volume_dice(Labels(truth, rules), [case], batch_size=3)
     expected = truth.copy()
     rules(expected, truth, image.spacing, 1.0, hu=lambda start, stop: image.slices[start:stop])
     lesion = expected == 2
