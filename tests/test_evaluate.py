@@ -159,6 +159,10 @@ def damage(folder: Path, what: str) -> None:
         file.unlink()
     elif what == "extra":
         write(folder / "shifted" / "segmentation-7.nii", LABELS[0])
+    elif what == "another program's":
+        write(folder / "shifted" / "Patient Müller #1.nii.gz", LABELS[0])
+    elif what == "CT among references":
+        write(folder / "references" / "CT.nii.gz", LABELS[0])
     elif what == "other labels":
         write(file, LABELS[1] * 2)
     elif what == "corrupt":
@@ -175,6 +179,8 @@ def damage(folder: Path, what: str) -> None:
     [
         ("missing", "shifted: expected one mask for each in references, by file name; found none for segmentation-1"),
         ("extra", "found too many: segmentation-7"),
+        ("another program's", "found too many: Patient Müller #1"),
+        ("CT among references", "by file name; found none for CT"),
         ("empty folder", "shifted: expected a folder with masks (.nii, .nii.gz); found none"),
     ],
 )

@@ -17,6 +17,7 @@ PHANTOM = "phantom.json"  # settings of the generator, in the folder of syntheti
 
 # File names of LiTS without .nii or .nii.gz. Test volumes of the challenge start with test-.
 _LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<number>\w+)")
+_CT_NAMES = ("volume-", "test-volume-")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _LONGEST_NAME = 240  # bytes of a mask's name; longer names are shortened, since a file's name has at most 255 bytes
 PROBABILITY = "probability"  # folder of probability maps in the folder of the masks
@@ -46,7 +47,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         unpaired: list to which an error is added for each file without its counterpart; None: raise the first error.
 
     Raises:
-        InputError: if the folder is missing or has no pair, or if two files have the same name.
+        InputError: if the folder is missing or has no pair, or if two files show the same patient.
     """
     root = Path(root)
     if not os.path.isdir(root):
@@ -85,18 +86,20 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
 def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
-    The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
-    NIfTI files in the folder itself. The maps that ``predict`` writes into ``probability/`` are not masks.
+    If the folder has ``labelsTr/`` (MSD), its files are the masks. Otherwise the masks are:
+
+    - ``segmentation-*`` (LiTS) at any depth, except the maps that ``predict`` writes into ``probability/``;
+    - all other NIfTI files in the folder, except the CTs ``volume-*`` and ``test-volume-*``.
 
     Args:
         folder: the folder or file.
-        references: of several masks of the same name, ignore those that lits_seg wrote.
+        references: of several masks of the same patient, ignore those that lits_seg wrote.
 
     Returns:
         Paths by file name without extension.
 
     Raises:
-        InputError: if there is no mask, or if two masks have the same name.
+        InputError: if there is no mask, or if two masks show the same patient, see ``patient_name``.
     """
     folder = Path(folder)
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -104,18 +107,20 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     if not os.path.isdir(folder):
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
     everything, lost = below(folder)
-    named = [path for path in everything if path.name.startswith("segmentation-")]
-    paths = [path for path in named if _is_mask(path) and PROBABILITY not in path.relative_to(folder).parts]
-    if not paths:
-        labels = folder / "labelsTr"
-        paths = list(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
+    if os.path.isdir(folder / "labelsTr"):
+        paths = set(entries(folder / "labelsTr"))
+    else:
+        named = {path for path in everything if path.name.startswith("segmentation-")}
+        maps = {path for path in named if PROBABILITY in path.relative_to(folder).parts}
+        paths = (named - maps) | set(entries(folder))
+    masks = set(filter(_is_mask, paths))
     for path, error in lost.items():
-        if path not in paths and not path.name.startswith("volume-"):
+        if path not in masks and not path.name.startswith(_CT_NAMES):
             raise error
-    found = _by_name(paths, stem, "masks", prefer_others=references)
+    found = _by_name(masks, lambda path: patient_name(stem(path)), "masks", prefer_others=references)
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
-    return found
+    return {stem(path): path for path in found.values()}
 
 
 def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
@@ -196,7 +201,7 @@ def _cts(folder: Path) -> set[Path]:
     if os.path.isdir(folder / "imagesTr"):
         return {path for path in entries(folder / "imagesTr") if has_nifti_name(path) and not is_marked(path)}
     everything, lost = below(folder)
-    named = {path for path in everything if path.name.startswith(("volume-", "test-volume-"))}
+    named = {path for path in everything if path.name.startswith(_CT_NAMES)}
     inside = {path for path in entries(folder) if not path.name.startswith("segmentation-")}
     files = {path for path in named | inside if has_nifti_name(path) and not (os.path.isdir(path) or is_marked(path))}
     folders = {path for path in everything if os.path.isdir(path)} - lost.keys()
@@ -251,7 +256,7 @@ def _by_name(
         if prefer_others and name in found and is_marked(found[name]):
             del found[name]
         if name in found and not same_file(found[name], path):
-            raise InputError(path, f"{what} with different names", f"the same name as {found[name]}")
+            raise InputError(path, f"{what} of different patients", f"the same patient as {found[name]}")
         found.setdefault(name, path)
     return found
 
@@ -283,4 +288,4 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _is_mask(path: Path) -> bool:
-    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith("volume-")
+    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith(_CT_NAMES)

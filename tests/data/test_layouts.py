@@ -148,7 +148,7 @@ def test_find_masks_lits_msd_and_plain_folders(tmp_path: Path) -> None:
         (lambda folder: folder.mkdir(), "found none"),
         (
             lambda folder: [write_mask(folder / name) for name in ("a.nii", "a.nii.gz")],
-            "expected masks with different names",
+            "expected masks of different patients; found the same patient as .*a.nii",
         ),
     ],
 )
@@ -156,6 +156,32 @@ def test_folders_without_usable_masks(prepare: object, told: str, tmp_path: Path
     prepare(tmp_path / "masks")
     with pytest.raises(InputError, match=told):
         find_masks(tmp_path / "masks")
+
+
+def test_masks_of_all_names_are_found_and_cts_among_them_are_not(tmp_path: Path) -> None:
+    masks = {
+        "segmentation-0": "segmentation-0.nii.gz",
+        "Patient Müller #1": "Patient Müller #1.nii.gz",
+        "UPPER": "UPPER.NII.GZ",
+        "segmentation-1": "part/segmentation-1.nii",
+    }
+    for name in (*masks.values(), "volume-0.nii", "test-volume-3.nii.gz", "part/b.nii", "part/volume-1.nii"):
+        write_mask(tmp_path / name)
+    write_series(tmp_path / "series", anatomy(0, shape=(8, 8, 2))[0])
+    assert find_masks(tmp_path) == {name: tmp_path / path for name, path in masks.items()}
+    (tmp_path / "labelsTr").mkdir()
+    write_mask(tmp_path / "labelsTr" / "liver_1.nii.gz")
+    assert list(find_masks(tmp_path)) == ["liver_1"]
+
+
+@pytest.mark.parametrize(
+    "names", [("5.nii.gz", "segmentation-5.nii"), ("old/segmentation-5.nii", "segmentation-5.nii")]
+)
+def test_two_masks_of_one_patient_are_both_named(names: tuple[str, str], tmp_path: Path) -> None:
+    for name in names:
+        write_mask(tmp_path / name)
+    with pytest.raises(InputError, match=f"{names[1]}: expected masks of different patients; found .*{names[0]}"):
+        find_masks(tmp_path)
 
 
 def test_linked_parts_are_found_and_each_patient_counts_once(tmp_path: Path) -> None:
