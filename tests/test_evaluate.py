@@ -9,6 +9,7 @@ from helpers.commands import failed_command, run_command
 from helpers.volumes import AFFINES, anatomy
 
 from lits_seg import __version__
+from lits_seg.data.layouts import find_cts
 
 LABELS = [anatomy(number)[1] for number in range(3)]
 
@@ -101,6 +102,17 @@ def test_only_the_test_patients_of_a_fold_are_scored(folder: Path) -> None:
         (("ckpt=packaged", "split=split.json"), "split: expected masks (predictions=, or a= and b=); found ckpt"),
     ):
         assert told in failed_command("evaluate", *arguments, cwd=folder)
+
+
+def test_masks_of_predict_are_scored_whatever_the_names_of_the_patients(tmp_path: Path) -> None:
+    for number, name in enumerate(("pat-3", "Anna B.", "5")):
+        write(tmp_path / "references" / f"volume-{name}.nii", LABELS[number])
+        write(tmp_path / "references" / f"segmentation-{name}.nii", LABELS[number])
+    for name, ct in find_cts(tmp_path / "references").items():
+        write(tmp_path / "predictions" / f"{name}.nii.gz", np.asanyarray(nib.load(ct).dataobj))
+    run_command("evaluate", "predictions=predictions", "references=references", "output=out", cwd=tmp_path)
+    cases = [row["case"] for row in read_csv(tmp_path / "out" / "cases.csv")]
+    assert cases == ["segmentation-5", "segmentation-Anna B.", "segmentation-pat-3"]
 
 
 def test_synthetic_truth_is_called_synthetic(folder: Path) -> None:

@@ -15,8 +15,9 @@ from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
 
-# File names of LiTS without .nii or .nii.gz. Test volumes of the challenge start with test-.
-_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<number>\w+)")
+# File names of LiTS without .nii or .nii.gz: names of patients are numbers there, but any text in the same layout.
+# Test volumes of the challenge start with test-.
+_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<patient>.*)", re.DOTALL)
 _CT_NAMES = ("volume-", "test-volume-")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _LONGEST_NAME = 240  # bytes of a mask's name; longer names are shortened, since a file's name has at most 255 bytes
@@ -38,7 +39,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     Three layouts are supported:
 
     - LiTS: ``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with ``segmentation-N.nii[.gz]``, in
-      one folder or distributed over the subfolders of mirrors;
+      one folder or distributed over the subfolders of mirrors; N is any name;
     - MSD Task03_Liver: ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``;
     - nnU-Net: ``imagesTr/NAME_0000.nii.gz`` with ``labelsTr/NAME.nii.gz`` and ``dataset.json``.
 
@@ -63,9 +64,11 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         nnunet.require_description(root, images, labels)
     else:
         paths, lost = below(root)
-        images = _by_name(filter(_is_volume, paths), _lits_number)
-        labels = _by_name((path for path in paths if _is_mask(path) and path.name.startswith("seg")), _lits_number)
-        errors = [error for path, error in lost.items() if not _lits_number(path)]  # pairs are reported when read
+        images = _by_name(filter(_is_volume, paths), _lits_patient)
+        masks = (path for path in paths if _is_mask(path) and path.name.startswith("segmentation-"))
+        labels = _by_name(masks, _lits_patient)
+        read = {*images.values(), *labels.values()}  # reading a pair reports its broken links
+        errors = [error for path, error in lost.items() if path not in read and not path.name.startswith("test-")]
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
         present, lacking = (images, "segmentation") if name in images else (labels, "volume")
         errors.append(InputError(present[name], f"a {lacking} of the same name", "none"))
@@ -181,7 +184,7 @@ def mask_name(root: Path, ct: Path) -> str:
     name = Path(os.path.abspath(ct)).name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
     lits = _LITS.fullmatch(name)
     if lits and lits["kind"] == "volume":
-        name = f"{lits['test'] or ''}segmentation-{lits['number']}"
+        name = f"{lits['test'] or ''}segmentation-{lits['patient']}"
     elif os.path.isdir(ct) and ct != root:
         name = "_".join(ct.relative_to(root).parts)
     return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
@@ -190,7 +193,7 @@ def mask_name(root: Path, ct: Path) -> str:
 def patient_name(mask: str) -> str:
     """Return the name of a mask's patient: ``segmentation-5`` (LiTS) shows 5; other masks are named by patients."""
     lits = _LITS.fullmatch(mask)
-    return lits["number"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
+    return lits["patient"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
 
 
 def _with_hash(name: str, path: Path) -> str:
@@ -230,27 +233,25 @@ def _is_volume(path: Path) -> bool:
     return not any(map(has_nifti_name, entries(path)))
 
 
-def _lits_number(path: Path) -> str | None:
-    match = _LITS.fullmatch(stem(path))
-    return match["number"] if match else None
+def _lits_patient(path: Path) -> str:
+    lits = _LITS.fullmatch(stem(path))
+    return (lits and lits["patient"]) or stem(path)  # volume- has no name, and so no counterpart
 
 
 def _by_name(
-    paths: Iterable[Path], name_of: Callable[[Path], str | None], what: str = "cases", prefer_others: bool = True
+    paths: Iterable[Path], name_of: Callable[[Path], str], what: str = "cases", prefer_others: bool = True
 ) -> dict[str, Path]:
     """Return paths by name.
 
     Args:
         paths: the paths.
-        name_of: function from a path to its name; None: the path is ignored.
+        name_of: function from a path to its name.
         what: what errors call the paths.
         prefer_others: of several masks of the same name, ignore those that lits_seg predicted.
     """
     found: dict[str, Path] = {}
     for path in sorted(paths):
         name = name_of(path)
-        if name is None:
-            continue
         if prefer_others and name in found and is_marked(path):
             continue
         if prefer_others and name in found and is_marked(found[name]):

@@ -8,7 +8,7 @@ from helpers.dicom_series import write_series
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks, natural, stem
+from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks, natural, patient_name, stem
 
 
 def write_mask(path: Path) -> None:
@@ -58,6 +58,35 @@ def test_unpaired_files_are_gathered_and_the_others_found(tmp_path: Path) -> Non
     assert [str(error).split(": ")[0] for error in errors] == [
         str(tmp_path / "segmentation-0.nii.gz"),
         str(tmp_path / "volume-2.nii.gz"),
+    ]
+
+
+def test_patients_of_lits_may_have_any_name(tmp_path: Path) -> None:
+    root, names = tmp_path / "root", ["1.2.840", "Anna B. (2)", "a\nb", "pat-3", "Ü"]
+    for name in names:
+        write_case(root, name, *anatomy(0))
+    write_series(root / "volume-P1 CT 5.0", anatomy(0, shape=(8, 8, 2))[0])
+    write_mask(root / "segmentation-P1 CT 5.0.nii")
+    names.append("P1 CT 5.0")
+    assert sorted(case.name for case in find_cases(root)) == sorted(names)
+    # The masks of predict are masks of the same patients.
+    assert find_cts(root).keys() == find_masks(root).keys()
+    assert sorted(map(patient_name, find_cts(root))) == sorted(names)
+
+
+def test_no_file_of_lits_is_ignored_without_a_word(tmp_path: Path) -> None:
+    write_case(tmp_path, "1", *anatomy(1))
+    for name in ("segmentation-1 (copy).nii", "segmentation-.nii", "volume-.nii", "volume-a.b.nii.gz"):
+        write_mask(tmp_path / name)
+    (tmp_path / "volume-batch 2").symlink_to("/nowhere")
+    errors: list[InputError] = []
+    assert [case.name for case in find_cases(tmp_path, errors)] == ["1"]
+    assert sorted(str(error).removeprefix(f"{tmp_path}/").split(";")[0] for error in errors) == [
+        "segmentation-.nii: expected a volume of the same name",
+        "segmentation-1 (copy).nii: expected a volume of the same name",
+        "volume-.nii: expected a segmentation of the same name",
+        "volume-a.b.nii.gz: expected a segmentation of the same name",
+        "volume-batch 2: expected a file or a folder",
     ]
 
 
