@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,11 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     return {stem(path): path for path in found.values()}
 
 
+def find_maps(folder: Path) -> dict[str, Path]:
+    """Return the probability maps in a folder by the names of their masks; none if there is no such folder."""
+    return {stem(path): path for path in entries(folder) if has_nifti_name(path)} if os.path.isdir(folder) else {}
+
+
 def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
@@ -187,6 +193,7 @@ def mask_name(root: Path, ct: Path) -> str:
         name = f"{lits['test'] or ''}segmentation-{lits['patient']}"
     elif os.path.isdir(ct) and ct != root:
         name = "_".join(ct.relative_to(root).parts)
+    name = composed(name)
     return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
 
 
@@ -197,7 +204,7 @@ def patient_name(mask: str) -> str:
 
 
 def _with_hash(name: str, path: Path) -> str:
-    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(composed(str(path)))).hexdigest()[:8]}"
 
 
 def _cts(folder: Path) -> set[Path]:
@@ -279,8 +286,13 @@ def is_dicom(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """Return a path's name without ``.nii`` or ``.nii.gz``."""
-    return _NIFTI.sub("", path.name)
+    """Return a path's name without ``.nii`` or ``.nii.gz``, ``composed``."""
+    return composed(_NIFTI.sub("", path.name))
+
+
+def composed(name: str) -> str:
+    """Return a name with composed letters (NFC), to compare names: macOS may write ``ü`` as ``u`` and dots."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural(name: str) -> list[tuple[int, str]]:

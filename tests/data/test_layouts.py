@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from pathlib import Path
 
 import nibabel as nib
@@ -88,6 +89,20 @@ def test_no_file_of_lits_is_ignored_without_a_word(tmp_path: Path) -> None:
         "volume-a.b.nii.gz: expected a segmentation of the same name",
         "volume-batch 2: expected a file or a folder",
     ]
+
+
+def test_composed_and_decomposed_letters_are_one_name(tmp_path: Path) -> None:
+    name, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    lits, msd = tmp_path / "lits", tmp_path / "msd"
+    for path in (msd / "imagesTr" / f"{decomposed}.nii.gz", msd / "labelsTr" / f"{name}.nii.gz"):
+        write_mask(path)
+    for path in (lits / f"volume-{name}.nii.gz", lits / f"segmentation-{decomposed}.nii.gz"):
+        write_mask(path)
+    write_series(tmp_path / "study" / decomposed / "CT", anatomy(0, shape=(8, 8, 2))[0])
+    assert [case.name for root in (lits, msd) for case in find_cases(root)] == [name, name]
+    assert find_cts(lits).keys() == find_masks(lits).keys() == {f"segmentation-{name}"}
+    assert find_cts(msd).keys() == find_masks(msd).keys() == {name}
+    assert list(find_cts(tmp_path / "study")) == [f"{name}_CT"]
 
 
 def test_a_folder_with_a_series_is_a_volume_and_one_with_volumes_is_not(tmp_path: Path) -> None:
