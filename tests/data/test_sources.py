@@ -131,6 +131,20 @@ def test_a_split_has_composed_names_of_data_sets_too(lits: Path, store: Path, he
     assert SplitRecord.of(again.split) == record
 
 
+@pytest.mark.parametrize("patients", ["data.root", "data.test_root", "data.sources"])
+def test_names_that_do_not_show_their_data_set_are_named(
+    patients: str, lits: Path, store: Path, healthy: Path, tmp_path: Path
+) -> None:
+    write_case(tmp_path, "pat-3", *anatomy(0))
+    sources = {"pat": Source(str(healthy), 0.3)}
+    if patients == "data.sources":
+        sources["pat-3"] = Source(str(tmp_path), 0.3)
+    root, test_root = (tmp_path if patients == place else lits for place in ("data.root", "data.test_root"))
+    module = SliceDataModule(root, store, Preprocess(size=32), sources=sources, test_root=test_root, allow_overlap=True)
+    with pytest.raises(InputError, match=r"data\.sources: expected names of data sets .*; found pat-3"):
+        module.prepare_data()
+
+
 def test_lesions_of_patients_that_have_none_and_a_patient_in_two_roots_are_named(
     lits: Path, store: Path, tmp_path: Path
 ) -> None:
