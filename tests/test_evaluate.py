@@ -9,6 +9,7 @@ from helpers.commands import failed_command, run_command
 from helpers.volumes import AFFINES, anatomy
 
 from lits_seg import __version__
+from lits_seg.data.layouts import find_cts
 
 LABELS = [anatomy(number)[1] for number in range(3)]
 
@@ -110,6 +111,17 @@ def test_only_the_test_patients_of_a_fold_are_scored(folder: Path) -> None:
         assert told in failed_command("evaluate", *arguments, cwd=folder)
 
 
+def test_masks_of_predict_are_scored_whatever_the_names_of_the_patients(tmp_path: Path) -> None:
+    for number, name in enumerate(("pat-3", "Anna B.", "5")):
+        write(tmp_path / "references" / f"volume-{name}.nii", LABELS[number])
+        write(tmp_path / "references" / f"segmentation-{name}.nii", LABELS[number])
+    for name, ct in find_cts(tmp_path / "references").items():
+        write(tmp_path / "predictions" / f"{name}.nii.gz", np.asanyarray(nib.load(ct).dataobj))
+    run_command("evaluate", "predictions=predictions", "references=references", "output=out", cwd=tmp_path)
+    cases = [row["case"] for row in read_csv(tmp_path / "out" / "cases.csv")]
+    assert cases == ["segmentation-5", "segmentation-Anna B.", "segmentation-pat-3"]
+
+
 def test_synthetic_truth_is_called_synthetic(folder: Path) -> None:
     (folder / "references" / "phantom.json").write_text("{}")
     out = run_command("evaluate", "predictions=shifted", "references=references", "output=out", cwd=folder)
@@ -166,6 +178,10 @@ def damage(folder: Path, what: str) -> None:
         file.unlink()
     elif what == "extra":
         write(folder / "shifted" / "segmentation-7.nii", LABELS[0])
+    elif what == "another program's":
+        write(folder / "shifted" / "Patient Müller #1.nii.gz", LABELS[0])
+    elif what == "CT among references":
+        write(folder / "references" / "CT.nii.gz", LABELS[0])
     elif what == "other labels":
         write(file, LABELS[1] * 2)
     elif what == "corrupt":
@@ -182,6 +198,8 @@ def damage(folder: Path, what: str) -> None:
     [
         ("missing", "shifted: expected one mask for each in references, by file name; found none for segmentation-1"),
         ("extra", "found too many: segmentation-7"),
+        ("another program's", "found too many: Patient Müller #1"),
+        ("CT among references", "by file name; found none for CT"),
         ("empty folder", "shifted: expected a folder with masks (.nii, .nii.gz); found none"),
     ],
 )

@@ -12,7 +12,7 @@ from lits_seg.data.crop import cut_cases
 from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.named_splits import count_folds, named_split
 from lits_seg.data.preprocess import Preprocess
-from lits_seg.data.sources import Source, own_names
+from lits_seg.data.sources import Source, own_names, require_own_names
 from lits_seg.data.split_record import SplitRecord, recorded_cases
 from lits_seg.data.splits import PARTS, Split, split_patients
 from lits_seg.data.store import open_cases, store_cases
@@ -72,6 +72,8 @@ class DataSets:
         """Fill the store; name the unusable cases, and those that are not in the recorded split."""
         for folder in self._folders():
             cases, added, errors = self._find(folder)
+            if self.recorded is None:
+                require_own_names([case.name for case in cases], folder.source, self.sources)
             if added:
                 log.warning("%s: not used, since they are not in this run's split: %s", folder.root, ", ".join(added))
             self._store(cases, errors)

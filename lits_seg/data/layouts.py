@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
 
-# File names of LiTS without .nii or .nii.gz. Test volumes of the challenge start with test-.
-_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<number>\w+)")
+# File names of LiTS without .nii or .nii.gz: names of patients are numbers there, but any text in the same layout.
+# Test volumes of the challenge start with test-.
+_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<patient>.*)", re.DOTALL)
+_CT_NAMES = ("volume-", "test-volume-")
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _LONGEST_NAME = 240  # bytes of a mask's name; longer names are shortened, since a file's name has at most 255 bytes
 PROBABILITY = "probability"  # folder of probability maps in the folder of the masks
@@ -37,7 +40,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     Three layouts are supported:
 
     - LiTS: ``volume-N.nii[.gz]``, or a folder ``volume-N/`` with a DICOM series, with ``segmentation-N.nii[.gz]``, in
-      one folder or distributed over the subfolders of mirrors;
+      one folder or distributed over the subfolders of mirrors; N is any name;
     - MSD Task03_Liver: ``imagesTr/NAME.nii.gz`` with ``labelsTr/NAME.nii.gz``;
     - nnU-Net: ``imagesTr/NAME_0000.nii.gz`` with ``labelsTr/NAME.nii.gz`` and ``dataset.json``.
 
@@ -46,7 +49,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         unpaired: list to which an error is added for each file without its counterpart; None: raise the first error.
 
     Raises:
-        InputError: if the folder is missing or has no pair, or if two files have the same name.
+        InputError: if the folder is missing or has no pair, or if two files show the same patient.
     """
     root = Path(root)
     if not os.path.isdir(root):
@@ -62,9 +65,11 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         nnunet.require_description(root, images, labels)
     else:
         paths, lost = below(root)
-        images = _by_name(filter(_is_volume, paths), _lits_number)
-        labels = _by_name((path for path in paths if _is_mask(path) and path.name.startswith("seg")), _lits_number)
-        errors = [error for path, error in lost.items() if not _lits_number(path)]  # pairs are reported when read
+        images = _by_name(filter(_is_volume, paths), _lits_patient)
+        masks = (path for path in paths if _is_mask(path) and path.name.startswith("segmentation-"))
+        labels = _by_name(masks, _lits_patient)
+        read = {*images.values(), *labels.values()}  # reading a pair reports its broken links
+        errors = [error for path, error in lost.items() if path not in read and not path.name.startswith("test-")]
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
         present, lacking = (images, "segmentation") if name in images else (labels, "volume")
         errors.append(InputError(present[name], f"a {lacking} of the same name", "none"))
@@ -85,18 +90,20 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
 def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
-    The first kind that is present is used: ``segmentation-*`` (LiTS) at any depth, NIfTI files in ``labelsTr/`` (MSD),
-    NIfTI files in the folder itself. The maps that ``predict`` writes into ``probability/`` are not masks.
+    If the folder has ``labelsTr/`` (MSD), its files are the masks. Otherwise the masks are:
+
+    - ``segmentation-*`` (LiTS) at any depth, except the maps that ``predict`` writes into ``probability/``;
+    - all other NIfTI files in the folder, except the CTs ``volume-*`` and ``test-volume-*``.
 
     Args:
         folder: the folder or file.
-        references: of several masks of the same name, ignore those that lits_seg wrote.
+        references: of several masks of the same patient, ignore those that lits_seg wrote.
 
     Returns:
         Paths by file name without extension.
 
     Raises:
-        InputError: if there is no mask, or if two masks have the same name.
+        InputError: if there is no mask, or if two masks show the same patient, see ``patient_name``.
     """
     folder = Path(folder)
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -104,18 +111,25 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     if not os.path.isdir(folder):
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
     everything, lost = below(folder)
-    named = [path for path in everything if path.name.startswith("segmentation-")]
-    paths = [path for path in named if _is_mask(path) and PROBABILITY not in path.relative_to(folder).parts]
-    if not paths:
-        labels = folder / "labelsTr"
-        paths = list(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
+    if os.path.isdir(folder / "labelsTr"):
+        paths = set(entries(folder / "labelsTr"))
+    else:
+        named = {path for path in everything if path.name.startswith("segmentation-")}
+        maps = {path for path in named if PROBABILITY in path.relative_to(folder).parts}
+        paths = (named - maps) | set(entries(folder))
+    masks = set(filter(_is_mask, paths))
     for path, error in lost.items():
-        if path not in paths and not path.name.startswith("volume-"):
+        if path not in masks and not path.name.startswith(_CT_NAMES):
             raise error
-    found = _by_name(paths, stem, "masks", prefer_others=references)
+    found = _by_name(masks, lambda path: patient_name(stem(path)), "masks", prefer_others=references)
     if not found:
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", "none")
-    return found
+    return {stem(path): path for path in found.values()}
+
+
+def find_maps(folder: Path) -> dict[str, Path]:
+    """Return the probability maps in a folder by the names of their masks; none if there is no such folder."""
+    return {stem(path): path for path in entries(folder) if has_nifti_name(path)} if os.path.isdir(folder) else {}
 
 
 def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
@@ -176,27 +190,28 @@ def mask_name(root: Path, ct: Path) -> str:
     name = Path(os.path.abspath(ct)).name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
     lits = _LITS.fullmatch(name)
     if lits and lits["kind"] == "volume":
-        name = f"{lits['test'] or ''}segmentation-{lits['number']}"
+        name = f"{lits['test'] or ''}segmentation-{lits['patient']}"
     elif os.path.isdir(ct) and ct != root:
         name = "_".join(ct.relative_to(root).parts)
+    name = composed(name)
     return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
 
 
 def patient_name(mask: str) -> str:
     """Return the name of a mask's patient: ``segmentation-5`` (LiTS) shows 5; other masks are named by patients."""
     lits = _LITS.fullmatch(mask)
-    return lits["number"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
+    return lits["patient"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
 
 
 def _with_hash(name: str, path: Path) -> str:
-    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(composed(str(path)))).hexdigest()[:8]}"
 
 
 def _cts(folder: Path) -> set[Path]:
     if os.path.isdir(folder / "imagesTr"):
         return {path for path in entries(folder / "imagesTr") if has_nifti_name(path) and not is_marked(path)}
     everything, lost = below(folder)
-    named = {path for path in everything if path.name.startswith(("volume-", "test-volume-"))}
+    named = {path for path in everything if path.name.startswith(_CT_NAMES)}
     inside = {path for path in entries(folder) if not path.name.startswith("segmentation-")}
     files = {path for path in named | inside if has_nifti_name(path) and not (os.path.isdir(path) or is_marked(path))}
     folders = {path for path in everything if os.path.isdir(path)} - lost.keys()
@@ -225,33 +240,31 @@ def _is_volume(path: Path) -> bool:
     return not any(map(has_nifti_name, entries(path)))
 
 
-def _lits_number(path: Path) -> str | None:
-    match = _LITS.fullmatch(stem(path))
-    return match["number"] if match else None
+def _lits_patient(path: Path) -> str:
+    lits = _LITS.fullmatch(stem(path))
+    return (lits and lits["patient"]) or stem(path)  # volume- has no name, and so no counterpart
 
 
 def _by_name(
-    paths: Iterable[Path], name_of: Callable[[Path], str | None], what: str = "cases", prefer_others: bool = True
+    paths: Iterable[Path], name_of: Callable[[Path], str], what: str = "cases", prefer_others: bool = True
 ) -> dict[str, Path]:
     """Return paths by name.
 
     Args:
         paths: the paths.
-        name_of: function from a path to its name; None: the path is ignored.
+        name_of: function from a path to its name.
         what: what errors call the paths.
         prefer_others: of several masks of the same name, ignore those that lits_seg predicted.
     """
     found: dict[str, Path] = {}
     for path in sorted(paths):
         name = name_of(path)
-        if name is None:
-            continue
         if prefer_others and name in found and is_marked(path):
             continue
         if prefer_others and name in found and is_marked(found[name]):
             del found[name]
         if name in found and not same_file(found[name], path):
-            raise InputError(path, f"{what} with different names", f"the same name as {found[name]}")
+            raise InputError(path, f"{what} of different patients", f"the same patient as {found[name]}")
         found.setdefault(name, path)
     return found
 
@@ -273,8 +286,13 @@ def is_dicom(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """Return a path's name without ``.nii`` or ``.nii.gz``."""
-    return _NIFTI.sub("", path.name)
+    """Return a path's name without ``.nii`` or ``.nii.gz``, ``composed``."""
+    return composed(_NIFTI.sub("", path.name))
+
+
+def composed(name: str) -> str:
+    """Return a name with composed letters (NFC), to compare names: macOS may write ``ü`` as ``u`` and dots."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -283,4 +301,4 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _is_mask(path: Path) -> bool:
-    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith("volume-")
+    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith(_CT_NAMES)

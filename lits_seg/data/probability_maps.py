@@ -15,12 +15,11 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.files import short_hash
 from lits_seg.data.dicom import find_series
 from lits_seg.data.grid import Grid, same_place
-from lits_seg.data.layouts import PROBABILITY, find_cases, has_nifti_name, mask_name, stem
+from lits_seg.data.layouts import PROBABILITY, find_cases, find_maps, mask_name
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.data.volumes import read_volume
-from lits_seg.data.walk import entries
 
 ROUNDING = 1e-3  # of stored probabilities
 
@@ -73,8 +72,7 @@ def with_maps(
 def _maps(folder: Path, source: str) -> dict[str, Path]:
     """Return the maps of a data set in a folder by their names."""
     inside = folder / PROBABILITY
-    place = (inside if inside.is_dir() else folder) / source
-    return {stem(path): path for path in entries(place) if has_nifti_name(path)} if place.is_dir() else {}
+    return find_maps((inside if inside.is_dir() else folder) / source)
 
 
 def _stored(path: Path, ct: Path, case: StoredCase, preprocess: Preprocess, store: Path) -> Path:

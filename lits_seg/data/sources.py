@@ -66,6 +66,24 @@ def own_names(names: Sequence[str], source: str, sources: Mapping[str, Source]) 
     return [name for name in names if not any(name.startswith(f"{other}-") for other in sources)]
 
 
+def require_own_names(names: Sequence[str], source: str, sources: Mapping[str, Source]) -> None:
+    """Require that the names of patients in a new split show their data set, as ``own_names`` expects.
+
+    Args:
+        names: names of the patients in their data set.
+        source: name of the data set; empty for ``data.root`` and ``data.test_root``.
+        sources: all further data sets.
+
+    Raises:
+        InputError: if names begin with the name of another data set.
+    """
+    whole = [f"{source}-{name}" if source else name for name in names]
+    unclear = [name for name in whole if any(name.startswith(f"{other}-") for other in sources if other != source)]
+    if unclear:
+        expected = "names of data sets that do not begin the names of others' patients"
+        raise InputError("data.sources", expected, ", ".join(unclear))
+
+
 def require_shares(sources: Mapping[str, Source], root: Path) -> None:
     """Require that the shares leave something for ``data.root``, and that no folder is given twice.
 

@@ -8,7 +8,7 @@ from typing import Any
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import from_plain, read_record
 from lits_seg.data.fingerprints import Fingerprint
-from lits_seg.data.layouts import Case, find_cases
+from lits_seg.data.layouts import Case, composed, find_cases
 from lits_seg.data.splits import PARTS, Split
 
 NAME = "the split of a run (a list of names of patients for each part, and hashes of voxels)"
@@ -17,7 +17,7 @@ RECORD = "split.json, the split of this run"
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """The content of ``split.json``, and of a file for ``data.split``.
+    """The content of ``split.json``, and of a file for ``data.split``. Names become ``composed``, as those of files.
 
     Args:
         train: names of the patients for training.
@@ -38,9 +38,10 @@ class SplitRecord:
     inherited: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for texts in (*self.voxels.values(), *self.inherited.values()):
-            for text in texts.values():
-                Fingerprint.parse(text)
+        for part in PARTS:
+            object.__setattr__(self, part, [composed(name) for name in getattr(self, part)])
+        for hashes in ("voxels", "inherited"):
+            object.__setattr__(self, hashes, {place: _named(texts) for place, texts in getattr(self, hashes).items()})
 
     @classmethod
     def of(cls, split: Split, inherited: Mapping[str, Mapping[str, str]] | None = None) -> "SplitRecord":
@@ -111,6 +112,13 @@ class SplitRecord:
                     changed.append(f"{case.name} ({part}: {' and '.join(changes)})")
         if changed:
             raise InputError(RECORD, "the voxels and labels of that time", f"others now: {', '.join(changed)}")
+
+
+def _named(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts of fingerprints by composed names; raise ``InputError`` if a text is no fingerprint."""
+    for text in texts.values():
+        Fingerprint.parse(text)
+    return {composed(name): text for name, text in texts.items()}
 
 
 def recorded_cases(root: Path, names: Sequence[str]) -> tuple[list[Case], list[str]]:

@@ -1,7 +1,6 @@
 """Pair two folders of masks by file name, match the grids of each pair, and score the pairs."""
 
 import logging
-import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from lits_seg.cli import as_input_error
 from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
 from lits_seg.data.grid import from_slices, same_place, to_slices
-from lits_seg.data.layouts import PROBABILITY, find_masks, natural, patient_name, stem
+from lits_seg.data.layouts import PROBABILITY, find_maps, find_masks, natural, patient_name, stem
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case
@@ -96,8 +95,7 @@ def read_probability(prediction: Path, true: Volume, reference: Path, grid: str 
     Raises:
         InputError: if the grids differ, or if a value is outside [0, 1].
     """
-    names = [prediction.parent / PROBABILITY / f"{stem(prediction)}{suffix}" for suffix in (".nii.gz", ".nii")]
-    path = next(filter(os.path.lexists, names), None)
+    path = find_maps(prediction.parent / PROBABILITY).get(stem(prediction))
     if path is None:
         return None
     with open_nifti(path) as image:

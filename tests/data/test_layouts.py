@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from pathlib import Path
 
 import nibabel as nib
@@ -8,7 +9,7 @@ from helpers.dicom_series import write_series
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks, natural, stem
+from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks, natural, patient_name, stem
 
 
 def write_mask(path: Path) -> None:
@@ -59,6 +60,49 @@ def test_unpaired_files_are_gathered_and_the_others_found(tmp_path: Path) -> Non
         str(tmp_path / "segmentation-0.nii.gz"),
         str(tmp_path / "volume-2.nii.gz"),
     ]
+
+
+def test_patients_of_lits_may_have_any_name(tmp_path: Path) -> None:
+    root, names = tmp_path / "root", ["1.2.840", "Anna B. (2)", "a\nb", "pat-3", "Ü"]
+    for name in names:
+        write_case(root, name, *anatomy(0))
+    write_series(root / "volume-P1 CT 5.0", anatomy(0, shape=(8, 8, 2))[0])
+    write_mask(root / "segmentation-P1 CT 5.0.nii")
+    names.append("P1 CT 5.0")
+    assert sorted(case.name for case in find_cases(root)) == sorted(names)
+    # The masks of predict are masks of the same patients.
+    assert find_cts(root).keys() == find_masks(root).keys()
+    assert sorted(map(patient_name, find_cts(root))) == sorted(names)
+
+
+def test_no_file_of_lits_is_ignored_without_a_word(tmp_path: Path) -> None:
+    write_case(tmp_path, "1", *anatomy(1))
+    for name in ("segmentation-1 (copy).nii", "segmentation-.nii", "volume-.nii", "volume-a.b.nii.gz"):
+        write_mask(tmp_path / name)
+    (tmp_path / "volume-batch 2").symlink_to("/nowhere")
+    errors: list[InputError] = []
+    assert [case.name for case in find_cases(tmp_path, errors)] == ["1"]
+    assert sorted(str(error).removeprefix(f"{tmp_path}/").split(";")[0] for error in errors) == [
+        "segmentation-.nii: expected a volume of the same name",
+        "segmentation-1 (copy).nii: expected a volume of the same name",
+        "volume-.nii: expected a segmentation of the same name",
+        "volume-a.b.nii.gz: expected a segmentation of the same name",
+        "volume-batch 2: expected a file or a folder",
+    ]
+
+
+def test_composed_and_decomposed_letters_are_one_name(tmp_path: Path) -> None:
+    name, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    lits, msd = tmp_path / "lits", tmp_path / "msd"
+    for path in (msd / "imagesTr" / f"{decomposed}.nii.gz", msd / "labelsTr" / f"{name}.nii.gz"):
+        write_mask(path)
+    for path in (lits / f"volume-{name}.nii.gz", lits / f"segmentation-{decomposed}.nii.gz"):
+        write_mask(path)
+    write_series(tmp_path / "study" / decomposed / "CT", anatomy(0, shape=(8, 8, 2))[0])
+    assert [case.name for root in (lits, msd) for case in find_cases(root)] == [name, name]
+    assert find_cts(lits).keys() == find_masks(lits).keys() == {f"segmentation-{name}"}
+    assert find_cts(msd).keys() == find_masks(msd).keys() == {name}
+    assert list(find_cts(tmp_path / "study")) == [f"{name}_CT"]
 
 
 def test_a_folder_with_a_series_is_a_volume_and_one_with_volumes_is_not(tmp_path: Path) -> None:
@@ -148,7 +192,7 @@ def test_find_masks_lits_msd_and_plain_folders(tmp_path: Path) -> None:
         (lambda folder: folder.mkdir(), "found none"),
         (
             lambda folder: [write_mask(folder / name) for name in ("a.nii", "a.nii.gz")],
-            "expected masks with different names",
+            "expected masks of different patients; found the same patient as .*a.nii",
         ),
     ],
 )
@@ -156,6 +200,32 @@ def test_folders_without_usable_masks(prepare: object, told: str, tmp_path: Path
     prepare(tmp_path / "masks")
     with pytest.raises(InputError, match=told):
         find_masks(tmp_path / "masks")
+
+
+def test_masks_of_all_names_are_found_and_cts_among_them_are_not(tmp_path: Path) -> None:
+    masks = {
+        "segmentation-0": "segmentation-0.nii.gz",
+        "Patient Müller #1": "Patient Müller #1.nii.gz",
+        "UPPER": "UPPER.NII.GZ",
+        "segmentation-1": "part/segmentation-1.nii",
+    }
+    for name in (*masks.values(), "volume-0.nii", "test-volume-3.nii.gz", "part/b.nii", "part/volume-1.nii"):
+        write_mask(tmp_path / name)
+    write_series(tmp_path / "series", anatomy(0, shape=(8, 8, 2))[0])
+    assert find_masks(tmp_path) == {name: tmp_path / path for name, path in masks.items()}
+    (tmp_path / "labelsTr").mkdir()
+    write_mask(tmp_path / "labelsTr" / "liver_1.nii.gz")
+    assert list(find_masks(tmp_path)) == ["liver_1"]
+
+
+@pytest.mark.parametrize(
+    "names", [("5.nii.gz", "segmentation-5.nii"), ("old/segmentation-5.nii", "segmentation-5.nii")]
+)
+def test_two_masks_of_one_patient_are_both_named(names: tuple[str, str], tmp_path: Path) -> None:
+    for name in names:
+        write_mask(tmp_path / name)
+    with pytest.raises(InputError, match=f"{names[1]}: expected masks of different patients; found .*{names[0]}"):
+        find_masks(tmp_path)
 
 
 def test_linked_parts_are_found_and_each_patient_counts_once(tmp_path: Path) -> None:

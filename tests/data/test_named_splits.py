@@ -1,6 +1,7 @@
 """Splits by the names of patients."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from lits_seg.common.errors import InputError
 from lits_seg.data.checks import CaseCheck
 from lits_seg.data.fingerprints import Fingerprint
-from lits_seg.data.named_splits import count_folds, named_split
+from lits_seg.data.named_splits import count_folds, named_split, read_split
+from lits_seg.data.split_record import SplitRecord
 from lits_seg.data.stored_case import StoredCase
 
 CHECK = CaseCheck("LPS", [-1000, 200], 60, [1, 0, 0], 0, [])
@@ -34,6 +36,18 @@ def test_a_file_names_all_parts_and_others_are_not_used(tmp_path: Path) -> None:
     wanted = {"train": ["5", "3"], "val": ["1"], "test": ["2"]}
     (tmp_path / "split.json").write_text(json.dumps(wanted))
     assert names(named_split(str(tmp_path / "split.json"), lits(*range(9)), 0.15, 0)) == wanted
+
+
+def test_names_in_files_may_have_decomposed_letters(tmp_path: Path) -> None:
+    name, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    record = SplitRecord(["1"], [], [name], {"test": {name: "a b"}})
+    ours, theirs = tmp_path / "split.json", tmp_path / "splits_final.json"
+    ours.write_text(
+        json.dumps({"train": ["1"], "val": [], "test": [decomposed], "voxels": {"test": {decomposed: "a b"}}})
+    )
+    theirs.write_text(json.dumps([{"train": ["1"], "val": [decomposed]}], ensure_ascii=False))
+    assert read_split(str(ours), 0) == SplitRecord.read(ours) == record
+    assert read_split(str(theirs), 0).test == [name]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,17 @@ def test_files_that_nnunet_cannot_read_as_they_are_are_converted(volumes: Path) 
         np.testing.assert_allclose(image.header.get_zooms(), label.header.get_zooms())
 
 
+def test_patients_of_any_name_keep_it(tmp_path: Path) -> None:
+    names = sorted(["1.2.840", "Anna B.", "c,d", "pat-3", "pat-4"])
+    for number, name in enumerate(names):
+        write_case(tmp_path / "volumes", name, *anatomy(number))
+    assert "5 cases" in prepare(tmp_path / "volumes")
+    root = tmp_path / "raw" / NAME
+    assert sorted(case.name for case in find_cases(root)) == names
+    folds = json.loads((root / "splits_final.json").read_text())
+    assert sorted(name for fold in folds for name in fold["val"]) == names
+
+
 def test_values_of_nnunet_become_ours(tmp_path: Path) -> None:
     names = tuple("abcde")
     source = write_nnunet(tmp_path / "Dataset001_a", names, (0, 2, 1), labels={"background": 0, "tumor": 1, "liver": 2})

@@ -1,6 +1,7 @@
 """Several data sets in one training."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from hydra.utils import instantiate
 
 from lits_seg.cli import CONF
 from lits_seg.common.errors import InputError
+from lits_seg.common.records import as_plain
 from lits_seg.data.datamodule import SliceDataModule
 from lits_seg.data.layouts import PHANTOM
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import LIVER_OR_LESION
 from lits_seg.data.sources import Source
+from lits_seg.data.split_record import SplitRecord
 from lits_seg.training.module import LesionModule
 
 
@@ -113,6 +116,33 @@ def test_shares_that_leave_nothing_are_refused(lits: Path, store: Path, healthy:
     sources = {"a": Source(str(healthy), 0.5), "b": Source(str(healthy / "b"), 0.5)}
     with pytest.raises(InputError, match=r"data\.sources: expected shares with a sum below 1"):
         SliceDataModule(lits, store, Preprocess(size=32), sources=sources)
+
+
+def test_a_split_has_composed_names_of_data_sets_too(lits: Path, store: Path, healthy: Path) -> None:
+    sources = {unicodedata.normalize("NFD", "Müller"): Source(str(healthy), 0.5)}
+    module = SliceDataModule(lits, store, Preprocess(size=32), val_share=0.0, workers=0, sources=sources)
+    module.prepare_data()
+    module.setup()
+    record = SplitRecord.of(module.split)
+    assert record.train[-3:] == ["Müller-0", "Müller-1", "Müller-2"]
+    again = SliceDataModule(lits, store, Preprocess(size=32), workers=0, sources=sources, recorded=as_plain(record))
+    again.prepare_data()
+    again.setup()
+    assert SplitRecord.of(again.split) == record
+
+
+@pytest.mark.parametrize("patients", ["data.root", "data.test_root", "data.sources"])
+def test_names_that_do_not_show_their_data_set_are_named(
+    patients: str, lits: Path, store: Path, healthy: Path, tmp_path: Path
+) -> None:
+    write_case(tmp_path, "pat-3", *anatomy(0))
+    sources = {"pat": Source(str(healthy), 0.3)}
+    if patients == "data.sources":
+        sources["pat-3"] = Source(str(tmp_path), 0.3)
+    root, test_root = (tmp_path if patients == place else lits for place in ("data.root", "data.test_root"))
+    module = SliceDataModule(root, store, Preprocess(size=32), sources=sources, test_root=test_root, allow_overlap=True)
+    with pytest.raises(InputError, match=r"data\.sources: expected names of data sets .*; found pat-3"):
+        module.prepare_data()
 
 
 def test_lesions_of_patients_that_have_none_and_a_patient_in_two_roots_are_named(

@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import nibabel as nib
@@ -134,6 +135,16 @@ def test_a_map_next_to_a_mask_gives_its_froc(ending: str, tmp_path: Path) -> Non
     assert found == [all_of_them] * 9 + [(0, 0, 0)] * 6
     write_map(tmp_path / "p" / "probability" / f"a{ending}", (stored / 255).astype(np.float32))
     assert score_masks(tmp_path / "p", tmp_path / "r", maps=True) == [case]
+
+
+def test_a_map_may_have_the_same_name_in_other_letters(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "Müller")
+    write(tmp_path / "r" / "Müller.nii")
+    for name in (decomposed, "Müller"):
+        write(tmp_path / name / f"{decomposed}.nii")
+        write_map(tmp_path / name / "probability" / f"{name}.nii.gz", (LABELS == 2).astype(np.uint8))
+        (case,) = score_masks(tmp_path / name, tmp_path / "r", maps=True)
+        assert case.froc is not None
 
 
 def test_a_map_follows_the_axes_of_the_reference(tmp_path: Path) -> None:
