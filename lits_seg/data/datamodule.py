@@ -16,7 +16,8 @@ from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers, arg
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.copies import require_apart
 from lits_seg.data.data_sets import DataSets, SplitSettings
-from lits_seg.data.layouts import composed, is_phantom
+from lits_seg.data.file_names import composed
+from lits_seg.data.layouts import is_phantom
 from lits_seg.data.named_splits import count_folds, read_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices

@@ -1,9 +1,6 @@
 """Discover the files in a folder: pairs of CT and labels in every layout of LiTS, masks, and CTs to predict."""
 
-import hashlib
 import os
-import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +9,19 @@ from lits_seg.common.errors import InputError
 from lits_seg.common.ownership import is_marked
 from lits_seg.data import nnunet
 from lits_seg.data.dicom import holds_images
+from lits_seg.data.file_names import (
+    CT_NAMES,
+    has_nifti_name,
+    lits_patient,
+    mask_name,
+    natural,
+    patient_name,
+    stem,
+    with_hash,
+)
 from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
-
-# File names of LiTS without .nii or .nii.gz: names of patients are numbers there, but any text in the same layout.
-# Test volumes of the challenge start with test-.
-_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<patient>.*)", re.DOTALL)
-_CT_NAMES = ("volume-", "test-volume-")
-_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-_LONGEST_NAME = 240  # bytes of a mask's name; longer names are shortened, since a file's name has at most 255 bytes
 PROBABILITY = "probability"  # folder of probability maps in the folder of the masks
 
 
@@ -65,9 +65,9 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         nnunet.require_description(root, images, labels)
     else:
         paths, lost = below(root)
-        images = _by_name(filter(_is_volume, paths), _lits_patient)
+        images = _by_name(filter(_is_volume, paths), lits_patient)
         masks = (path for path in paths if _is_mask(path) and path.name.startswith("segmentation-"))
-        labels = _by_name(masks, _lits_patient)
+        labels = _by_name(masks, lits_patient)
         read = {*images.values(), *labels.values()}  # reading a pair reports its broken links
         errors = [error for path, error in lost.items() if path not in read and not path.name.startswith("test-")]
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
@@ -119,7 +119,7 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
         paths = (named - maps) | set(entries(folder))
     masks = set(filter(_is_mask, paths))
     for path, error in lost.items():
-        if path not in masks and not path.name.startswith(_CT_NAMES):
+        if path not in masks and not path.name.startswith(CT_NAMES):
             raise error
     found = _by_name(masks, lambda path: patient_name(stem(path)), "masks", prefer_others=references)
     if not found:
@@ -165,7 +165,7 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
     for ct in sorted(_cts(path)) if os.path.isdir(path) else [path]:
         name = mask_name(path, ct)
         if name in found and "_" in name and os.path.isdir(ct):
-            name = _with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
+            name = with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
         if name in found and not same_file(found[name], ct):
             error = InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
             if clashes is None:
@@ -179,39 +179,11 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
     return found
 
 
-def mask_name(root: Path, ct: Path) -> str:
-    """Return the name of the mask that ``predict`` writes of a CT.
-
-    Args:
-        root: folder with CTs.
-        ct: the CT, below ``root``.
-    """
-    # The name of "." is empty, and files with an empty name would be hidden.
-    name = Path(os.path.abspath(ct)).name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
-    lits = _LITS.fullmatch(name)
-    if lits and lits["kind"] == "volume":
-        name = f"{lits['test'] or ''}segmentation-{lits['patient']}"
-    elif os.path.isdir(ct) and ct != root:
-        name = "_".join(ct.relative_to(root).parts)
-    name = composed(name)
-    return name if len(os.fsencode(name)) <= _LONGEST_NAME else _with_hash(name, ct.relative_to(root))
-
-
-def patient_name(mask: str) -> str:
-    """Return the name of a mask's patient: ``segmentation-5`` (LiTS) shows 5; other masks are named by patients."""
-    lits = _LITS.fullmatch(mask)
-    return lits["patient"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
-
-
-def _with_hash(name: str, path: Path) -> str:
-    return f"{name[: _LONGEST_NAME // 5]}-{hashlib.sha256(os.fsencode(composed(str(path)))).hexdigest()[:8]}"
-
-
 def _cts(folder: Path) -> set[Path]:
     if os.path.isdir(folder / "imagesTr"):
         return {path for path in entries(folder / "imagesTr") if has_nifti_name(path) and not is_marked(path)}
     everything, lost = below(folder)
-    named = {path for path in everything if path.name.startswith(_CT_NAMES)}
+    named = {path for path in everything if path.name.startswith(CT_NAMES)}
     inside = {path for path in entries(folder) if not path.name.startswith("segmentation-")}
     files = {path for path in named | inside if has_nifti_name(path) and not (os.path.isdir(path) or is_marked(path))}
     folders = {path for path in everything if os.path.isdir(path)} - lost.keys()
@@ -238,11 +210,6 @@ def _is_volume(path: Path) -> bool:
         return has_nifti_name(path)
     # Some mirrors have folders with a similar name, which hold volumes, not a DICOM series.
     return not any(map(has_nifti_name, entries(path)))
-
-
-def _lits_patient(path: Path) -> str:
-    lits = _LITS.fullmatch(stem(path))
-    return (lits and lits["patient"]) or stem(path)  # volume- has no name, and so no counterpart
 
 
 def _by_name(
@@ -274,31 +241,11 @@ def is_phantom(root: str | Path) -> bool:
     return os.path.exists(Path(root) / PHANTOM)
 
 
-def has_nifti_name(path: Path) -> bool:
-    """Return whether a path has a NIfTI name, in upper or lower case, and is not hidden."""
-    return _NIFTI.search(path.name) is not None and not path.name.startswith(".")
-
-
 def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM, by its extension or its preamble."""
     with path.open("rb") as file:
         return path.suffix.lower() in (".dcm", ".ima") or file.read(132)[128:] == b"DICM"
 
 
-def stem(path: Path) -> str:
-    """Return a path's name without ``.nii`` or ``.nii.gz``, ``composed``."""
-    return composed(_NIFTI.sub("", path.name))
-
-
-def composed(name: str) -> str:
-    """Return a name with composed letters (NFC), to compare names: macOS may write ``ü`` as ``u`` and dots."""
-    return unicodedata.normalize("NFC", name)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return a sorting key that compares numbers by value: ``case-9`` precedes ``case-10``."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
-
-
 def _is_mask(path: Path) -> bool:
-    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith(_CT_NAMES)
+    return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith(CT_NAMES)

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import short_hash
 from lits_seg.data.dicom import find_series
+from lits_seg.data.file_names import mask_name
 from lits_seg.data.grid import Grid, same_place
-from lits_seg.data.layouts import PROBABILITY, find_cases, find_maps, mask_name
+from lits_seg.data.layouts import PROBABILITY, find_cases, find_maps
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.stored_case import StoredCase

@@ -7,8 +7,9 @@ from typing import Any
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.records import from_plain, read_record
+from lits_seg.data.file_names import composed
 from lits_seg.data.fingerprints import Fingerprint
-from lits_seg.data.layouts import Case, composed, find_cases
+from lits_seg.data.layouts import Case, find_cases
 from lits_seg.data.splits import PARTS, Split
 
 NAME = "the split of a run (a list of names of patients for each part, and hashes of voxels)"

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from lits_seg.cli import as_input_error
 from lits_seg.common.errors import InputError
 from lits_seg.data.burden import Burden, burden, swapped
+from lits_seg.data.file_names import natural, patient_name, stem
 from lits_seg.data.grid import from_slices, same_place, to_slices
-from lits_seg.data.layouts import PROBABILITY, find_maps, find_masks, natural, patient_name, stem
+from lits_seg.data.layouts import PROBABILITY, find_maps, find_masks
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.volumes import Volume, read_labels
 from lits_seg.metrics.case import score_case

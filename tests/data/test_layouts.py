@@ -9,7 +9,8 @@ from helpers.dicom_series import write_series
 from helpers.volumes import anatomy, write_case
 
 from lits_seg.common.errors import InputError
-from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks, natural, patient_name, stem
+from lits_seg.data.file_names import natural, patient_name, stem
+from lits_seg.data.layouts import Case, find_cases, find_cts, find_masks
 
 
 def write_mask(path: Path) -> None:
