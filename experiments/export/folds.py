@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from lits_seg.common.errors import InputError
 from lits_seg.common.records import read_record
 from lits_seg.common.tables import DASH, markdown, number, signed, with_interval
 from lits_seg.exporters.comparison_table import Row
@@ -31,8 +32,12 @@ class Exports:
 
 
 def read_folds(folders: Sequence[Path]) -> list[Exports]:
-    """Read ``exports.json`` from the folder of each fold."""
-    return [read_record(Exports, folder / "exports.json", "the table of lits-seg export") for folder in folders]
+    """Read ``exports.json`` from the folder of each fold; raise ``InputError`` if the structures differ."""
+    found = [read_record(Exports, folder / "exports.json", "the table of lits-seg export") for folder in folders]
+    structures = sorted({one.structure for one in found})
+    if len(structures) > 1:
+        raise InputError("folds", "exports whose Dice is of the same structure", ", ".join(structures))
+    return found
 
 
 def fold_table(folds: Sequence[Exports]) -> str:

@@ -22,6 +22,7 @@ from lits_seg.data.file_names import (
 from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
+_TEST = ("test-volume-", "test-segmentation-")  # of the challenge
 PROBABILITY = "probability"  # folder of probability maps in the folder of the masks
 
 
@@ -69,7 +70,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
         masks = (path for path in paths if _is_mask(path) and path.name.startswith("segmentation-"))
         labels = _by_name(masks, lits_patient)
         read = {*images.values(), *labels.values()}  # reading a pair reports its broken links
-        errors = [error for path, error in lost.items() if path not in read and not path.name.startswith("test-")]
+        errors = [error for path, error in lost.items() if path not in read and not path.name.startswith(_TEST)]
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
         present, lacking = (images, "segmentation") if name in images else (labels, "volume")
         errors.append(InputError(present[name], f"a {lacking} of the same name", "none"))
@@ -90,7 +91,7 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
 def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     """Find the masks in a folder, or a single mask file.
 
-    If the folder has ``labelsTr/`` (MSD), its files are the masks. Otherwise the masks are:
+    If the folder has ``labelsTr/`` (MSD, nnU-Net), its files are the masks. Otherwise the masks are:
 
     - ``segmentation-*`` (LiTS) at any depth, except the maps that ``predict`` writes into ``probability/``;
     - all other NIfTI files in the folder, except the CTs ``volume-*`` and ``test-volume-*``.
@@ -103,7 +104,8 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
         Paths by file name without extension.
 
     Raises:
-        InputError: if there is no mask, or if two masks show the same patient, see ``patient_name``.
+        InputError: if there is no mask, if ``segmentation-*`` are next to ``labelsTr/``, or if two masks show the same
+            patient, see ``patient_name``.
     """
     folder = Path(folder)
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -111,13 +113,12 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     if not os.path.isdir(folder):
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
     everything, lost = below(folder)
-    if os.path.isdir(folder / "labelsTr"):
-        paths = set(entries(folder / "labelsTr"))
-    else:
-        named = {path for path in everything if path.name.startswith("segmentation-")}
-        maps = {path for path in named if PROBABILITY in path.relative_to(folder).parts}
-        paths = (named - maps) | set(entries(folder))
-    masks = set(filter(_is_mask, paths))
+    labels = folder / "labelsTr"
+    named = {path for path in filter(_is_mask, everything) if path.name.startswith("segmentation-")}
+    masks = {path for path in named if not {PROBABILITY, labels.name} & set(path.relative_to(folder).parts)}
+    if masks and os.path.isdir(labels):
+        raise InputError(min(masks), f"masks in {labels.name}/ only, since there is such a folder", "another one")
+    masks |= set(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
     for path, error in lost.items():
         if path not in masks and not path.name.startswith(CT_NAMES):
             raise error

@@ -80,8 +80,8 @@ def require_own_names(names: Sequence[str], source: str, sources: Mapping[str, S
     whole = [f"{source}-{name}" if source else name for name in names]
     unclear = [name for name in whole if any(name.startswith(f"{other}-") for other in sources if other != source)]
     if unclear:
-        expected = "names of data sets that do not begin the names of others' patients"
-        raise InputError("data.sources", expected, ", ".join(unclear))
+        others = " or ".join(f"{name}-" for name in sources if name != source)
+        raise InputError("data.sources", f"patients whose names do not begin with {others}", ", ".join(unclear))
 
 
 def require_shares(sources: Mapping[str, Source], root: Path) -> None:

@@ -235,7 +235,7 @@ def _essence(config: Any) -> dict[str, Any]:
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[str]:
-    if key in FREE or (key == CONTINUED and (before in OWN or after in OWN)):
+    if key in FREE or (key == CONTINUED and _continues(before, after)):
         return []
     if isinstance(before, dict) and isinstance(after, dict):
         keys = sorted(before.keys() | after.keys(), key=str)
@@ -243,6 +243,10 @@ def _differences(before: Any, after: Any, key: str = "") -> list[str]:
             text for k in keys for text in _differences(before.get(k), after.get(k), f"{key}.{k}" if key else str(k))
         ]
     return [] if before == after else [f"{key} was {_brief(before)}, now {_brief(after)}"]
+
+
+def _continues(before: str | None, after: str | None) -> bool:
+    return before in OWN or after in OWN or Path(str(before)).resolve() == Path(str(after)).resolve()
 
 
 def _brief(value: Any) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import ListConfig, OmegaConf
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import CONF
@@ -28,8 +29,8 @@ _UNNAMED = {
     "store",
     "data.workers",
 }
-# Keys that it leaves out if all jobs have the same value.
-_SHARED = {"experiment", "data.root"}
+# Keys that it leaves out if the sweep's command gives them a single value.
+_SHARED = {"experiment", "data.root", CONTINUED}
 
 
 def decoder_levels(model: Mapping[str, Any]) -> tuple[str, ...]:
@@ -109,16 +110,19 @@ def _require_below(key: str, name: str) -> None:
 
 
 def shared_by_jobs(experiment: str | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return what all jobs of a sweep have: an experiment, if it is the same, and the overrides of the sweep's command.
+    """Return what all jobs of a sweep have: an experiment, if it is the same, and the keys with a single value.
 
     The resolver is cached, and Hydra copies the cache of a sweep to its jobs. Each job therefore gets what the sweep
-    has: no experiment if the command lists several, and an override such as ``data.root=A,B``.
+    has, such as no experiment if the command lists several.
 
     Args:
         experiment: choice in ``conf/experiment``.
         overrides: the overrides, ``key=value``.
     """
-    return {"experiment": experiment, "overrides": list(overrides)}
+    # Texts as they were given: some interpolations have no value before the jobs.
+    texts: Any = OmegaConf.to_container(overrides, resolve=False) if isinstance(overrides, ListConfig) else overrides
+    given = OverridesParser.create().parse_overrides(list(texts))
+    return {"experiment": experiment, "keys": [one.key_or_group for one in given if not one.is_sweep_override()]}
 
 
 def job_name(
@@ -138,7 +142,7 @@ def job_name(
     parts = [model, decoder, f"fold{fold}", f"seed{seed}"]
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
-        if _is_named(key, value, shared["overrides"]):
+        if _is_named(key, value, shared["keys"]):
             parts.append(f"{key.rsplit('.', 1)[-1]}{value}" if "." in key else f"{key}-{value or 'none'}")
     name = re.sub(r"[^a-zA-Z0-9_.+\x80-\U0010ffff-]+", "-", "_".join(parts)).replace("-_", "_").strip("-")
     if name.isascii() and len(name) <= LONGEST:
@@ -149,11 +153,9 @@ def job_name(
 
 
 def _is_named(key: str, value: str, shared: Sequence[str]) -> bool:
-    if key in _SHARED:  # Hydra escapes spaces in the overrides of jobs
-        return f"{key}={value}".replace("\\", "") not in [one.lstrip("+").replace("\\", "") for one in shared]
-    if key == CONTINUED:
-        return value.strip("'\"") not in OWN
-    return key not in _UNNAMED and key.split(".")[0] not in FREE
+    if key == CONTINUED and value.strip("'\"") in OWN:
+        return False
+    return key not in shared if key in _SHARED else key not in _UNNAMED and key.split(".")[0] not in FREE
 
 
 @functools.cache

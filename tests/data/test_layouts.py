@@ -214,9 +214,6 @@ def test_masks_of_all_names_are_found_and_cts_among_them_are_not(tmp_path: Path)
         write_mask(tmp_path / name)
     write_series(tmp_path / "series", anatomy(0, shape=(8, 8, 2))[0])
     assert find_masks(tmp_path) == {name: tmp_path / path for name, path in masks.items()}
-    (tmp_path / "labelsTr").mkdir()
-    write_mask(tmp_path / "labelsTr" / "liver_1.nii.gz")
-    assert list(find_masks(tmp_path)) == ["liver_1"]
 
 
 @pytest.mark.parametrize(
@@ -316,3 +313,23 @@ def test_paths_that_cannot_exist_are_one_error(name: str, tmp_path: Path) -> Non
     if name != "loop":  # reading the CT names the loop
         with pytest.raises(InputError):
             find_cts(tmp_path / name)
+
+
+def test_masks_next_to_labels_of_msd_are_named(tmp_path: Path) -> None:
+    (tmp_path / "labelsTr").mkdir()
+    for name in ("labelsTr/0.nii", "labelsTr/segmentation-1.nii", "probability/segmentation-1.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert sorted(find_masks(tmp_path)) == ["0", "segmentation-1"]
+    (tmp_path / "segmentation-2.nii").touch()
+    with pytest.raises(InputError, match=r"segmentation-2\.nii.*expected masks in labelsTr/ only"):
+        find_masks(tmp_path)
+
+
+def test_a_broken_link_is_an_error_unless_it_is_a_test_volume(tmp_path: Path) -> None:
+    write_case(tmp_path, "0", *anatomy(0))
+    (tmp_path / "test-volume-1.nii").symlink_to("nowhere")
+    assert [case.name for case in find_cases(tmp_path)] == ["0"]
+    (tmp_path / "test-set").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"test-set.*broken link"):
+        find_cases(tmp_path)

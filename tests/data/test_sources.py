@@ -141,7 +141,7 @@ def test_names_that_do_not_show_their_data_set_are_named(
         sources["pat-3"] = Source(str(tmp_path), 0.3)
     root, test_root = (tmp_path if patients == place else lits for place in ("data.root", "data.test_root"))
     module = SliceDataModule(root, store, Preprocess(size=32), sources=sources, test_root=test_root, allow_overlap=True)
-    with pytest.raises(InputError, match=r"data\.sources: expected names of data sets .*; found pat-3"):
+    with pytest.raises(InputError, match=r"do not begin with pat-.*; found pat-3"):
         module.prepare_data()
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_run_that_continues_from_another_checkpoint_is_another_run(tmp_path: Pat
     config = OmegaConf.create({"seed": 0, "ckpt_path": "runs/a/checkpoints/last.ckpt"})
     describe_run(tmp_path, config)
     own = str(tmp_path / "checkpoints" / "best.ckpt")
-    for same in (config.ckpt_path, "last", None, own):
+    for same in (config.ckpt_path, os.path.abspath(config.ckpt_path), "last", None, own):
         describe_run(tmp_path, OmegaConf.merge(config, {"ckpt_path": same}))
     with pytest.raises(InputError, match=r"ckpt_path was runs/a/checkpoints/last\.ckpt, now runs/b/"):
         describe_run(tmp_path, OmegaConf.merge(config, {"ckpt_path": "runs/b/checkpoints/last.ckpt"}))

@@ -82,6 +82,8 @@ def test_where_a_job_is_and_how_it_is_watched_is_not_in_its_name() -> None:
 def test_a_data_set_is_in_a_jobs_name_unless_all_jobs_have_it() -> None:
     assert job("data.root=/data/LiTS", sweep=["data.root=/data/LiTS", "seed=0,1"]) == job()
     assert job("data.root=/data/my\\ CTs", sweep=["data.root=/data/my CTs"]) == job()
+    given = OmegaConf.create(["data.root=${oc.env:DATA}/LiTS", "store=${hydra:runtime.cwd}/store"])
+    assert job("data.root=$\\{oc.env\\:DATA\\}/LiTS", sweep=given) == job()  # as Hydra escapes it for jobs
     several = ["data.root=/a/LiTS,/b/LiTS"]
     assert job("data.root=/a/LiTS", sweep=several) == "unet_deconv_fold2_seed7_root-a-LiTS"
     assert job("data.root=/b/LiTS", sweep=several) == "unet_deconv_fold2_seed7_root-b-LiTS"
@@ -91,6 +93,7 @@ def test_a_job_that_continues_from_a_checkpoint_is_named_by_it() -> None:
     first, second = (job(f"ckpt_path=runs/{name}/checkpoints/last.ckpt") for name in ("first", "second"))
     assert first == "unet_deconv_fold2_seed7_ckpt_path-runs-first-checkpoints-last.ckpt"
     assert first != second
+    assert job("ckpt_path=a.ckpt", sweep=["ckpt_path=a.ckpt"]) == job()  # the same for all jobs
     for by_itself in ("last", "'last'", "null", ""):
         assert job(f"ckpt_path={by_itself}") == job()
 
