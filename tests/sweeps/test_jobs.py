@@ -56,6 +56,7 @@ def test_a_job_that_trains_on_all_patients_says_that_it_scored_none(folder: Path
     assert (job / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_experiments_of_a_sweep_share_its_folder_and_its_end(folder: Path) -> None:
     several = "experiment=bellver_baseline,bellver_liver"  # one network: only the recipe tells the jobs apart
     told = failed_command("train", "-m", several, "data=smoke", "data.fold=9", cwd=folder)
@@ -64,6 +65,7 @@ def test_experiments_of_a_sweep_share_its_folder_and_its_end(folder: Path) -> No
     assert ends == {"bellver_baseline", "bellver_liver"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "ends"),
     [
@@ -81,6 +83,7 @@ def test_data_sets_are_in_the_names_of_jobs_if_they_differ(
     assert [job.name for job in jobs] == [f"dsc_unet_subpixel_fold9_{end}_data-smoke_acceleratorcpu" for end in ends]
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_with_a_checkpoint_of_its_own_resumes_from_that(folder: Path) -> None:
     start = "ckpt_path=runs/start/checkpoints/last.ckpt"
     run_command("train", *SMOKE, "trainer.max_epochs=1", "name=start", cwd=folder)
