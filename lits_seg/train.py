@@ -34,6 +34,7 @@ from lits_seg.models.cost import count_macs, measure_latency
 from lits_seg.models.pretrained import load_pretrained
 from lits_seg.packaged.card import CHECKPOINT, packaged_file
 from lits_seg.runs.folder import BEST, FINISHED, RESULT, claimed, finished, held, in_run
+from lits_seg.runs.ranks import can_wait, first_rank_trains, followed
 from lits_seg.runs.result import Baseline, Latency, RunFacts, RunResult, mean_scores, read_result, table
 from lits_seg.sweeps.jobs import run_job
 from lits_seg.training.cascades import UnseenBy, module_settings
@@ -62,14 +63,15 @@ def main(cfg: DictConfig) -> float | None:
         return run_job(cfg)
     folder = Path(cfg.output_dir)
     if rank_zero_only.rank > 0:
-        if not finished(folder):  # of a finished run, the first rank trains nothing: others would wait for it
+        if first_rank_trains(folder):
             train(cfg, folder)
         return None
-    with held(folder), claimed(folder, cfg):
+    with held(folder, wait=can_wait()), followed(folder) as let_others_train, claimed(folder, cfg):
         if finished(folder):
             result = _result(folder)
             print(f"{folder}: this run is finished; training is not repeated")
         else:
+            let_others_train()
             result = train(cfg, folder)
     if result is None:
         return None

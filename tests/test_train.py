@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 import torch
 from helpers.checkpoints import SETTINGS, save_checkpoint, with_model
-from helpers.commands import ENVIRONMENT, SMOKE, failed_command, run_command, run_lits_seg, start_command
+from helpers.commands import SMOKE, failed_command, run_command, run_lits_seg, start_command
 from helpers.networks import NARROW_DETECTOR, NARROW_OWN
 from helpers.volumes import anatomy, write_case
 from omegaconf import OmegaConf
@@ -126,16 +126,6 @@ def test_finished_run_is_not_done_again(finished: Path, smoke_folder: Path) -> N
     assert "dsc_unet, subpixel" in shown
     assert (finished / "result.json").stat().st_mtime_ns == before
     assert "seed was 0, now 7" in failed_command("train", *arguments, "seed=7", cwd=smoke_folder)
-
-
-def test_no_rank_trains_a_finished_run(tmp_path: Path) -> None:
-    """As the second of two ranks that Slurm starts, which would wait for the first one."""
-    (tmp_path / "runs" / "done").mkdir(parents=True)
-    (tmp_path / "runs" / "done" / "result.json").touch()
-    second = start_command("train", *SMOKE, "debug=fast", "name=done", cwd=tmp_path, env={**ENVIRONMENT, "RANK": "1"})
-    out, err = second.communicate(timeout=300)
-    assert (second.returncode, out) == (0, ""), err
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # neither volumes nor slices were made
 
 
 def test_killed_run_resumes_to_the_same_weights(smoke_folder: Path) -> None:

@@ -32,7 +32,7 @@ CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrat
 # The files that a run writes with its checkpoints, and replaces when it is started again.
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, FINISHED, CURVES, CASES, OVERLAYS)
 # What Hydra and Lightning write before the first step of a training.
-EARLY = (".lock", "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
+EARLY = (".lock", ".ranks", "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
 MODULE = "lits_seg.training.module.LesionModule"
 # Callbacks of conf/callbacks/default.yaml that change nothing in a run; the others learn, or choose the checkpoint.
 WATCHING = ("last", "restored", "finite", "timer", "progress", "split", "patients", "curves", "hparams")
@@ -173,12 +173,22 @@ def require_same_run(folder: Path, cfg: DictConfig) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Lock a run's folder; if another process holds the lock, wait for its release."""
+def held(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Lock a run's folder; if another process holds the lock, wait for its release.
+
+    Args:
+        folder: the run's folder.
+        wait: whether to wait.
+
+    Raises:
+        InputError: if another process holds the lock, and ``wait`` is false.
+    """
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            raise InputError(folder, "a run that no other process works on", "another process that does") from None
         print(f"{folder}: another process works on this run; waiting for its end", flush=True)
         lock.acquire()
         folder.mkdir(parents=True, exist_ok=True)  # the other process may have failed, and removed the folder

@@ -26,7 +26,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import write_text
-from lits_seg.runs.folder import FAILED, LAST, RESULT, finished, require_same_run
+from lits_seg.runs.folder import CONTINUED, FAILED, LAST, RESULT, finished, require_same_run
+from lits_seg.runs.ranks import followed
 from lits_seg.runs.result import read_result
 
 LOG = "log.txt"
@@ -52,7 +53,8 @@ def run_job(cfg: DictConfig) -> float | None:
     ended = "was finished before" if before else "finished"
     try:
         if before:
-            require_same_run(folder, cfg)
+            with followed(folder):  # another rank may have looked before the run was finished
+                require_same_run(folder, cfg)
         else:
             say(f"#{hydra.job.num} started: {_short(folder / LOG)}", flush=True)
             with _place(cfg, Path(hydra.sweep.dir)) as environment, (folder / LOG).open("a") as log:
@@ -72,10 +74,10 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _command(folder: Path, sweep: str) -> list[str]:
     overrides = list(HydraConfig.get().overrides.task)
-    given = [override for override in overrides if override.startswith("ckpt_path=")]
+    given = [override for override in overrides if override.startswith(f"{CONTINUED}=")]
     # A job that started from a given checkpoint resumes from its own.
-    if not given or (given[-1] != "ckpt_path=null" and (folder / LAST).exists()):
-        overrides.append("ckpt_path=last")
+    if not given or (given[-1] != f"{CONTINUED}=null" and (folder / LAST).exists()):
+        overrides.append(f"{CONTINUED}=last")
     overrides += [f"name={sweep}/{folder.name}", f"sweep={sweep}", f'hydra.run.dir="{folder}"']
     if rank_zero_only.rank > 0:
         overrides.append("hydra.output_subdir=null")  # the first rank writes this folder
