@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_only
-
 from lits_seg.common.files import write_text
 from lits_seg.runs.folder import finished
 
@@ -21,7 +19,7 @@ TRAIN, END = "train", "end"
 
 
 def can_wait() -> bool:
-    """Return whether the first rank may wait for another process: not with torchrun, whose ranks cannot be told."""
+    """Return whether the first rank may wait for another process: not with torchrun, whose jobs have no name of their own."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
@@ -38,7 +36,7 @@ def followed(folder: Path) -> Iterator[Callable[[], None]]:
     job = _slurm_job()
 
     def decide(what: str) -> None:
-        if job is not None and rank_zero_only.rank == 0:
+        if job is not None and os.environ.get("SLURM_PROCID", "0") == "0":
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / DECISION, f"{job} {what}\n")
 
@@ -67,7 +65,7 @@ def first_rank_trains(folder: Path) -> bool:
 
 
 def _slurm_job() -> str | None:
-    """Return what tells the start of this job step from all others; None without Slurm, or with one rank."""
+    """Return the name of this start of the job step, which no other has; None without Slurm, or with one rank."""
     if os.environ.get("SLURM_NTASKS", "1") == "1" or "SLURM_STEP_ID" not in os.environ:
         return None
     return "-".join(os.environ.get(f"SLURM_{key}", "0") for key in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
