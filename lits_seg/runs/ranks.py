@@ -19,7 +19,7 @@ TRAIN, END = "train", "end"
 
 
 def can_wait() -> bool:
-    """Return whether the first rank may wait for another process: not with torchrun, whose jobs have no name of their own."""
+    """Return whether the first rank may wait for another process: not with torchrun, whose jobs have no own names."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
