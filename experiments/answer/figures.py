@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -86,7 +87,16 @@ def _whole(found: Sequence[Scored]) -> list[Scored]:
 
 
 def _losses(runs: Sequence[Run]) -> list[dict[int, float]]:
-    return [run.curves[LOSS] for run in runs if run.curves.get(LOSS)]
+    return [_whole_epochs(run.curves[LOSS]) for run in runs if run.curves.get(LOSS)]
+
+
+def _whole_epochs(curve: Mapping[int, float]) -> dict[int, float]:
+    """Leave out epochs without batches, and a last one that the budget has cut: its mean over few steps is noise."""
+    known = {step: value for step, value in curve.items() if isfinite(value)}
+    steps = sorted(known)
+    if len(steps) > 1 and steps[-1] - steps[-2] < steps[0] + 1:  # steps count from 0
+        del known[steps[-1]]
+    return known
 
 
 def _draw_points(

@@ -1,12 +1,11 @@
 """Compare two networks in Dice per case, person by person."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.shared.named_runs import Folds, lesions_of
+from experiments.shared.patients import by_person
 from lits_seg.common.tables import plural, signed
-from lits_seg.metrics.scores import CaseScores
 from lits_seg.metrics.statistics import Interval, bootstrap_interval
 
 
@@ -46,20 +45,6 @@ def gain(first: Folds | None, second: Folds | None, persons: Sequence[Sequence[s
     gains = [one - other for one, other in zip(ours, theirs, strict=True)]
     mean, base = (sum(values) / len(values) for values in (gains, theirs))
     return Gain(mean, bootstrap_interval(gains), len(gains), base, whole)
-
-
-def by_person(cases: Sequence[CaseScores], persons: Sequence[Sequence[str]]) -> list[float]:
-    """Return the mean Dice of each person's patients, in the order of the first patients.
-
-    Args:
-        cases: the patients.
-        persons: names of patients that show the same person, for each such person.
-    """
-    person = {name: names[0] for names in persons for name in names}
-    dice: dict[str, list[float]] = defaultdict(list)
-    for case in cases:
-        dice[person.get(case.case, case.case)].append(case.lesion.dice)
-    return [sum(values) / len(values) for values in dice.values()]
 
 
 def gain_text(one: Gain | None) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.shared.patients import SAME_PERSON
+from experiments.shared.patients import SAME_PERSON, by_person
 from lits_seg.common.tables import markdown, number, plural, with_interval
 from lits_seg.evaluation.detection_tables import detection_block
 from lits_seg.evaluation.score_tables import case_table
 from lits_seg.metrics.scores import CaseScores
-from lits_seg.metrics.statistics import summarise_cases
+from lits_seg.metrics.statistics import bootstrap_interval, summarise_cases
 from lits_seg.postprocess import Rules
 from lits_seg.runs.detection_table import DEFINITION
 from lits_seg.runs.result import NetworkFacts
@@ -51,7 +51,7 @@ def results(folds: Sequence[Evaluation], healthy: Evaluation | None) -> str:
     groups = {str(number): fold.cases for number, fold in enumerate(folds)}
     rows = [_row(title, group) for title, group in {**groups, "all": cases}.items()]
     header = ["fold", "patients", *(title for title, _ in FIGURES.values())]
-    parts = [markdown(header, rows), NOTE]
+    parts = [markdown(header, rows), NOTE, _by_person(cases)]
     if healthy is not None:
         parts.append(_healthy(healthy.cases))
     parts += ["### By the size of the lesions", _by_size(cases)]
@@ -65,6 +65,12 @@ def _row(title: str, cases: Sequence[CaseScores]) -> list[str]:
         with_interval(summary[name].value, summary[name].interval, digits) for name, (_, digits) in FIGURES.items()
     ]
     return [title, str(len(cases)), *shown]
+
+
+def _by_person(cases: Sequence[CaseScores]) -> str:
+    dice = by_person(cases)
+    mean = with_interval(sum(dice) / len(dice), bootstrap_interval(dice), 2)
+    return f"Averaged by person, the lesion Dice per case is {mean} over {plural(len(dice), 'person')}."
 
 
 def _by_size(cases: Sequence[CaseScores]) -> str:

@@ -1,5 +1,6 @@
 """Score the patients of several runs together, and compare them with another network."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,20 @@ SAME_PERSON = (
 def with_lesions(cases: Iterable[CaseScores]) -> list[CaseScores]:
     """Return the patients that have lesions."""
     return [case for case in cases if case.voxels.lesion.reference]
+
+
+def by_person(cases: Sequence[CaseScores], persons: Sequence[Sequence[str]] = PERSONS) -> list[float]:
+    """Return the mean Dice of each person's patients, in the order of the first patients.
+
+    Args:
+        cases: the patients.
+        persons: names of patients that show the same person, for each such person.
+    """
+    person = {name: names[0] for names in persons for name in names}
+    dice: dict[str, list[float]] = defaultdict(list)
+    for case in cases:
+        dice[person.get(case.case, case.case)].append(case.lesion.dice)
+    return [sum(values) / len(values) for values in dice.values()]
 
 
 def score_cells(cases: Sequence[CaseScores], base: Sequence[CaseScores] | None) -> list[str]:

@@ -23,6 +23,8 @@ class RestoredState(Callback):
       to the step of the checkpoint.
     - The best checkpoint of a run is looked for in the folder of the run, which may have been moved. The best
       checkpoint of another run does not count.
+    - After a checkpoint of an epoch's end, the next epoch begins. With ``max_steps``, Lightning would repeat the end
+      without batches, and the run would then draw other slices than an uninterrupted one.
     """
 
     def on_load_checkpoint(
@@ -40,6 +42,8 @@ class RestoredState(Callback):
             groups = pl_module.new_optimizer().state_dict()["param_groups"]
             checkpoint["optimizer_states"][0]["param_groups"] = groups
             checkpoint["lr_schedulers"] = []  # see on_train_start
+            for epochs in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+                epochs["completed"] = epochs["processed"]  # Lightning counts the end after it has saved
         elif "current_model_state" in checkpoint:
             # An average of the weights is what was validated and is saved. Lightning would test the last weights.
             checkpoint["current_model_state"] = checkpoint["state_dict"]
@@ -53,9 +57,12 @@ class RestoredState(Callback):
                 states[callback.state_key] = {**callback.state_dict(), **placed}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Step the scheduler to the step of the checkpoint."""
+        """Begin an epoch if the checkpoint has ended one, and step the scheduler to the step of the checkpoint."""
         if not trainer.global_step:
             return
+        epochs = trainer.fit_loop.epoch_progress.current
+        if epochs.processed == epochs.ready:
+            trainer.fit_loop.epoch_loop.restarting = False
         for config in trainer.lr_scheduler_configs:
             config.scheduler = pl_module.scheduler(trainer.optimizers[0])
             with warnings.catch_warnings():

@@ -3,11 +3,14 @@
 import csv
 import functools
 import json
+import math
 import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from helpers.commands import run_command
 from helpers.experiments import NARROW, failed_experiment, run_experiment
@@ -15,9 +18,10 @@ from helpers.run_folders import case, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.answer.gains import Gain, by_person, gain
+from experiments.answer.figures import LOSS, curves_figure
+from experiments.answer.gains import Gain, gain
 from experiments.answer.protocol import Protocol, read_protocol
-from experiments.answer.rows import AGAIN, GROUPS, NETWORKS, OF_DECODERS, PLANNED
+from experiments.answer.rows import AGAIN, GROUPS, NETWORKS, OF_DECODERS, PLANNED, Row
 from experiments.answer.verdicts import (
     MARGIN,
     TOLERANCE,
@@ -31,7 +35,7 @@ from experiments.answer.verdicts import (
     no_worse,
 )
 from experiments.shared import named_runs
-from experiments.shared.patients import PERSONS
+from experiments.shared.patients import PERSONS, by_person
 from experiments.shared.trainings import SPLITS, Rate
 from experiments.train_speed.measure import NETWORKS as MEASURED
 from lits_seg.comparison.claims import CONFIRMED, NOT_CONFIRMED, UNDECIDED
@@ -208,6 +212,18 @@ def test_the_page_compares_networks_and_decides_the_claims(tmp_path: Path) -> No
     for name in ("pareto.png", "curves.png", "patient.png"):
         assert f"]({name})" in shown
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_have_whole_epochs_alone() -> None:
+    """A resumed run of an earlier version has an epoch without batches, and a budget may cut the last one."""
+    row = Row("dsc_unet")
+    curves = [{99: 3.0, 100: math.nan, 200: 2.0, 300: 1.0, 301: 9.0}, {99: 3.0, 199: 2.0, 299: 1.0, 300: 9.0}]
+    figure = curves_figure({GROUPS[0]: {row: [SimpleNamespace(curves={LOSS: curve}) for curve in curves]}}, {})
+    assert figure is not None
+    (line,) = figure.axes[0].lines
+    assert np.isfinite(line.get_ydata()).all()
+    assert max(line.get_xdata()) == 299
+    assert line.get_ydata()[-1] == pytest.approx(1, abs=0.01)
 
 
 def test_one_run_of_one_network_is_a_page_without_verdict_on_dice(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_the_files_the_card_and_the_page(folder: Path, monkeypatch: pytest.Monke
     assert "< 10 mm" in text
     assert "In 1 scan without lesions: " in text
     assert SAME_PERSON in text
+    assert "Averaged by person, the lesion Dice per case is 0." in text
+    assert " over 3 persons." in text
     run_experiment("packaged.__main__", *ARGUMENTS, cwd=folder)  # replaces its own files
 
 
