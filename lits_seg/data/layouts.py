@@ -133,7 +133,7 @@ def find_maps(folder: Path) -> dict[str, Path]:
     return {stem(path): path for path in entries(folder) if has_nifti_name(path)} if os.path.isdir(folder) else {}
 
 
-def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
+def find_cts(path: str | Path) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
     If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
@@ -148,8 +148,6 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
 
     Args:
         path: the file or folder.
-        clashes: list to which an error is added for each CT with the mask name of an earlier one; None: raise the first
-            error.
 
     Returns:
         Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, nnU-Net's ``NAME_0000`` becomes
@@ -157,27 +155,24 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
         ``PATIENT_STUDY_SERIES``.
 
     Raises:
-        InputError: if there is no CT, or if two CTs have the same mask name.
+        InputError: if there is no CT, or if the masks of two CTs would show the same patient, see ``patient_name``.
     """
     path = Path(path)
     if not os.path.lexists(path):
         raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[str, Path]] = {}  # by patient, as evaluate counts them
     for ct in sorted(_cts(path)) if os.path.isdir(path) else [path]:
         name = mask_name(path, ct)
-        if name in found and "_" in name and os.path.isdir(ct):
+        if patient_name(name) in found and "_" in name and os.path.isdir(ct):
             name = with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
-        if name in found and not same_file(found[name], ct):
-            error = InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
-            if clashes is None:
-                raise error
-            clashes.append(error)
-        found.setdefault(name, ct)
+        _, first = found.setdefault(patient_name(name), (name, ct))
+        if first != ct and not same_file(first, ct):
+            raise InputError(ct, "CTs of different patients, by file name", f"the same patient as {first}")
     if not found:
         others = sorted({entry.suffix for entry in entries(path) if entry.suffix})[:8]
         kinds = f" (files {', '.join(others)})" if others else ""
         raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", f"none{kinds}")
-    return found
+    return dict(found.values())
 
 
 def _cts(folder: Path) -> set[Path]:
