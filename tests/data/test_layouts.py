@@ -330,6 +330,11 @@ def test_masks_next_to_labels_of_msd_are_named(tmp_path: Path) -> None:
         find_masks(tmp_path)
 
 
+def test_masks_of_lits_are_found_in_folders_of_any_name(tmp_path: Path) -> None:
+    write_mask(tmp_path / "Task03_Liver" / "labelsTr" / "segmentation-1.nii")
+    assert list(find_masks(tmp_path)) == ["segmentation-1"]
+
+
 def test_a_broken_link_is_an_error_unless_it_is_a_test_volume(tmp_path: Path) -> None:
     write_case(tmp_path, "0", *anatomy(0))
     (tmp_path / "test-volume-1.nii").symlink_to("nowhere")
