@@ -53,9 +53,8 @@ class Settings:
 def main(cfg: Settings) -> None:
     """Predict every CT; report those that failed at the end."""
     cfg = _with_paths(cfg)
+    cts = find_cts(cfg.input)
     errors: list[InputError] = []
-    cts = find_cts(cfg.input, errors)
-    count = len(cts) + len(errors)
     livers = {} if cfg.liver is None else _livers(cfg.liver, list(cts), errors)
     products = {"probability": cfg.probability, "page": cfg.page, "seg": cfg.seg}
     output, networks = Path(cfg.output), (*(cfg.ckpt or ()), cfg.liver_ckpt, cfg.model)
@@ -84,14 +83,14 @@ def main(cfg: Settings) -> None:
         done += 1
         print(one_line(name, result), *(f"warning: {text}" for text in result.warnings), sep="\n", flush=True)
     if done:
-        print(f"{done} of {count} CTs predicted, written to: {output}\n{RESEARCH_USE}")
+        print(f"{done} of {len(cts)} CTs predicted, written to: {output}\n{RESEARCH_USE}")
     elif new:
         output.rmdir()
-    if errors and count == 1:
+    if errors and len(cts) == 1:
         raise errors[0]
     if errors:
         reasons = "\n".join(" ".join(str(error).split("\n")) for error in errors)
-        raise InputError(cfg.input, f"{count} usable CTs", f"{count - done} unusable:\n{reasons}")
+        raise InputError(cfg.input, f"{len(cts)} usable CTs", f"{len(cts) - done} unusable:\n{reasons}")
 
 
 def _results(

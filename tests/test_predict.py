@@ -46,6 +46,17 @@ def mask(folder: Path, name: str = "segmentation-0") -> np.ndarray:
     return np.asanyarray(nib.load(folder / "out" / f"{name}.nii.gz").dataobj)
 
 
+@pytest.mark.parametrize("name", ["2.nii.gz", "volume-2.nii", "more/volume-2.nii"])
+def test_two_cts_of_one_patient_are_an_error_before_any_work(name: str, folder: Path) -> None:
+    (folder / "cts" / "more").mkdir()
+    (folder / "cts" / name).write_bytes(b"is not read")
+    told = fails(folder, "input=cts")
+    assert "expected CTs of different patients, by file name; found the same patient as" in told
+    assert f"cts/{name}" in told
+    assert "cts/volume-2.nii.gz" in told
+    assert not (folder / "out").exists()
+
+
 def test_a_folder_of_cts(folder: Path) -> None:
     out = predict(folder, "input=cts", "probability=true")
     names = [f"segmentation-{number}" for number in range(3)]

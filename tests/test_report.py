@@ -117,6 +117,22 @@ def test_one_run_of_one_patient_is_a_report_too(tmp_path: Path) -> None:
     assert rows(tmp_path / "runs" / "pairs.csv") == []
 
 
+def test_runs_of_the_same_patients_from_several_checkpoints_are_variants(tmp_path: Path) -> None:
+    for fold in (0, 1):
+        for start in ("a.ckpt", "runs/b/last.ckpt", None):
+            name = f"{Path(start or 'none').stem}{fold}"
+            settings = {"ckpt_path": start}
+            write_run(tmp_path / "runs" / name, [case(str(fold))], "unet, deconv", fold, settings=settings)
+        # Folds that continue from a checkpoint each stay one variant.
+        settings = {"ckpt_path": f"{fold}.ckpt"}
+        write_run(tmp_path / "runs" / f"light{fold}", [case(str(fold))], "dsc_unet, subpixel", fold, settings=settings)
+    run_command("report", "runs=runs", cwd=tmp_path)
+    assert [(row["variant"], row["folds"]) for row in rows(tmp_path / "runs" / "report.csv")] == [
+        ("dsc_unet, subpixel", "0 1"),
+        *((f"unet, deconv, ckpt path {start}", "0 1") for start in ("a.ckpt", "none", "runs/b/last.ckpt")),
+    ]
+
+
 @pytest.mark.parametrize("mode", ["w:xz", "w:gz", "w"])
 def test_an_archive_gives_the_same_report_as_its_folder(mode: str, folder: Path, shown: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "packed", mode) as tar:

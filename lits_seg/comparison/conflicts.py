@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from lits_seg.common.errors import InputError
 from lits_seg.comparison.finished_runs import Found, Run
-from lits_seg.comparison.pool import by_test_data, tested_on
-from lits_seg.comparison.variants import names
+from lits_seg.comparison.pool import by_test_data
+from lits_seg.comparison.variants import names, scored
 
 
 def without_conflicts(found: Found) -> Found:
@@ -51,10 +51,8 @@ def _tested_twice(runs: Sequence[Run]) -> dict[str, str]:
     """Return the runs of a variant that tested a patient with the seed of another run, such as a copy of a run."""
     tests: dict[tuple, list[str]] = {}
     for run, variant in zip(runs, names(runs), strict=True):
-        # Every fold's network is tested on all test volumes outside the folds: there, folds repeat as seeds do.
-        fold = run.result.fold if tested_on(run).elsewhere else None
-        for case in run.result.cases:
-            tests.setdefault((variant, run.result.seed, fold, case.case), []).append(run.name)
+        for test in scored(run):
+            tests.setdefault((variant, *test), []).append(run.name)
     return {
         name: f"tested {patient} with seed {seed} as {', '.join(other for other in same if other != name)} did"
         for (_, seed, _, patient), same in tests.items()

@@ -6,13 +6,13 @@ from typing import Any
 
 from lits_seg.comparison.finished_runs import Run
 from lits_seg.data.named_splits import ALL, NAMED
-from lits_seg.runs.folder import CONTINUED
+from lits_seg.runs.folder import CONTINUED, OWN
 from lits_seg.runs.folder import FREE as FREE_OF_A_RUN
 
 # Settings that do not make a variant: paths and speed do not change what is learned, test data makes groups.
 FREE = (
     *FREE_OF_A_RUN,
-    CONTINUED,  # each fold continues from a checkpoint of its own
+    CONTINUED,  # usually, each fold has a checkpoint of its own, see _with_checkpoints
     "module",
     "store",
     "baseline",
@@ -45,6 +45,7 @@ def names(group: Sequence[Run]) -> list[str]:
     """Return a name for each run: model, decoder, and the other settings that differ within the group.
 
     Runs of the same name are one variant. Settings of a model are only compared among runs of that model and decoder.
+    The checkpoint that a run continues from counts if other runs repeat its tests from other checkpoints.
     """
     all_settings = [settings(run.config) for run in group]
     kinds = [(run.result.model, run.result.decoder) for run in group]
@@ -55,7 +56,7 @@ def names(group: Sequence[Run]) -> list[str]:
         own = _differing([_part(other, own=True) for other in same_kind])
         texts = [f"{label} {_text(one.get(key))}" for key, label in (shared | own).items()]
         found.append(", ".join([*kind, *texts]))
-    return found
+    return _with_checkpoints(group, found)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +78,29 @@ def split_of(config: Mapping[str, Any]) -> str | None:
     if data.get("test_root") is not None:
         return None
     return split if split in (FOLDS, ALL, *NAMED) else FILES
+
+
+def scored(run: Run) -> list[tuple[int, int | None, str]]:
+    """Return seed, fold and patient of each test of a run; runs of a variant have no test in common.
+
+    The fold is None unless the test volumes are outside the folds. There, every fold's network is tested on all
+    volumes: folds repeat as seeds do.
+    """
+    fold = None if run.config["data"].get("test_root") is None else run.result.fold
+    return [(run.result.seed, fold, case.case) for case in run.result.cases]
+
+
+def _with_checkpoints(group: Sequence[Run], found: list[str]) -> list[str]:
+    """Add the checkpoint that a run continues from to names whose runs repeat a test from several checkpoints."""
+    given = [run.config.get(CONTINUED) for run in group]
+    starts = [ABSENT if checkpoint in OWN else str(checkpoint) for checkpoint in given]
+    by_test: dict[tuple, set[str]] = {}
+    for run, name, start in zip(group, found, starts, strict=True):
+        for test in scored(run):
+            by_test.setdefault((name, *test), set()).add(start)
+    several = {name for (name, *_), those in by_test.items() if len(those) > 1}
+    label = _short(CONTINUED)
+    return [f"{name}, {label} {start}" if name in several else name for name, start in zip(found, starts, strict=True)]
 
 
 def _is_free(key: str) -> bool:

@@ -16,12 +16,11 @@ from lits_seg.common.settings import BatchSize, Place, Seed, Share, Workers, arg
 from lits_seg.data.augment import RotateZoomBend
 from lits_seg.data.copies import require_apart
 from lits_seg.data.data_sets import DataSets, SplitSettings
-from lits_seg.data.file_names import composed
 from lits_seg.data.layouts import is_phantom
 from lits_seg.data.named_splits import count_folds, read_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sampling import EvaluationSlices, ResidentSlices, SeededSampler, TrainingSlices
-from lits_seg.data.sources import Source, require_livers, require_shares, require_slices
+from lits_seg.data.sources import Source, by_composed_name, require_livers, require_shares, require_slices
 from lits_seg.data.split_record import SplitRecord
 from lits_seg.data.splits import PARTS, Split
 
@@ -130,7 +129,7 @@ class SliceDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.balance_patients, self.context, self.label_context = balance_patients, context, label_context
         self.device_resident, self.seed, self.allow_overlap = device_resident, seed, allow_overlap
-        self.sources = {composed(name): source for name, source in (sources or {}).items()}
+        self.sources = by_composed_name(sources or {})
         require_shares(self.sources, self.root)
         self.recorded = None if recorded is None else SplitRecord.parse(recorded)
         self.inherited = {} if self.recorded is None else dict(self.recorded.inherited)

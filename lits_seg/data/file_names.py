@@ -8,10 +8,12 @@ from pathlib import Path
 
 from lits_seg.data import nnunet
 
-# File names of LiTS without .nii or .nii.gz: names of patients are numbers there, but any text in the same layout.
-# Test volumes of the challenge start with test-.
-_LITS = re.compile(r"(?P<test>test-)?(?P<kind>volume|segmentation)-(?P<patient>.*)", re.DOTALL)
-CT_NAMES = ("volume-", "test-volume-")
+# Starts of the file names of LiTS. Names of patients follow: numbers there, but any text in the same layout.
+VOLUME, SEGMENTATION = "volume-", "segmentation-"
+_TEST = "test-"  # of the challenge
+CT_NAMES = (VOLUME, f"{_TEST}{VOLUME}")
+TEST_NAMES = (f"{_TEST}{VOLUME}", f"{_TEST}{SEGMENTATION}")
+_LITS = re.compile(rf"(?P<test>{_TEST})?(?P<kind>{VOLUME}|{SEGMENTATION})(?P<patient>.*)", re.DOTALL)
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _LONGEST_NAME = 240  # bytes of a mask's name; longer names are shortened, since a file's name has at most 255 bytes
 
@@ -46,8 +48,8 @@ def mask_name(root: Path, ct: Path) -> str:
     # The name of "." is empty, and files with an empty name would be hidden.
     name = Path(os.path.abspath(ct)).name if os.path.isdir(ct) else nnunet.case_name(ct, stem(ct))
     lits = _LITS.fullmatch(name)
-    if lits and lits["kind"] == "volume":
-        name = f"{lits['test'] or ''}segmentation-{lits['patient']}"
+    if lits and lits["kind"] == VOLUME:
+        name = f"{lits['test'] or ''}{SEGMENTATION}{lits['patient']}"
     elif os.path.isdir(ct) and ct != root:
         name = "_".join(ct.relative_to(root).parts)
     name = composed(name)
@@ -57,7 +59,7 @@ def mask_name(root: Path, ct: Path) -> str:
 def patient_name(mask: str) -> str:
     """Return the name of a mask's patient: ``segmentation-5`` (LiTS) shows 5; other masks are named by patients."""
     lits = _LITS.fullmatch(mask)
-    return lits["patient"] if lits and lits["kind"] == "segmentation" and not lits["test"] else mask
+    return lits["patient"] if lits and lits["kind"] == SEGMENTATION and not lits["test"] else mask
 
 
 def lits_patient(path: Path) -> str:

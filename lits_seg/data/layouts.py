@@ -11,6 +11,9 @@ from lits_seg.data import nnunet
 from lits_seg.data.dicom import holds_images
 from lits_seg.data.file_names import (
     CT_NAMES,
+    SEGMENTATION,
+    TEST_NAMES,
+    VOLUME,
     has_nifti_name,
     lits_patient,
     mask_name,
@@ -22,7 +25,6 @@ from lits_seg.data.file_names import (
 from lits_seg.data.walk import below, entries, missing, same_file
 
 PHANTOM = "phantom.json"  # settings of the generator, in the folder of synthetic volumes
-_TEST = ("test-volume-", "test-segmentation-")  # of the challenge
 PROBABILITY = "probability"  # folder of probability maps in the folder of the masks
 
 
@@ -67,10 +69,9 @@ def find_cases(root: str | Path, unpaired: list[InputError] | None = None) -> li
     else:
         paths, lost = below(root)
         images = _by_name(filter(_is_volume, paths), lits_patient)
-        masks = (path for path in paths if _is_mask(path) and path.name.startswith("segmentation-"))
-        labels = _by_name(masks, lits_patient)
+        labels = _by_name(filter(_is_segmentation, paths), lits_patient)
         read = {*images.values(), *labels.values()}  # reading a pair reports its broken links
-        errors = [error for path, error in lost.items() if path not in read and not path.name.startswith(_TEST)]
+        errors = [error for path, error in lost.items() if path not in read and not path.name.startswith(TEST_NAMES)]
     for name in sorted(images.keys() ^ labels.keys(), key=natural):
         present, lacking = (images, "segmentation") if name in images else (labels, "volume")
         errors.append(InputError(present[name], f"a {lacking} of the same name", "none"))
@@ -113,12 +114,14 @@ def find_masks(folder: str | Path, references: bool = False) -> dict[str, Path]:
     if not os.path.isdir(folder):
         raise InputError(folder, "a folder with masks (.nii, .nii.gz)", missing(folder, "file or folder"))
     everything, lost = below(folder)
+    masks = {path for path in filter(_is_segmentation, everything) if PROBABILITY not in path.relative_to(folder).parts}
     labels = folder / "labelsTr"
-    named = {path for path in filter(_is_mask, everything) if path.name.startswith("segmentation-")}
-    masks = {path for path in named if not {PROBABILITY, labels.name} & set(path.relative_to(folder).parts)}
-    if masks and os.path.isdir(labels):
-        raise InputError(min(masks), f"masks in {labels.name}/ only, since there is such a folder", "another one")
-    masks |= set(filter(_is_mask, entries(labels if os.path.isdir(labels) else folder)))
+    if not os.path.isdir(labels):
+        masks |= set(filter(_is_mask, entries(folder)))
+    elif others := {path for path in masks if not path.is_relative_to(labels)}:
+        raise InputError(min(others), f"masks in {labels.name}/ only, since there is such a folder", "another one")
+    else:
+        masks = set(filter(_is_mask, entries(labels)))
     for path, error in lost.items():
         if path not in masks and not path.name.startswith(CT_NAMES):
             raise error
@@ -133,7 +136,7 @@ def find_maps(folder: Path) -> dict[str, Path]:
     return {stem(path): path for path in entries(folder) if has_nifti_name(path)} if os.path.isdir(folder) else {}
 
 
-def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[str, Path]:
+def find_cts(path: str | Path) -> dict[str, Path]:
     """Find the CT in a file, or all CTs in a folder.
 
     If the folder has ``imagesTr/`` (MSD), its files are the CTs. Otherwise the CTs are:
@@ -148,8 +151,6 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
 
     Args:
         path: the file or folder.
-        clashes: list to which an error is added for each CT with the mask name of an earlier one; None: raise the first
-            error.
 
     Returns:
         Paths by the name of the mask to write: ``volume-N`` becomes ``segmentation-N``, nnU-Net's ``NAME_0000`` becomes
@@ -157,27 +158,24 @@ def find_cts(path: str | Path, clashes: list[InputError] | None = None) -> dict[
         ``PATIENT_STUDY_SERIES``.
 
     Raises:
-        InputError: if there is no CT, or if two CTs have the same mask name.
+        InputError: if there is no CT, or if the masks of two CTs would show the same patient, see ``patient_name``.
     """
     path = Path(path)
     if not os.path.lexists(path):
         raise InputError(path, "a CT (.nii, .nii.gz, a DICOM folder) or a folder with CTs", "no such file or folder")
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[str, Path]] = {}  # by patient, as evaluate counts them
     for ct in sorted(_cts(path)) if os.path.isdir(path) else [path]:
         name = mask_name(path, ct)
-        if name in found and "_" in name and os.path.isdir(ct):
+        if patient_name(name) in found and "_" in name and os.path.isdir(ct):
             name = with_hash(name, ct.relative_to(path))  # a_b/c and a/b_c
-        if name in found and not same_file(found[name], ct):
-            error = InputError(ct, "CTs with different mask names", f"{name}, the mask of {found[name]}, too")
-            if clashes is None:
-                raise error
-            clashes.append(error)
-        found.setdefault(name, ct)
+        _, first = found.setdefault(patient_name(name), (name, ct))
+        if first != ct and not same_file(first, ct):
+            raise InputError(ct, "CTs of different patients, by file name", f"the same patient as {first}")
     if not found:
         others = sorted({entry.suffix for entry in entries(path) if entry.suffix})[:8]
         kinds = f" (files {', '.join(others)})" if others else ""
         raise InputError(path, "a folder with CTs (.nii, .nii.gz, DICOM)", f"none{kinds}")
-    return found
+    return dict(found.values())
 
 
 def _cts(folder: Path) -> set[Path]:
@@ -185,11 +183,11 @@ def _cts(folder: Path) -> set[Path]:
         return {path for path in entries(folder / "imagesTr") if has_nifti_name(path) and not is_marked(path)}
     everything, lost = below(folder)
     named = {path for path in everything if path.name.startswith(CT_NAMES)}
-    inside = {path for path in entries(folder) if not path.name.startswith("segmentation-")}
+    inside = {path for path in entries(folder) if not path.name.startswith(SEGMENTATION)}
     files = {path for path in named | inside if has_nifti_name(path) and not (os.path.isdir(path) or is_marked(path))}
     folders = {path for path in everything if os.path.isdir(path)} - lost.keys()
     series = {path for path in folders if _has_dicom(path) and (path == folder or holds_images(path))}
-    return files | series | {path for path in lost if not path.name.startswith("segmentation-")}
+    return files | series | {path for path in lost if not path.name.startswith(SEGMENTATION)}
 
 
 def _has_dicom(folder: Path) -> bool:
@@ -205,7 +203,7 @@ def _has_dicom(folder: Path) -> bool:
 
 
 def _is_volume(path: Path) -> bool:
-    if not path.name.startswith("volume-"):
+    if not path.name.startswith(VOLUME):
         return False
     if not os.path.isdir(path):
         return has_nifti_name(path)
@@ -250,3 +248,7 @@ def is_dicom(path: Path) -> bool:
 
 def _is_mask(path: Path) -> bool:
     return has_nifti_name(path) and not os.path.isdir(path) and not path.name.startswith(CT_NAMES)
+
+
+def _is_segmentation(path: Path) -> bool:
+    return _is_mask(path) and path.name.startswith(SEGMENTATION)

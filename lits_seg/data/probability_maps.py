@@ -14,13 +14,14 @@ from tqdm import tqdm
 from lits_seg.common.errors import InputError
 from lits_seg.common.files import short_hash
 from lits_seg.data.dicom import find_series
-from lits_seg.data.file_names import mask_name
+from lits_seg.data.file_names import composed, mask_name
 from lits_seg.data.grid import Grid, same_place
 from lits_seg.data.layouts import PROBABILITY, find_cases, find_maps
 from lits_seg.data.nifti import open_nifti
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.stored_case import StoredCase
 from lits_seg.data.volumes import read_volume
+from lits_seg.data.walk import entries
 
 ROUNDING = 1e-3  # of stored probabilities
 
@@ -73,7 +74,9 @@ def with_maps(
 def _maps(folder: Path, source: str) -> dict[str, Path]:
     """Return the maps of a data set in a folder by their names."""
     inside = folder / PROBABILITY
-    return find_maps((inside if inside.is_dir() else folder) / source)
+    inside = inside if inside.is_dir() else folder
+    own = [path for path in entries(inside) if composed(path.name) == source] if source else [inside]
+    return find_maps(own[0]) if own else {}
 
 
 def _stored(path: Path, ct: Path, case: StoredCase, preprocess: Preprocess, store: Path) -> Path:

@@ -9,6 +9,7 @@ from annotated_types import Gt, Lt
 
 from lits_seg.common.errors import InputError
 from lits_seg.common.settings import Place, annotations, require_fits
+from lits_seg.data.file_names import composed
 from lits_seg.data.stored_case import StoredCase
 
 
@@ -51,6 +52,24 @@ class Source:
             raise InputError(self.root, f"labels without lesions (data.sources.{name}.lesions=absent)", found)
         known = self.lesions != "unknown"
         return [replace(case, name=f"{name}-{case.name}", source=name, lesions_known=known) for case in cases]
+
+
+def by_composed_name(sources: Mapping[str, Source]) -> dict[str, Source]:
+    """Return data sets by their names with composed letters, as patients' names have them.
+
+    Args:
+        sources: the data sets by any names.
+
+    Raises:
+        InputError: if two names differ in composed and decomposed letters only.
+    """
+    found: dict[str, Source] = {}
+    for name, source in sources.items():
+        if composed(name) in found:
+            expected = "names that differ not only in composed and decomposed letters"
+            raise InputError("data.sources", expected, f"{composed(name)} twice")
+        found[composed(name)] = source
+    return found
 
 
 def own_names(names: Sequence[str], source: str, sources: Mapping[str, Source]) -> list[str]:

@@ -154,7 +154,8 @@ def test_masks_are_named_after_their_ct(tmp_path: Path) -> None:
     [
         ([], "no such file or folder"),
         (["notes.txt"], "found none"),
-        (["a.nii", "a.nii.gz"], "with different mask names"),
+        (["a.nii", "a.nii.gz"], "a.nii.gz: expected CTs of different patients.*as .*/a.nii"),
+        (["5.nii", "volume-5.nii"], "volume-5.nii: expected CTs of different patients.*as .*/5.nii"),
     ],
 )
 def test_folders_without_a_usable_ct(files: list[str], told: str, tmp_path: Path) -> None:
@@ -238,6 +239,9 @@ def test_linked_parts_are_found_and_each_patient_counts_once(tmp_path: Path) -> 
     for kind in ("volume", "segmentation"):
         (root / "single" / f"{kind}-0.nii.gz").symlink_to(root / "batch1" / f"{kind}-0.nii.gz")
     assert [case.name for case in find_cases(root)] == ["0", "1", "2", "3"]
+    (root / "0.nii.gz").symlink_to(root / "batch1" / "volume-0.nii.gz")  # a second name of the CT
+    assert sorted(map(patient_name, find_cts(root))) == ["0", "1", "2", "3"]
+    (root / "0.nii.gz").unlink()
     assert sorted(find_masks(root)) == sorted(find_cts(root)) == [f"segmentation-{number}" for number in range(4)]
 
 
@@ -324,6 +328,11 @@ def test_masks_next_to_labels_of_msd_are_named(tmp_path: Path) -> None:
     (tmp_path / "segmentation-2.nii").touch()
     with pytest.raises(InputError, match=r"segmentation-2\.nii.*expected masks in labelsTr/ only"):
         find_masks(tmp_path)
+
+
+def test_masks_of_lits_are_found_in_folders_of_any_name(tmp_path: Path) -> None:
+    write_mask(tmp_path / "Task03_Liver" / "labelsTr" / "segmentation-1.nii")
+    assert list(find_masks(tmp_path)) == ["segmentation-1"]
 
 
 def test_a_broken_link_is_an_error_unless_it_is_a_test_volume(tmp_path: Path) -> None:

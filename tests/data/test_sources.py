@@ -131,6 +131,13 @@ def test_a_split_has_composed_names_of_data_sets_too(lits: Path, store: Path, he
     assert SplitRecord.of(again.split) == record
 
 
+def test_names_that_differ_in_composed_letters_only_are_refused(lits: Path, store: Path, healthy: Path) -> None:
+    names = [unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD")]
+    sources = {name: Source(str(healthy / name), 0.3) for name in names}
+    with pytest.raises(InputError, match=r"^data\.sources: expected names that differ not .*; found Müller twice$"):
+        SliceDataModule(lits, store, Preprocess(size=32), sources=sources)
+
+
 @pytest.mark.parametrize("patients", ["data.root", "data.test_root", "data.sources"])
 def test_names_that_do_not_show_their_data_set_are_named(
     patients: str, lits: Path, store: Path, healthy: Path, tmp_path: Path

@@ -219,15 +219,13 @@ def test_damaged_series_do_not_stop_the_others(tmp_path: Path, fails: Callable[.
     for name in names:
         write_series(tmp_path / "cts" / name, HU, broken(name))
     write_ct(tmp_path / "cts" / "z.nii")
-    (tmp_path / "cts" / "dup.nii").write_bytes(b"\0" * 400)
-    write_ct(tmp_path / "cts" / "dup.nii.gz")
+    (tmp_path / "cts" / "zeros.nii").write_bytes(b"\0" * 400)
     failed = fails("input=cts", "output=out", "page=false", "seg=false")
-    assert "CTs with different mask names; found dup" in failed
     assert "Traceback" not in failed
     assert (tmp_path / "out" / "z.nii.gz").exists()
     done = len(list((tmp_path / "out").glob("*.nii.gz")))
-    assert f"expected 9 usable CTs; found {9 - done} unusable" in failed
-    assert len(failed.splitlines()) == 1 + 9 - done
+    assert f"expected 8 usable CTs; found {8 - done} unusable" in failed
+    assert len(failed.splitlines()) == 1 + 8 - done
 
 
 def mixed(i: int, dataset: Any) -> None:

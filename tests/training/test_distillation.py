@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -177,6 +178,18 @@ def test_data_sets_without_maps_learn_from_labels_alone(lits: Path, maps: Path, 
     assert 0 < unknown.all(1).sum() < 8
     assert torch.equal(unknown.all(1), unknown.any(1))
     assert module.auxiliary_losses[0](batch, torch.zeros(8, 3, 32, 32)).isfinite()
+
+
+def test_maps_of_a_data_set_are_found_by_composed_and_decomposed_names(lits: Path, maps: Path, tmp_path: Path) -> None:
+    name, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    write_case(tmp_path / "more", "0", *anatomy(50))
+    shutil.copytree(maps, tmp_path / "maps")
+    own = tmp_path / "maps" / "probability" / decomposed
+    own.mkdir()
+    ct = nib.load(tmp_path / "more" / "volume-0.nii.gz")
+    write_map(own / "segmentation-0.nii.gz", np.zeros(ct.shape, np.uint8), ct.affine)
+    data, _ = taught(lits, tmp_path / "store", tmp_path / "maps", sources={name: Source(str(tmp_path / "more"), 0.5)})
+    assert [len(case.maps) for case in data.split["train"] if case.source == name] == [1]
 
 
 @pytest.mark.hostile
