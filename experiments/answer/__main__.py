@@ -92,7 +92,9 @@ def figures(
     costs = {f"ms a slice, {COST_ENGINE}, one thread": times[COST_ENGINE], "parameters": parameters}
     yield pareto_figure({group.title: of_group for group, of_group in found.items()}, costs)
     yield curves_figure(runs, rates)
-    yield systems_picture(synthetic_cases(groups.get(("minutes", "phantom"), {}), 0), TITLES["minutes"])
+    titles = {row.system: row.title.replace("`", "") for group in GROUPS for row in group.rows}
+    tested = synthetic_cases(groups.get(("minutes", "phantom"), {}), 0)
+    yield systems_picture({titles.get(name, name): one for name, one in tested.items()}, TITLES["minutes"])
 
 
 def _write(cfg: Settings, groups: Groups, others: list[str]) -> None:
