@@ -17,7 +17,7 @@ from lits_seg.common.ownership import require_free
 from lits_seg.common.records import as_plain
 from lits_seg.common.settings import Accelerator, BatchSize, CountOrZero, Place, Precision, Workers
 from lits_seg.data.layouts import is_phantom
-from lits_seg.data.named_splits import read_split
+from lits_seg.data.named_splits import count_folds, read_split
 from lits_seg.evaluation.mask_scores import score_masks
 from lits_seg.evaluation.score_tables import (
     References,
@@ -92,7 +92,7 @@ def main(cfg: Settings) -> None:
     else:
         found = ", ".join(f"{name}=" for name in given) or "none of them"
         raise InputError("evaluate", "predictions=, or a= and b=, or ckpt=", found)
-    print(text, f"written to: {cfg.output}", sep="\n")
+    print(text, *_scored(cfg), f"written to: {cfg.output}", sep="\n")
     if unscored:
         found = "\n".join([f"{len(unscored)} that cannot be scored:", *unscored])
         raise InputError(cfg.predictions or f"{cfg.a}, {cfg.b}", "masks that can be scored", found)
@@ -146,6 +146,12 @@ def _patients(cfg: Settings) -> list[str] | None:
     if not patients:
         raise InputError(cfg.split, "patients for the test", "none")
     return patients
+
+
+def _scored(cfg: Settings) -> list[str]:
+    """Return a line that names the fold; none if ``split`` has no folds."""
+    folds = count_folds(cfg.split) if cfg.split is not None else None
+    return [] if folds is None else [f"scored: the test patients of fold {cfg.fold}, one of {folds} in {cfg.split}"]
 
 
 def _described(references: str, unscored: list[str]) -> References:

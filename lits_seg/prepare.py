@@ -121,6 +121,8 @@ def main(cfg: Settings) -> None:
             raise InputError("nnunet", "a single data set (data.sources=null)", ", ".join(datamodule.sources))
     if datamodule.generate is not None:
         datamodule.generate(datamodule.root)
+    if cfg.nnunet is not None:  # reading the volumes takes minutes
+        datamodule.data_sets.require_every_fold()
     stored, errors = datamodule.data_sets.stored(datamodule.root)
     found = {str(datamodule.root): (len(stored), len(errors))}
     warnings = [f"{datamodule.root}: {warning}" for warning in swapped([case.check.burden for case in stored])]
@@ -154,7 +156,8 @@ def main(cfg: Settings) -> None:
             parts.append(Part(datamodule.test_root, tested, "Ts"))
         splits = datamodule.data_sets.new_split.every_fold(stored)
         write_data_set(Path(cfg.nnunet), parts, splits)
-        print(f"nnU-Net data set: {cfg.nnunet} ({plural(len(stored), 'patient')}, {plural(len(splits), 'fold')})")
+        folds = plural(len(splits), "fold") if splits else "no folds: nnUNetv2_train … all"
+        print(f"nnU-Net data set: {cfg.nnunet} ({plural(len(stored), 'patient')}, {folds})")
 
 
 def require_each_usable(found: Mapping[str, tuple[int, int]]) -> None:

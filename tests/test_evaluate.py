@@ -95,10 +95,13 @@ def test_only_the_test_patients_of_a_fold_are_scored(folder: Path) -> None:
     (folder / "empty.json").write_text(json.dumps([folds[0], {"train": names, "val": []}]))
     compare = ("a=perfect", "b=shifted", "references=references", "output=out")
     for split in (("split=folds.json", "fold=1"), ("split=split.json",)):
-        run_command("evaluate", *compare, *split, cwd=folder)
+        printed = run_command("evaluate", *compare, *split, cwd=folder)
+        assert ("scored: the test patients of fold 1, one of 2 in folds.json" in printed) == (len(split) == 2)
         found = json.loads((folder / "out" / "comparison.json").read_text())
         assert [case["case"] for case in found["cases_a"]] == ["segmentation-0", "segmentation-1"]
         assert found["split"] == split[0].removeprefix("split=")
+    alone = ("predictions=perfect", "references=references", "output=alone", "split=folds.json")
+    assert "scored: the test patients of fold 0, one of 2 in folds.json" in run_command("evaluate", *alone, cwd=folder)
     for arguments, told in (
         ((*compare, "split=folds.json", "fold=2"), "fold: expected one of the 2 folds in folds.json; found 2"),
         (

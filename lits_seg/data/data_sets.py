@@ -10,11 +10,11 @@ from lits_seg.data.burden import swapped
 from lits_seg.data.copies import require_no_leak, require_unseen
 from lits_seg.data.crop import cut_cases
 from lits_seg.data.layouts import Case, find_cases
-from lits_seg.data.named_splits import count_folds, named_split
+from lits_seg.data.named_splits import ALL, count_folds, named_patients, named_split
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sources import Source, own_names, require_own_names
 from lits_seg.data.split_record import SplitRecord, recorded_cases
-from lits_seg.data.splits import PARTS, Split, split_patients
+from lits_seg.data.splits import PARTS, Split, require_enough, split_patients
 from lits_seg.data.store import open_cases, store_cases
 from lits_seg.data.stored_case import StoredCase
 
@@ -38,9 +38,25 @@ class SplitSettings:
         return split_patients(cases, folds=self.folds, fold=self.fold, val_share=self.val_share, seed=self.seed)
 
     def every_fold(self, cases: Sequence[StoredCase]) -> list[Split]:
-        """Split the patients of a data set for each fold in turn; splits without folds return a single one."""
-        count = self.folds if self.name == "folds" else count_folds(self.name) or 1
-        return [replace(self, fold=fold)(cases) for fold in range(count)]
+        """Split the patients of a data set for each fold in turn: once for a split without folds, never for ``all``."""
+        return [replace(self, fold=fold)(cases) for fold in range(self._count())]
+
+    def require_every_fold(self, names: Sequence[str]) -> None:
+        """Require what ``every_fold`` requires of the names and the number of patients.
+
+        Raises:
+            InputError: if the split is unknown, its file is damaged, or there are too few patients.
+        """
+        if self.name == "folds":
+            require_enough(len(names), self.folds, self.val_share)
+            return
+        for fold in range(self._count()):
+            named_patients(self.name, names, self.folds, fold)
+
+    def _count(self) -> int:
+        if self.name == "folds":
+            return self.folds
+        return 0 if self.name == ALL else count_folds(self.name) or 1
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,15 @@ class DataSets:
             InputError: if two parts share a CT. What a run has recorded is not chosen anew: a leak is only named.
         """
         require_no_leak(split, self.root, self.allow_overlap or self.recorded is not None)
+
+    def require_every_fold(self) -> None:
+        """Require that the patients in ``root`` can be split for every fold; reads the names of files, no volume.
+
+        Raises:
+            InputError: see ``SplitSettings.require_every_fold``.
+        """
+        cases, _, _ = self._find(Folder(self.root, PARTS))
+        self.new_split.require_every_fold([case.name for case in cases])
 
     def stored(self, root: Path) -> tuple[list[StoredCase], list[InputError]]:
         """Write all cases below a folder to the store; return them, and the errors of skipped cases."""

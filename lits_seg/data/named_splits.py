@@ -14,6 +14,7 @@ from lits_seg.data.stored_case import StoredCase
 NAMED = {"ircadb": tuple(str(number) for number in range(28, 48))}
 
 ALL = "all"
+EITHER = f"{NAME}, or nnU-Net's splits_final.json"  # what errors call the file
 
 
 @dataclass(frozen=True)
@@ -43,33 +44,53 @@ def named_split(
         InputError: if the split is unknown, the file is damaged, or patients are missing.
     """
     by_name = {case.name: case for case in cases}
-    if split == ALL:
-        return {"train": list(cases), "val": [], "test": []}
+    record = named_patients(split, list(by_name), folds, fold)
+    found = {part: [by_name[name] for name in record.names(part)] for part in PARTS}
     if split in NAMED:
-        test = [by_name[name] for name in NAMED[split] if name in by_name]
-        rest = in_random_order([case for case in cases if case not in test], seed)
+        return with_validation(in_random_order(found["train"], seed), found["test"], val_share)
+    if count_folds(split) is not None:  # drawn from the same order as by split_patients: equal folds have equal parts
+        rest = [case for case in in_random_order(cases, seed) if case.name in record.train]
+        return with_validation(rest, found["test"], val_share)
+    return found
+
+
+def named_patients(split: str, names: Sequence[str], folds: int, fold: int) -> SplitRecord:
+    """Return the names of the patients of each part, before ``val_share`` takes validation patients from ``train``.
+
+    Args:
+        split: see ``named_split``, as all arguments but ``names``.
+        names: names of the patients.
+        folds: number of folds.
+        fold: index of the fold.
+
+    Raises:
+        InputError: if the split is unknown, the file is damaged, or patients are missing.
+    """
+    if split == ALL:
+        return SplitRecord(list(names), [], [])
+    if split in NAMED:
+        test = [name for name in NAMED[split] if name in names]
+        rest = [name for name in names if name not in test]
         if not test or len(rest) < 2:
             expected = f"patients of {split} ({NAMED[split][0]} to {NAMED[split][-1]}), and at least two others"
             raise InputError(f"data.split={split}", expected, f"{len(test)}, and {len(rest)} others")
-        return with_validation(rest, test, val_share)
+        return SplitRecord(rest, [], test)
     if not Path(split).is_file():
-        raise InputError("data.split", f"folds, {ALL}, {', '.join(NAMED)}, or a JSON file", split)
+        expected = f"folds, {ALL}, {', '.join(NAMED)}, or a JSON file"
+        raise InputError("data.split", expected, f"{split}, and there is no such file")
     record = read_split(split, fold, folds)
     record.require_each_once(one_set=True, where=split)
     if not record.train or not record.test:
         raise InputError(split, "at least one patient each for train and test", "none")
-    missing = [name for name in record.names(*PARTS) if name not in by_name]
+    missing = [name for name in record.names(*PARTS) if name not in names]
     if missing:
-        raise InputError(split, "names of patients in data.root", f"others: {', '.join(missing)}")
-    if count_folds(split) is not None:  # drawn from the same order as by split_patients: equal folds have equal parts
-        rest = [case for case in in_random_order(cases, seed) if case.name in record.train]
-        return with_validation(rest, [by_name[name] for name in record.test], val_share)
-    return {part: [by_name[name] for name in record.names(part)] for part in PARTS}
+        raise InputError(split, "names of usable patients in data.root", f"others: {', '.join(missing)}")
+    return record
 
 
 def count_folds(split: str) -> int | None:
     """Return the number of folds in nnU-Net's file; None for all other splits, which have no folds."""
-    plain = read_json(Path(split), NAME) if Path(split).is_file() else None
+    plain = read_json(Path(split), EITHER) if Path(split).is_file() else None
     return len(plain) if isinstance(plain, list) else None
 
 
@@ -87,9 +108,9 @@ def read_split(path: str, fold: int, folds: int | None = None) -> SplitRecord:
     Raises:
         InputError: if the file is damaged, or the fold is not in the file.
     """
-    plain = read_json(Path(path), NAME)
+    plain = read_json(Path(path), EITHER)
     if not isinstance(plain, list):
-        return from_plain(SplitRecord, plain, path, NAME)
+        return from_plain(SplitRecord, plain, path, EITHER)
     if not plain:
         raise InputError(path, "at least one fold", "none")
     if folds is not None and len(plain) not in (1, folds):

@@ -86,7 +86,7 @@ def write_data_set(folder: Path, parts: Sequence[Part], splits: Sequence[Split])
             {case.name: short_hash(str(case.fingerprint).encode()) for case in part.cases} for part in parts
         ],
     }
-    folds = [_fold(split) for split in splits if split["test"]]
+    folds = [_fold(split) for split in splits]
     texts = {DESCRIPTION: json.dumps(description, indent=2), **({SPLITS: json.dumps(folds, indent=2)} if folds else {})}
     if _is_used(folder):
         _require_same(folder, parts, texts)

@@ -32,18 +32,33 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
     Raises:
         InputError: if the fold does not exist, or if there are too few patients.
     """
-    if folds < 2:
-        raise InputError("data.folds", "at least 2", folds)
+    source = f"data.sources.{cases[0].source}" if cases and cases[0].source else "data"
+    require_enough(len(cases), folds, val_share, f"{source}.root")
     if not 0 <= fold < folds:
         raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
-    # Three patients in two folds would leave one patient to train and none to validate.
-    needed = max(folds + 1, 4) if val_share else folds
-    if len(cases) < needed:
-        source = f"data.sources.{cases[0].source}" if cases and cases[0].source else "data"
-        raise InputError(f"{source}.root", f"at least {needed} patients for {folds} folds", f"{len(cases)}")
     dealt = in_random_order(cases, seed)
     test = dealt[fold::folds]
     return with_validation([case for case in dealt if case not in test], test, val_share)
+
+
+def require_enough(count: int, folds: int, val_share: float | None, where: str = "data.root") -> None:
+    """Require enough patients for the folds.
+
+    Args:
+        count: number of patients.
+        folds: number of folds.
+        val_share: see ``split_patients``.
+        where: setting that errors name.
+
+    Raises:
+        InputError: if there are too few patients or folds.
+    """
+    if folds < 2:
+        raise InputError("data.folds", "at least 2", folds)
+    # Three patients in two folds would leave one patient to train and none to validate.
+    needed = max(folds + 1, 4) if val_share else folds
+    if count < needed:
+        raise InputError(where, f"at least {needed} patients for {folds} folds", f"{count}")
 
 
 def in_random_order(cases: Sequence[StoredCase], seed: int) -> list[StoredCase]:

@@ -22,7 +22,7 @@ class Figure:
         over: each patient's part of the numerator, ``(patients,)``; 0 for a patient without a value.
         under: each patient's part of the denominator, ``(patients,)``; 0 for a patient without a value.
         root: take the square root of the ratio (RMSE).
-        empty: value of the figure if the denominator is 0.
+        empty: value for all patients if the denominator is 0. A resample with the denominator 0 has no value.
         better: 1 if higher values are better, -1 if lower values are, 0 if values nearer to zero are.
         per_case: whether the figure is a mean over patients, so that patients can be compared one by one.
     """
@@ -34,10 +34,11 @@ class Figure:
     better: int = 1
     per_case: bool = True
 
-    def value(self, drawn: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def value(self, drawn: np.ndarray | None = None) -> np.ndarray:
         """Return the value for all patients or, given indices ``(resamples, patients)``, for each resample."""
-        over, under = self.over[drawn].sum(axis=-1), self.under[drawn].sum(axis=-1)
-        ratio = np.divide(over, under, out=np.full(np.shape(over), self.empty), where=under != 0)
+        patients, empty = (slice(None), self.empty) if drawn is None else (drawn, np.nan)
+        over, under = self.over[patients].sum(axis=-1), self.under[patients].sum(axis=-1)
+        ratio = np.divide(over, under, out=np.full(np.shape(over), empty), where=under != 0)
         return np.sqrt(ratio) if self.root else ratio
 
     def cases(self) -> np.ndarray:

@@ -53,7 +53,7 @@ def test_names_in_files_may_have_decomposed_letters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"train": ["5"], "val": ["1"], "test": ["99"]}', "names of patients in data.root; found others: 99"),
+        ('{"train": ["5"], "val": ["1"], "test": ["99"]}', "names of usable patients in data.root; found others: 99"),
         ('{"train": ["5"], "val": ["5"], "test": ["2"]}', "every patient once; found more than once: 5"),
         ('{"train": ["5"], "val": ["1"]}', "a list of names of patients for each part.*; found test: "),
         ("[1", r"\(JSON\); found no JSON \(Expecting"),
@@ -88,7 +88,7 @@ def test_a_fold_of_nnunet_tests_its_val_and_validates_on_others(tmp_path: Path) 
         ([], r"splits_final\.json: expected at least one fold; found none"),
         ([{"train": ["1"], "val": ["0"]}] * 3, r"data\.folds: expected 3, the folds in .*; found 2"),
         ([{"train": ["1"], "val": ["0"]}], r"data\.fold: expected one of the 1 folds in .*; found 1"),
-        ([{}, {"train": ["1", "x", "y"], "val": ["0"]}], r"names of patients in data\.root; found others: x, y"),
+        ([{}, {"train": ["1", "x", "y"], "val": ["0"]}], r"names of usable patients in data\.root; found others: x, y"),
         ([{}, {"train": ["1", "0"], "val": ["0"]}], "every patient once; found more than once: 0"),
         ([{}, {"train": ["1", "0"], "val": []}], "at least one patient each"),
         ([{}, {"train": [1], "val": ["0"]}], r"splits_final\.json, fold 1: expected lists of names .*train\.0"),
@@ -101,6 +101,15 @@ def test_a_fold_of_nnunet_tests_its_val_and_validates_on_others(tmp_path: Path) 
 def test_wrong_folds_of_nnunet_are_named(folds: list, told: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=told):
         named_split(nnunet(tmp_path, folds), lits(*range(9)), 0.15, 0, folds=2, fold=1)
+
+
+def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"or a JSON file; found nosuch\.json, and there is no such file"):
+        named_split("nosuch.json", lits(*range(9)), 0.15, 0)
+    with pytest.raises(
+        InputError, match=r"the split of a run .*, or nnU-Net's splits_final\.json .*; found no such file"
+    ):
+        read_split("nosuch.json", 0)
 
 
 @pytest.mark.parametrize(("split", "numbers"), [("ircadb", range(9)), ("ircadb", range(28, 40)), ("msd", range(60))])

@@ -134,7 +134,8 @@ def test_a_named_split_is_a_single_fold_and_all_is_none(volumes: Path) -> None:
     root = volumes.parent / "raw" / NAME
     assert json.loads((root / "splits_final.json").read_text()) == [{"train": names[:5], "val": names[5:7]}]
     shutil.rmtree(root)
-    prepare(volumes, "data.split=all")
+    printed = prepare(volumes, "data.split=all")
+    assert f"nnU-Net data set: raw/{NAME} (8 patients, no folds: nnUNetv2_train … all)" in printed
     assert not (root / "splits_final.json").exists()
 
 
@@ -203,6 +204,24 @@ def test_places_that_cannot_be_used_are_refused_before_anything_is_read(volumes:
         volumes, "nnunet=raw/Dataset005_a", f"+data.sources={source}", failed=True
     )
     assert not (volumes.parent / "store").exists()
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("data.split=nosuch.json", "data.split: expected folds, all, ircadb, or a JSON file; found nosuch.json"),
+        ("data.split=names.json", "names.json: expected names of usable patients in data.root; found others: 99"),
+        ("data.split=ircadb", "data.split=ircadb: expected patients of ircadb (28 to 47)"),
+        ("data.folds=9", "data.root: expected at least 10 patients for 9 folds; found 8"),
+    ],
+)
+def test_splits_that_are_impossible_are_refused_before_anything_is_read(change: str, told: str, volumes: Path) -> None:
+    folds = [{"train": ["1", "2"], "val": ["0"]}] * 3 + [{"train": ["1", "2"], "val": ["99"]}]
+    (volumes.parent / "names.json").write_text(json.dumps(folds))
+    assert prepare(volumes, change, failed=True).startswith(f"error: {told}")
+    assert not (volumes.parent / "store").exists()
+    assert not (volumes.parent / "data").exists()
 
 
 @pytest.mark.hostile

@@ -63,6 +63,15 @@ def test_what_has_no_meaning_is_counted_and_left_out() -> None:
     assert nothing["lesion/dice_global"].value == 0
 
 
+def test_resamples_without_lesions_have_no_dice_global() -> None:
+    perfect = summarise_cases([FOUND, CLEAN, CLEAN])["lesion/dice_global"]
+    assert (perfect.value, perfect.interval) == (1, (1, 1))
+    better = compare_cases([FOUND, CLEAN, CLEAN], [MISSED, CLEAN, CLEAN])["lesion/dice_global"]
+    assert (better.difference, better.interval) == (1, (1, 1))
+    nothing = summarise_cases([CLEAN, CLEAN])["lesion/dice_global"]
+    assert (nothing.value, nothing.interval) == (0, None)
+
+
 @given(LABELS, LABELS)
 @settings(deadline=None, max_examples=20)
 def test_intervals_hold_their_values(predicted: np.ndarray, reference: np.ndarray) -> None:
