@@ -14,7 +14,7 @@ from lits_seg.data.named_splits import ALL, count_folds, named_patients, named_s
 from lits_seg.data.preprocess import Preprocess
 from lits_seg.data.sources import Source, own_names, require_own_names
 from lits_seg.data.split_record import SplitRecord, recorded_cases
-from lits_seg.data.splits import PARTS, Split, require_enough, split_patients
+from lits_seg.data.splits import PARTS, Split, require_fold, split_patients
 from lits_seg.data.store import open_cases, store_cases
 from lits_seg.data.stored_case import StoredCase
 
@@ -41,17 +41,24 @@ class SplitSettings:
         """Split the patients of a data set for each fold in turn: once for a split without folds, never for ``all``."""
         return [replace(self, fold=fold)(cases) for fold in range(self._count())]
 
-    def require_every_fold(self, names: Sequence[str]) -> None:
-        """Require what ``every_fold`` requires of the names and the number of patients.
+    def require(self, names: Sequence[str]) -> None:
+        """Require what the split requires of the names and the number of patients, before their CT are read.
+
+        Args:
+            names: names of the patients.
 
         Raises:
             InputError: if the split is unknown, its file is damaged, or there are too few patients.
         """
         if self.name == "folds":
-            require_enough(len(names), self.folds, self.val_share)
-            return
+            require_fold(len(names), self.folds, self.fold, self.val_share)
+        else:
+            named_patients(self.name, names, self.folds, self.fold)
+
+    def require_every_fold(self, names: Sequence[str]) -> None:
+        """Require the same for every fold."""
         for fold in range(self._count()):
-            named_patients(self.name, names, self.folds, fold)
+            replace(self, fold=fold).require(names)
 
     def _count(self) -> int:
         if self.name == "folds":
@@ -89,7 +96,10 @@ class DataSets:
         for folder in self._folders():
             cases, added, errors = self._find(folder)
             if self.recorded is None:
-                require_own_names([case.name for case in cases], folder.source, self.sources)
+                names = [case.name for case in cases]
+                require_own_names(names, folder.source, self.sources)
+                if folder.root == self.root and folder.parts != PARTS[2:]:
+                    self.new_split.require(names)  # preparing all volumes may take an hour
             if added:
                 log.warning("%s: not used, since they are not in this run's split: %s", folder.root, ", ".join(added))
             self._store(cases, errors)

@@ -33,25 +33,24 @@ def split_patients(cases: Sequence[StoredCase], *, folds: int, fold: int, val_sh
         InputError: if the fold does not exist, or if there are too few patients.
     """
     source = f"data.sources.{cases[0].source}" if cases and cases[0].source else "data"
-    require_enough(len(cases), folds, val_share, f"{source}.root")
-    if not 0 <= fold < folds:
-        raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
+    require_fold(len(cases), folds, fold, val_share, f"{source}.root")
     dealt = in_random_order(cases, seed)
     test = dealt[fold::folds]
     return with_validation([case for case in dealt if case not in test], test, val_share)
 
 
-def require_enough(count: int, folds: int, val_share: float | None, where: str = "data.root") -> None:
-    """Require enough patients for the folds.
+def require_fold(count: int, folds: int, fold: int, val_share: float | None, where: str = "data.root") -> None:
+    """Require that the fold exists, and enough patients for all folds.
 
     Args:
         count: number of patients.
         folds: number of folds.
+        fold: index of the fold.
         val_share: see ``split_patients``.
         where: setting that errors name.
 
     Raises:
-        InputError: if there are too few patients or folds.
+        InputError: if the fold does not exist, or if there are too few patients.
     """
     if folds < 2:
         raise InputError("data.folds", "at least 2", folds)
@@ -59,6 +58,8 @@ def require_enough(count: int, folds: int, val_share: float | None, where: str =
     needed = max(folds + 1, 4) if val_share else folds
     if count < needed:
         raise InputError(where, f"at least {needed} patients for {folds} folds", f"{count}")
+    if not 0 <= fold < folds:
+        raise InputError("data.fold", f"one of 0 to {folds - 1} (data.folds={folds})", fold)
 
 
 def in_random_order(cases: Sequence[StoredCase], seed: int) -> list[StoredCase]:

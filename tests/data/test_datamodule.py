@@ -210,6 +210,14 @@ def test_bad_settings_are_named(settings: dict, told: str, lits: Path, store: Pa
         make(lits, store, **settings)
 
 
+@pytest.mark.parametrize("settings", [{"split": "none.json"}, {"folds": 99}])
+def test_a_split_that_cannot_be_is_named_before_any_volume_is_read(settings: dict, lits: Path, tmp_path: Path) -> None:
+    module = SliceDataModule(lits, tmp_path / "store", Preprocess(size=32), **settings)
+    with pytest.raises(InputError, match=r"data\."):
+        module.prepare_data()
+    assert not (tmp_path / "store").exists()
+
+
 def test_balanced_batches_need_both_kinds_of_slices(lits: Path, store: Path) -> None:
     with pytest.raises(InputError, match="with and without lesion"):
         make(lits, store, slices="lesion", lesion_share=0.5).train_dataloader()
