@@ -148,9 +148,8 @@ def test_killed_run_resumes_to_the_same_weights(steps: int, tmp_path: Path) -> N
     assert (folder / "result.json").exists()
     whole = tmp_path / "runs" / "whole"
     assert equal_weights(whole / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.ckpt")
-    rows = [sorted(one.glob("metrics/version_*/metrics.csv")) for one in (whole, folder)]
-    assert [len(files) for files in rows] == [1, 2]
-    assert history(rows[0]) == history(rows[1])
+    assert len(list(folder.glob("metrics/version_*"))) == 2
+    assert history(whole) == history(folder)
     assert len({path.parent for path in (tmp_path / "cut").glob("**/config.yaml")} - {folder / ".hydra"}) == 1
 
 

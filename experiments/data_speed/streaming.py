@@ -54,7 +54,15 @@ def streaming(root: Path, store: Path, size: int, batches: int) -> list[Row]:
 
 def _datamodule(root: Path, store: Path, size: int, transform: Any, workers: int) -> SliceDataModule:
     return SliceDataModule(
-        root, store, Preprocess(size=size), transform, folds=2, val_share=0, slices_per_epoch=10_000, workers=workers
+        root,
+        store,
+        Preprocess(size=size),
+        transform,
+        folds=2,
+        val_share=0,
+        slices_per_epoch=10_000,
+        workers=workers,
+        allow_overlap=True,  # the volumes are copies of one
     )
 
 

@@ -173,10 +173,9 @@ def read_run(folder: Path, name: str) -> Run:
         raise InputError(folder / CONFIG, "data.generate: settings by name, or null", made)
     # Earlier versions stored the choice in conf/decoder as the name, even if decoder.levels was overridden.
     result = replace(result, decoder=decoder_name(config["model"]), levels=decoder_levels(config["model"]))
-    files = sorted(folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     calibrated = folder / CALIBRATED
     calibration = read_record(Calibration, calibrated) if calibrated.exists() else None
-    return Run(name, folder, result, json.loads(json.dumps(config)), versions, history(files), calibration)
+    return Run(name, folder, result, json.loads(json.dumps(config)), versions, history(folder), calibration)
 
 
 def _run_folders(root: Path) -> list[Path]:

@@ -64,14 +64,16 @@ class Curves(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw after the loggers have written all values."""
-        histories = sorted(self.folder.glob("metrics/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-        if not trainer.is_global_zero or not histories:
+        if not trainer.is_global_zero:
             return
         try:
-            figure = pictures.curves(histories, pl_module.val_dice)
+            values = pictures.history(self.folder)
         except InputError as error:  # the test and the result must not depend on an earlier start's file
             log.warning("no %s: %s", CURVES, error)
             return
+        if not values:
+            return
+        figure = pictures.curves(values, pl_module.val_dice)
         figure.savefig(self.folder / CURVES, dpi=120)
         plt.close(figure)
 

@@ -15,6 +15,7 @@ ADVICE = (
     "Total length of `DataLoader` across ranks is zero",
     "Found .* in eval mode at the start of training",  # the liver network of a cascade
     "Checkpoint directory .* exists and is not empty",
+    "The `srun` command is available on your system but is not used",  # hydra/launcher=slurm uses it
 )
 
 # Deprecation warnings between these libraries: a user of lits_seg cannot fix the calls.
@@ -31,6 +32,6 @@ def hide_chatter() -> None:
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in ADVICE:
-        warnings.filterwarnings("ignore", message, module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message, module=r"(pytorch_lightning|lightning_fabric)\b")
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.filterwarnings("ignore", category=category, module=LIBRARIES)

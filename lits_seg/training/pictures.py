@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,20 @@ from matplotlib.figure import Figure
 from lits_seg import RESEARCH_USE
 from lits_seg.common.errors import InputError
 from lits_seg.common.untrusted import read_text
+from lits_seg.data.file_names import natural
 
 LARGEST = 2**62  # step or value that a figure can show; a training that diverges logs any value
 LARGEST_CSV = 2**27  # bytes; a million steps have 100 MB
 SIDE = 320  # longest side of a small picture, in pixels
 
 
-def curves(histories: Sequence[Path], val_dice: str) -> Figure:
+def curves(values: Mapping[str, Mapping[int, float]], val_dice: str) -> Figure:
     """Draw loss and Dice of training and validation over steps (the paper's Fig. 2).
 
     Args:
-        histories: the ``metrics.csv`` files of a run; each resume adds a file.
-        val_dice: name of the validation Dice in these files, see ``LesionModule.val_dice``.
+        values: what a run has logged, see ``history``.
+        val_dice: name of the validation Dice, see ``LesionModule.val_dice``.
     """
-    values = history(histories)
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, title, names in (
@@ -48,16 +48,21 @@ def curves(histories: Sequence[Path], val_dice: str) -> Figure:
     return figure
 
 
-def history(files: Sequence[Path]) -> dict[str, dict[int, float]]:
-    """Read ``metrics.csv`` files into ``{name: {step: value}}``.
+def history(folder: Path) -> dict[str, dict[int, float]]:
+    """Read what a run has logged into ``{name: {step: value}}``.
 
-    A file replaces the values of earlier files from its first step on, since a run continues from there.
+    Each start of the run has a ``metrics.csv``. A file replaces the values of earlier files from its first step on,
+    since the run continues from there.
+
+    Args:
+        folder: the run's folder.
 
     Raises:
         InputError: if a file is damaged.
     """
     values: dict[str, dict[int, float]] = {}
-    for path in files:
+    # In the order of their numbers: copies and archives may have lost the times.
+    for path in sorted(folder.glob("metrics/version_*/metrics.csv"), key=lambda path: natural(path.parent.name)):
         rows = _rows(path)
         start = min((step for step, _, _ in rows), default=0)
         for of_name in values.values():

@@ -1,11 +1,12 @@
 """What a training shows: its own lines alone, and a progress bar in a terminal."""
 
 import logging
+import os
 import warnings
 from pathlib import Path
 
 import pytest
-from helpers.commands import SMOKE, run_in_terminal, start_command
+from helpers.commands import ENVIRONMENT, SMOKE, run_in_terminal, start_command
 
 from lits_seg.training.messages import hide_chatter
 
@@ -26,8 +27,13 @@ def foreign(shown: str, own: tuple[str, ...]) -> list[str]:
 
 
 def test_a_training_prints_its_own_lines_alone(tmp_path: Path) -> None:
+    """Also on a machine with Slurm."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.touch(0o755)
+    environment = {**ENVIRONMENT, "PATH": f"{srun.parent}:{os.environ['PATH']}"}
     for _ in range(2):  # the second time, it is resumed
-        process = start_command("train", *SMOKE, "name=a", "ckpt_path=last", cwd=tmp_path)
+        process = start_command("train", *SMOKE, "name=a", "ckpt_path=last", cwd=tmp_path, env=environment)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert foreign(out + err, (*OWN, "[")) == []

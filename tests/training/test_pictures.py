@@ -9,27 +9,33 @@ from lits_seg.training.pictures import SIDE, curves, history, overlays, panels, 
 HEADER = "epoch,step,train/loss_epoch,val/dice\n"
 
 
+def log(run: Path, version: int, rows: str, header: str = HEADER) -> None:
+    path = run / "metrics" / f"version_{version}" / "metrics.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(header + rows)
+
+
 def test_a_resumed_run_has_one_history(tmp_path: Path) -> None:
-    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
-    first.write_text(f"{HEADER}0,10,0.9,\n0,10,,0.2\n1,20,,0.3\n")
-    second.write_text(f"{HEADER}1,20,,0.4\n2,30,0.5,\n")
+    # The time of the last file is the first, as in a copy.
+    log(tmp_path, 10, "1,20,,0.4\n2,30,0.5,\n")
+    log(tmp_path, 9, "0,10,0.9,\n0,10,,0.2\n1,20,,0.3\n")
     expected = {
         "epoch": {10: 0, 20: 1, 30: 2},
         "train/loss_epoch": {10: 0.9, 30: 0.5},
         "val/dice": {10: 0.2, 20: 0.4},
     }
-    assert history([first, second]) == expected
+    assert history(tmp_path) == expected
 
 
 def test_curves_show_what_was_logged(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text(f"{HEADER}1,20,,0.4\n0,10,0.9,0.2\n")
-    dice, loss = curves([tmp_path / "metrics.csv"], "val/dice").axes
+    log(tmp_path, 0, "1,20,,0.4\n0,10,0.9,0.2\n")
+    dice, loss = curves(history(tmp_path), "val/dice").axes
     (line,) = dice.lines
     assert line.get_xydata().tolist() == [[10, 0.2], [20, 0.4]]
     (line,) = loss.lines
     assert line.get_xydata().tolist() == [[10, 0.9]]
-    (tmp_path / "metrics.csv").write_text(f"{HEADER}1,20,,0.4\n".replace("val/dice", "val/liver/dice"))
-    dice, _ = curves([tmp_path / "metrics.csv"], "val/liver/dice").axes
+    log(tmp_path, 0, "1,20,,0.4\n", HEADER.replace("val/dice", "val/liver/dice"))
+    dice, _ = curves(history(tmp_path), "val/liver/dice").axes
     (line,) = dice.lines
     assert line.get_xydata().tolist() == [[20, 0.4]]
 
