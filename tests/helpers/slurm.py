@@ -1,6 +1,6 @@
 """A real Slurm of one node, in a folder: its munge, controller and node daemon live as long as a test.
 
-``python tests/slurm.py COMMAND …`` runs a command in one, as root.
+``python tests/helpers/slurm.py COMMAND …`` runs a command in one, as root.
 """
 
 import contextlib

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from helpers.commands import ENVIRONMENT, SMOKE, start_command
 from helpers.slurm import one_node_slurm
 
@@ -73,6 +74,29 @@ def test_what_slurm_refuses_is_told_in_one_error(tmp_path: Path, slurm: dict[str
     assert process.returncode == 1
     assert "error: hydra/launcher: sbatch: error: invalid partition specified: nope" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_all_ranks_of_a_job_end_with_the_first_one(tmp_path: Path, slurm: dict[str, str]) -> None:
+    arguments = (*CPU, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=1", "name=x")
+    command = ["srun", "-n2", "--ntasks-per-node=2", "--mem=3G", sys.executable, "-m", "lits_seg.train", *arguments]
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*command, *more], env=slurm, cwd=tmp_path, text=True, **pipes)
+
+    first = start()
+    assert (first.wait(200), (tmp_path / "runs/x/result.json").exists()) == (0, True)
+    with FileLock(tmp_path / "runs/x/.lock"):
+        again = start()
+        assert again.stdout is not None
+        assert "another process works on this run" in again.stdout.readline()
+    out, _ = again.communicate(timeout=60)
+    assert (again.returncode, out.count("this run is finished")) == (0, 1)
+    other = start("seed=5")
+    _, err = other.communicate(timeout=60)
+    assert other.returncode == 1
+    assert err.count("error: ") == 2  # of the first rank, and of srun
 
 
 HIDE_SUBMITIT = """
