@@ -131,26 +131,28 @@ def test_finished_run_is_not_done_again(finished: Path, smoke_folder: Path) -> N
 
 # Lightning counts the epochs of a resumed run in another way if there is a budget of steps.
 @pytest.mark.parametrize("steps", [1000, pytest.param(-1, marks=pytest.mark.slow)])
-def test_killed_run_resumes_to_the_same_weights(steps: int, tmp_path: Path) -> None:
+def test_killed_run_resumes_to_the_same_weights(steps: int, smoke_folder: Path) -> None:
     settings = ("trainer.max_epochs=4", f"trainer.max_steps={steps}", "scheduler=onecycle", "model.dropout=0.3")
     arguments = (*SMOKE, *settings)
-    run_command("train", *arguments, "name=whole", cwd=tmp_path)
-    process = start_command("train", *arguments, "runs=cut", cwd=tmp_path)
+    run_command("train", *arguments, f"name=whole{steps}", cwd=smoke_folder)
+    process = start_command("train", *arguments, f"runs=cut{steps}", cwd=smoke_folder)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 3/4"):
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    (folder,) = (path.parent.parent for path in (tmp_path / "cut").glob("**/last.ckpt"))
+    (folder,) = (path.parent.parent for path in (smoke_folder / f"cut{steps}").glob("**/last.ckpt"))
     assert not (folder / "result.json").exists()
-    run_command("train", *arguments, "runs=cut", "ckpt_path=last", cwd=tmp_path)
+    run_command("train", *arguments, f"runs=cut{steps}", "ckpt_path=last", cwd=smoke_folder)
     assert (folder / "result.json").exists()
-    whole = tmp_path / "runs" / "whole"
+    whole = smoke_folder / "runs" / f"whole{steps}"
     assert equal_weights(whole / "checkpoints" / "last.ckpt", folder / "checkpoints" / "last.ckpt")
     assert len(list(folder.glob("metrics/version_*"))) == 2
     assert history(whole) == history(folder)
-    assert len({path.parent for path in (tmp_path / "cut").glob("**/config.yaml")} - {folder / ".hydra"}) == 1
+    assert (
+        len({path.parent for path in (smoke_folder / f"cut{steps}").glob("**/config.yaml")} - {folder / ".hydra"}) == 1
+    )
 
 
 def test_a_run_that_is_told_to_end_does_not_end_as_if_all_were_well(smoke_folder: Path) -> None:

@@ -98,7 +98,7 @@ class DataSets:
             if self.recorded is None:
                 names = [case.name for case in cases]
                 require_own_names(names, folder.source, self.sources)
-                if folder.root == self.root and folder.parts != PARTS[2:]:
+                if folder.root == self.root != self.test_root:  # which is tested as a whole
                     self.new_split.require(names)  # preparing all volumes may take an hour
             if added:
                 log.warning("%s: not used, since they are not in this run's split: %s", folder.root, ", ".join(added))

@@ -110,7 +110,11 @@ pkgutil.walk_packages = lambda *args, **kwargs: (m for m in every(*args, **kwarg
     ("hidden", "told"),
     [
         ("srun", 'error: hydra/launcher: Could not detect "srun"'),
-        ("submitit", f"error: hydra/launcher/submitit_slurm: expected Hydra's plugin ({install('sweep')})"),
+        pytest.param(
+            "submitit",
+            f"error: hydra/launcher/submitit_slurm: expected Hydra's plugin ({install('sweep')})",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_without_slurm_or_its_launcher(hidden: str, told: str, tmp_path: Path) -> None:
