@@ -23,6 +23,7 @@ SPLIT = "split.json"
 RESULT = "result.json"
 FINISHED = "finished.json"  # instead of a result, if there was no patient to test
 FAILED = "failed.txt"
+DECISION = ".ranks"  # of the first rank, see ranks.py
 CURVES = "curves.png"
 CASES = "test_cases.csv"
 OVERLAYS = "overlays.png"
@@ -32,7 +33,7 @@ CALIBRATED = Path("checkpoints", "best_calibrated.json")  # of lits-seg calibrat
 # The files that a run writes with its checkpoints, and replaces when it is started again.
 FILES = (CONFIG, VERSIONS, SPLIT, RESULT, FINISHED, CURVES, CASES, OVERLAYS)
 # What Hydra and Lightning write before the first step of a training.
-EARLY = (".lock", ".ranks", "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
+EARLY = (".lock", DECISION, "train.log", ".hydra/*.yaml", "metrics/version_*/hparams.yaml")
 MODULE = "lits_seg.training.module.LesionModule"
 # Callbacks of conf/callbacks/default.yaml that change nothing in a run; the others learn, or choose the checkpoint.
 WATCHING = ("last", "restored", "finite", "timer", "progress", "split", "patients", "curves", "hparams")

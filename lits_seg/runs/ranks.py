@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lits_seg.common.files import write_text
-from lits_seg.runs.folder import finished
+from lits_seg.runs.folder import DECISION, finished
 
-DECISION = ".ranks"
 TRAIN, END = "train", "end"
 
 
